@@ -1,0 +1,1 @@
+"""FPGA boards: builds, reports and host programs."""

@@ -1,0 +1,1 @@
+"""The accelerator in simulation: engines, trace compare and the `classify` command."""
