@@ -1,0 +1,125 @@
+"""The RTL in Amaranth's own simulator: slow, needs no compiler, for small nets and for checking the compiled engine."""
+import contextlib
+import random
+from collections import deque
+
+import numpy as np
+from amaranth.sim import Simulator
+
+from model.errors import UserError
+
+from .engine import NO_GAPS, Engine, Result
+
+__all__ = ["PysimEngine"]
+
+CLOCK_PERIOD = 1e-6         # the same time base as the compiled engine's waveforms: 1 us a cycle
+DATA_WORD_BITS = 64
+
+
+class PysimEngine(Engine):
+    """Simulates the component `core` with `image` loaded: one testbench per stream.
+
+    A run must be consumed to its end before the next one.
+
+    vcd: path of a waveform file. timeout: cycles without progress after which the core counts as hung.
+    """
+
+    def __init__(self, image, core, *, trace=False, vcd=None, gaps=NO_GAPS, timeout):
+        super().__init__()
+        self._core = core
+        self._n_logits = image.n_logits
+        self._gaps = gaps
+        self._timeout = timeout
+        self._words = deque(zip(*(a.tolist() for a in image.load_words()), strict=True))
+        self._pixels = deque()          # (r, g, b)
+        self._logits = deque()          # (logit, cycles)
+        self._trace = deque() if trace else None        # (logits taken before, group, data)
+        self._logits_wanted = self._logits_taken = 0
+
+        self._simulator = Simulator(core)
+        self._simulator.add_clock(CLOCK_PERIOD)
+        for testbench in (self._load_source, self._pixel_source, self._logit_sink, self._cycle_counter):
+            self._simulator.add_testbench(testbench, background=True)
+        if trace:
+            self._simulator.add_testbench(self._trace_monitor, background=True)
+        self._files = contextlib.ExitStack()
+        if vcd is not None:
+            try:
+                file = self._files.enter_context(open(vcd, "w"))
+            except OSError as error:
+                raise UserError(f"cannot write the waveform file {vcd}: {error.strerror}") from error
+            self._files.enter_context(self._simulator.write_vcd(file))
+        self._simulate_until(lambda: not self._words, "end of loading")
+
+    async def _load_source(self, ctx):
+        port = self._core.load
+        while self._words:
+            target, address, word = self._words[0]
+            ctx.set(port.payload, {"target": target, "address": address, "data": word})
+            ctx.set(port.valid, 1)
+            await ctx.tick().until(port.ready)
+            self._words.popleft()
+        ctx.set(port.valid, 0)
+
+    async def _pixel_source(self, ctx):
+        port, chance = self._core.pixels, random.Random(self._gaps.seed)
+        while True:
+            if not self._pixels or chance.random() < self._gaps.pixels:
+                await ctx.tick()
+                continue
+            red, green, blue = self._pixels.popleft()
+            ctx.set(port.payload, {"r": red, "g": green, "b": blue})
+            ctx.set(port.valid, 1)
+            await ctx.tick().until(port.ready)
+            ctx.set(port.valid, 0)
+
+    async def _logit_sink(self, ctx):
+        port, chance = self._core.logits, random.Random(self._gaps.seed + 1)
+        while True:
+            ready = self._logits_taken < self._logits_wanted and chance.random() >= self._gaps.logits
+            ctx.set(port.ready, ready)
+            _, _, valid, logit, cycles = await ctx.tick().sample(port.valid, port.payload.logit, self._core.cycles)
+            if ready and valid:
+                self._logits.append((logit, cycles))
+                self._logits_taken += 1
+
+    async def _cycle_counter(self, ctx):
+        async for _ in ctx.tick():
+            self.simulated_cycles += 1
+
+    async def _trace_monitor(self, ctx):
+        port = self._core.trace
+        async for _, _, valid, group, data in ctx.tick().sample(port.valid, port.group, port.data):
+            if valid:
+                self._trace.append((self._logits_taken, group, data))
+
+    def _run(self, images):
+        self._pixels.extend(map(tuple, images.transpose(0, 2, 3, 1).reshape(-1, 3).tolist()))
+        for k in range(len(images)):
+            self._logits_wanted += self._n_logits
+            self._simulate_until(lambda: len(self._logits) == self._n_logits, f"logits of picture {k}")
+            taken = [self._logits.popleft() for _ in range(self._n_logits)]
+            yield Result(np.array([logit for logit, _ in taken], np.int32), taken[-1][1], self._writes())
+
+    def _writes(self):
+        """The trace of the picture that has just ended."""
+        if self._trace is None:
+            return None
+        words = -(-len(self._core.trace.data) // DATA_WORD_BITS)
+        mine = []
+        while self._trace and self._trace[0][0] < self._logits_wanted:
+            mine.append(self._trace.popleft())
+        groups = np.array([group for _, group, _ in mine], np.uint32)
+        data = b"".join(data.to_bytes(8 * words, "little") for _, _, data in mine)
+        return groups, np.frombuffer(data, "<u8").reshape(len(mine), words)
+
+    def _simulate_until(self, done, what):
+        started = self.simulated_cycles
+        while not done():
+            if self.simulated_cycles - started > self._timeout:
+                raise UserError(f"the core hangs: no {what} within {self._timeout} cycles, "
+                                f"at cycle {self.simulated_cycles}")
+            self._simulator.advance()
+
+    def close(self):
+        self._files.close()
