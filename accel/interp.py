@@ -1,7 +1,7 @@
 """The instruction set, executed: one instruction at a time on arrays of the hardware's memories.
 
-Written from `isa` alone. It knows nothing of nets and layers, reads only what `Image.load_words` loads, and keeps its
-memories from image to image as the hardware does.
+Written from `isa` alone. It knows nothing of nets and layers, reads only what `Image.load_words`
+loads, and keeps its memories from image to image as the hardware does.
 """
 import numpy as np
 from amaranth.lib import data
@@ -18,131 +18,132 @@ class Interpreter:
     def __init__(self, image):
         self.config = config = image.config
         self.program = [_decode(word) for word in image.program]
-        self.weights = unpack_fields(image.weights[:, None], config.w_bits, config.channels)      # (words, channels)
+        self.weights = unpack_fields(image.weights[:, None], config.w_bits, config.channels)
         self.thresholds = image.thresholds
         self.settings = _fields(Settings, image.settings)
-        self.activations = np.zeros((1 << config.row_address_bits, config.banks, config.rows), dtype=np.uint8)
-        self.buffer = 0                                                                           # image buffer, 0 or 1
+        self.bank_rows = 1 << config.row_address_bits       # addresses wrap around here
+        self.activations = np.zeros((self.bank_rows, config.banks, config.rows), dtype=np.uint8)
+        self.buffer = 0                                     # image buffer in use
 
     def run(self, pixels):
         """One image, pixels uint8 (3, H, W).
 
-        Returns the logits int32 (n,) and the activation writes in the order of the hardware: groups uint32 (N,) and
-        data uint64 (N, words), as `Image.tensors` reads them.
+        Returns the logits int32 (n,) and the activation writes in the hardware's order, as
+        `Image.tensors` reads them: groups uint32 (N,) and data uint64 (N, words).
         """
+        config = self.config
         self._load_picture(pixels)
-        self.table = np.arange(1 << self.config.w_bits)
-        self.packed_table = int(pack_fields(self.table[None], self.config.w_bits)[0, 0])
+        self.levels = pack_fields(np.arange(1 << config.w_bits)[None], config.w_bits)     # identity
         self.next_weight = self.next_threshold = 0
-        self.logits, self.writes = [], []
-        step = {Source: self._source, Tile: self._tile, Levels: self._levels, Pass: self._pass, Emit: self._emit}
+        self.logits = []
+        self.groups = [np.zeros(0, dtype=np.uint32)]
+        self.data = [pack_fields(np.zeros((0, config.pixels_per_cycle * config.channels), np.uint8),
+                                 config.a_bits)]
         for layout, fields in self.program:
             if layout is End:
                 break
-            step[layout](**fields)
+            getattr(self, f"_{layout.__name__.lower()}")(**fields)
         self.buffer ^= 1
-        groups, data = (np.concatenate(part) for part in zip(*self.writes, strict=True))
-        return np.array(self.logits, dtype=np.int64).astype(np.int32), (groups, data)
-
-    def _load_picture(self, pixels):
-        """The image loader: digit planes of the pixels into the current image buffer."""
-        config, settings = self.config, self.settings
-        _, height, width = pixels.shape
-        if (height, width) != (settings["height"], settings["width"]):
-            raise ValueError(f"pixels must be (3, {settings['height']}, {settings['width']}), not {pixels.shape}")
-        colours = np.zeros((height, width + 2, 3), dtype=np.uint8)                # a column of zeros on each side
-        colours[:, 1:-1] = pixels.transpose(1, 2, 0)
-        taps = range(3) if config.image_taps == 3 else (1,)
-        lanes = np.concatenate([colours[:, tap:tap + width] for tap in taps], axis=2)     # lane = tap * 3 + colour
-        y, x = np.mgrid[:height, :width]
-        for digit in range(config.a_digits):
-            row = self.buffer * config.image_rows + digit * settings["plane"] + y * settings["pitch"] + x // config.banks
-            words = np.zeros((height, width, config.rows), dtype=np.uint8)
-            words[..., :lanes.shape[2]] = lanes >> (config.a_bits * digit) & ((1 << config.a_bits) - 1)
-            self.activations[row, x % config.banks] = words
+        return (np.array(self.logits, dtype=np.int64).astype(np.int32),
+                (np.concatenate(self.groups), np.concatenate(self.data)))
 
     def _source(self, **fields):
-        self.source = fields
-
-    def _levels(self, half, table):
-        config = self.config
-        kept = self.packed_table & ~(0xFFFFFFFF << 32 * half)
-        self.packed_table = kept | table << 32 * half
-        self.table = unpack_fields(np.array([[self.packed_table]], dtype=np.uint64), config.w_bits, 1 << config.w_bits)[0]
+        self.read = fields
 
     def _tile(self, load, **fields):
         config = self.config
-        self.tile = fields
-        if load:
-            words = self.thresholds[self.next_threshold:self.next_threshold + config.load_beats]
-            self.next_threshold += config.load_beats
-            self.nodes = words.reshape(config.channels, config.thresholds)
+        self.written = fields
         self.sums = np.zeros(config.channels, dtype=np.int64)
+        if load:
+            nodes = self._threshold_words(config.load_beats)
+            self.nodes = nodes.reshape(config.channels, config.thresholds)
+
+    def _levels(self, half, table):
+        self.levels.view("<u4")[0, half] = table
 
     def _pass(self, base, dy, dx, shift, beta_shift, beta, first, last, maximum, repeat, logits):
         config = self.config
         if not repeat:
             words = self.weights[self.next_weight:self.next_weight + config.rows]
             self.next_weight += config.rows
-            self.weight_tile = words[::-1]                                         # row rows - 1 comes first
-        a = self._tokens(base, dy, dx)                                             # (height, columns, rows)
-        products = a.astype(np.float32) @ self.table[self.weight_tile].astype(np.float32)   # < 2**24: exact
-        t = (products.astype(np.int64) << shift) + (beta * a.sum(axis=2, dtype=np.int64, keepdims=True) << beta_shift)
+            self.codes = words[::-1]                        # (rows, channels); last row first
+        level = unpack_fields(self.levels, config.w_bits, 1 << config.w_bits)[0][self.codes]
+        a = self._tokens(base, dy, dx)                      # (height, columns, rows)
+        dot = (a.astype(np.float32) @ level.astype(np.float32)).astype(np.int64)    # < 2**24: exact
+        total = a.sum(axis=2, dtype=np.int64)[..., None]
+        t = (dot << shift) + (beta * total << beta_shift)
         if maximum:
             mask = (1 << config.a_bits) - 1
             t = np.maximum(self.acc & mask, t & mask)
         elif not first:
             t = t + self.acc
-        self.acc = self._wrap(t)
+        sign = 1 << config.acc_bits - 1
+        self.acc = (t + sign & 2 * sign - 1) - sign         # two's complement of acc_bits
         if last and logits:
-            self.sums += self.acc[:, :self.tile["width"]].sum(axis=(0, 1))
+            self.sums += self.acc[:, :self.written["width"]].sum(axis=(0, 1))
         elif last:
-            self._write(self._search(self.acc))
+            self._write(self._codes(self.acc))
+
+    def _emit(self, count, last):
+        low, high = self._threshold_words(2 * count).reshape(count, 2).T
+        self.logits.extend(self.sums[:count] + low + (high << 16))
+
+    def _load_picture(self, pixels):
+        """The image loader: the pixels' digits, a plane each, into the image buffer in use."""
+        config, settings = self.config, self.settings
+        height, width = settings["height"], settings["width"]
+        if pixels.shape != (3, height, width):
+            raise ValueError(f"pixels must be (3, {height}, {width}), not {pixels.shape}")
+        colours = np.pad(pixels.transpose(1, 2, 0), ((0, 0), (1, 1), (0, 0)))
+        taps = range(3) if config.image_taps == 3 else [1]          # left, the pixel itself, right
+        lanes = np.concatenate([colours[:, tap:tap + width] for tap in taps], axis=2)
+        y, x = np.mgrid[:height, :width]
+        row = self._image_base() + y * settings["pitch"] + x // config.banks
+        words = np.zeros((height, width, config.rows), dtype=np.uint8)
+        for digit in range(config.a_digits):
+            words[..., :lanes.shape[2]] = (lanes >> config.a_bits * digit) % (1 << config.a_bits)
+            self.activations[row + digit * settings["plane"], x % config.banks] = words
+
+    def _image_base(self):
+        return self.buffer * self.config.image_rows
 
     def _tokens(self, base, dy, dx):
-        """Activation words of the current tile's tokens, pixel by pixel: uint8 (height, groups * m, rows)."""
-        config, source, tile = self.config, self.source, self.tile
-        stride = 1 + source["stride2"]
-        y = np.arange(tile["height"])[:, None]
-        column = stride * np.arange(tile["groups"] * config.pixels_per_cycle)[None, :] + dx
+        """What a pass reads, pixel by pixel: uint8 (height, groups * m, rows)."""
+        config, read, written = self.config, self.read, self.written
+        stride = 1 + read["stride2"]
+        y = np.arange(written["height"])[:, None]
         row = stride * y + dy
-        inside = (row >= 0) & (row < source["height"]) & (column >= 0) & (column < source["width"])
-        if source["image"]:
-            base = base + self.buffer * config.image_rows
-        address = (base + stride * y * source["pitch"] + column // config.banks) % (1 << config.row_address_bits)
-        return self.activations[address, column % config.banks] * inside[..., None]
+        column = stride * np.arange(written["groups"] * config.pixels_per_cycle) + dx
+        inside = ((row >= 0) & (row < read["height"])
+                  & (column >= 0) & (column < read["width"]))       # (height, columns)
+        address = base + stride * y * read["pitch"] + column // config.banks
+        if read["image"]:
+            address += self._image_base()
+        words = self.activations[address % self.bank_rows, column % config.banks]
+        return words * inside[..., None]
 
-    def _search(self, acc):
-        """Binary search in each channel's threshold nodes: codes uint8, shaped as acc (height, columns, channels)."""
+    def _codes(self, acc):
+        """Binary search in each channel's threshold nodes: uint8 (height, columns, channels)."""
         channel = np.arange(self.config.channels)
-        node = np.ones(acc.shape, dtype=np.int64)
+        node = np.ones_like(acc)
         for _ in range(self.config.a_bits):
             node = 2 * node + (acc >= self.nodes[channel, node - 1])
         return (node - (1 << self.config.a_bits)).astype(np.uint8)
 
     def _write(self, codes):
-        config, tile = self.config, self.tile
-        m = config.pixels_per_cycle
-        y, group = np.mgrid[:tile["height"], :tile["groups"]]
-        row = tile["base"] + y * tile["pitch"] + m * group // config.banks
-        bank = m * group % config.banks
-        tokens = codes.reshape(tile["height"], tile["groups"], m, config.channels)
-        lanes = slice(tile["part"] * config.channels, (tile["part"] + 1) * config.channels)
-        for pixel in range(m):
-            self.activations[row, bank + pixel, lanes] = tokens[:, :, pixel]
-        number = (row * config.banks + bank) // m * config.parts + tile["part"]
-        self.writes.append((number.ravel().astype(np.uint32),
-                            pack_fields(tokens.reshape(number.size, -1), config.a_bits)))
+        """Store the codes of a tile and note each write for the trace."""
+        config, written = self.config, self.written
+        m, channels, part = config.pixels_per_cycle, config.channels, written["part"]
+        y, x = np.mgrid[:written["height"], :written["groups"] * m]
+        row = written["base"] + y * written["pitch"] + x // config.banks
+        self.activations[row, x % config.banks, part * channels:(part + 1) * channels] = codes
+        groups = (row[:, ::m] * config.banks + x[:, ::m] % config.banks) // m * config.parts + part
+        self.groups.append(groups.ravel().astype(np.uint32))
+        self.data.append(pack_fields(codes.reshape(groups.size, m * channels), config.a_bits))
 
-    def _emit(self, count, last):
-        words = self.thresholds[self.next_threshold:self.next_threshold + 2 * count].reshape(count, 2)
-        self.next_threshold += 2 * count
-        self.logits.extend(self.sums[:count] + words[:, 0] + (words[:, 1] << 16))
-
-    def _wrap(self, values):
-        """Two's complement of acc_bits."""
-        sign = 1 << self.config.acc_bits - 1
-        return (values + sign & 2 * sign - 1) - sign
+    def _threshold_words(self, count):
+        self.next_threshold += count
+        return self.thresholds[self.next_threshold - count:self.next_threshold]
 
 
 def _decode(word):
@@ -154,7 +155,7 @@ def _decode(word):
 
 
 def _fields(layout, word):
-    """Numbers of a layout's fields."""
+    """{name: number} of a memory word."""
     shape = data.Layout.cast(layout)
-    view = shape.from_bits(int(word) & (1 << shape.size) - 1)
+    view = shape.from_bits(int(word) % (1 << shape.size))
     return {name: view[name] for name, _ in shape}
