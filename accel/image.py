@@ -154,7 +154,7 @@ def save(image, path):
 def load(path):
     """The `Image` in file `path`; `UserError` if it is missing, damaged, or something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(str(file["header"][()]))
             arrays = {name: file[name] for name in ARRAYS}
     except OSError as error:

@@ -155,3 +155,20 @@ def resnet8_like(seed=0):
         name = build.layer(build.conv(body, channels), residual)
     build.logits(name, 10)
     return build.net()
+
+
+def extreme_net(weight, gain):
+    """In the white 3x3 picture, the middle pixel of layer "extreme" sums up 36 codes 3 times
+    `weight` and one times `gain`: 3 * (36 * weight + gain), its second threshold."""
+    ones = Convolution(source=IMAGE, codes=np.ones((4, 3, 3, 3), np.uint8), w_bits=2, padding=1)
+    full = Layer(name="full", terms=(ones,), bias=np.zeros(4, np.int32), a_bits=2,
+                 thresholds=np.ones((4, 3), np.int32))
+    wide = Convolution(source="full", codes=np.ones((4, 4, 3, 3), np.uint8), w_bits=2, padding=1,
+                       levels=np.full(4, weight, np.int32))
+    skip = Skip(source="full", gain=np.full(4, gain, np.int32))
+    total = 3 * (36 * weight + gain)
+    extreme = Layer(name="extreme", terms=(wide, skip), bias=np.zeros(4, np.int32), a_bits=2,
+                    thresholds=np.tile(np.array([total - 1, total, total + 1], np.int32), (4, 1)))
+    copy = Convolution(source="extreme", codes=np.ones((2, 4, 1, 1), np.uint8), w_bits=2)
+    logits = Layer(name="logits", terms=(copy,), bias=np.zeros(2, np.int32))
+    return IntegerNet(name="extreme", layers=(full, extreme, logits), input_shape=(3, 3, 3))

@@ -1,0 +1,66 @@
+"""Compile a net for the accelerator, or write the accelerator as Verilog."""
+import argparse
+import sys
+
+from model import store
+from model.errors import UserError
+
+from .compile import compile_net
+from .config import CONFIGS, ULX3S_85F
+from .image import replacing, save
+from .verilog import core_verilog
+
+__all__ = ["main"]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UserError(f"{message} ({self.prog} --help)")
+
+
+def main(argv=None):
+    """Exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+    parser = _Parser(prog="python -m accel", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    config = argparse.ArgumentParser(add_help=False)
+    config.add_argument("--config", choices=CONFIGS, default=ULX3S_85F.name,
+                        help="accelerator: %(choices)s (default: %(default)s)")
+    verb = verbs.add_parser("compile", parents=[config], help="compile a net to an image")
+    verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")
+    verb.add_argument("-o", "--output", metavar="IMAGE", required=True, help="file to write")
+    verb.set_defaults(run=_compile)
+    verb = verbs.add_parser("verilog", parents=[config], help="write the core as Verilog")
+    verb.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
+    verb.set_defaults(run=_verilog)
+    try:
+        options = parser.parse_args(argv)
+        options.run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _compile(options):
+    config = CONFIGS[options.config]
+    image = compile_net(store.load(options.net), config)
+    save(image, options.output)
+    used = ", ".join(f"{len(words)} of {depth} {what}" for words, depth, what in (
+        (image.program, config.program_depth, "instructions"),
+        (image.weights, config.weight_depth, "weight words"),
+        (image.thresholds, config.threshold_depth, "threshold words")))
+    print(f"{options.output}: {image.net_name} for {config.name}: {used}")
+
+
+def _verilog(options):
+    text = core_verilog(CONFIGS[options.config])
+    with replacing(options.output) as file:
+        file.write(text.encode())
+    print(f"{options.output}: core of {options.config}, {len(text.splitlines())} lines")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""Image files, memory words and the decoding of traces."""
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from amaranth.lib import data
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from accel import image as image_module
+from accel.compile import compile_net
+from accel.config import TINY
+from accel.image import load, pack_fields, replacing, save, unpack_fields
+from accel.isa import Settings, Target
+from model.errors import UserError
+
+from .nets import random_net
+
+
+@pytest.fixture(scope="module")
+def image():
+    return compile_net(random_net(0, TINY), TINY)
+
+
+def assert_same(left, right):
+    for name in image_module.ARRAYS:
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+        assert getattr(left, name).dtype == getattr(right, name).dtype
+    scalars = [{k: v for k, v in asdict(i).items() if k not in image_module.ARRAYS}
+               for i in (left, right)]
+    assert scalars[0] == scalars[1]
+
+
+# Memory words.
+
+@given(st.data(), st.integers(1, 4), st.integers(1, 40), st.integers(0, 5))
+def test_fields_round_trip(draw, bits, fields, count):
+    values = draw.draw(arrays.arrays(np.uint8, (count, fields),
+                                     elements=st.integers(0, (1 << bits) - 1)))
+    words = pack_fields(values, bits)
+    assert words.dtype == np.uint64 and words.shape == (count, -(-fields * bits // 64))
+    np.testing.assert_array_equal(unpack_fields(words, bits, fields), values)
+
+
+def test_fields_are_an_amaranth_array():
+    """The one definition of the packing is that of `ArrayLayout`, which the RTL uses."""
+    values = np.random.default_rng(0).integers(0, 8, (3, 30))
+    layout = data.ArrayLayout(3, 30)
+    for row, words in zip(values, pack_fields(values, 3), strict=True):
+        number = sum(int(word) << 64 * index for index, word in enumerate(words))
+        assert number == layout.const([int(value) for value in row]).as_bits()
+
+
+def test_load_words(image):
+    target, address, words = image.load_words()
+    assert (target.dtype, address.dtype, words.dtype) == (np.uint8, np.uint32, np.uint64)
+    for kind, memory in ((Target.PROGRAM, image.program), (Target.WEIGHTS, image.weights),
+                         (Target.THRESHOLDS, image.thresholds.view(np.uint64)),
+                         (Target.SETTINGS, np.array([image.settings]))):
+        chosen = target == kind.value
+        np.testing.assert_array_equal(address[chosen], np.arange(len(memory)))
+        np.testing.assert_array_equal(words[chosen], memory)
+    settings = Settings.from_bits(image.settings)
+    assert (settings.height, settings.width) == image.image_shape
+
+
+# Files.
+
+def test_file_round_trip(image, tmp_path):
+    path = tmp_path / "net.npz"
+    save(image, path)
+    assert_same(load(path), image)
+    assert [file.name for file in tmp_path.iterdir()] == ["net.npz"]
+    first = path.read_bytes()
+    save(load(path), path)
+    assert path.read_bytes() == first
+
+
+def refusal(path):
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_foreign_files(tmp_path):
+    path = tmp_path / "file"
+    assert refusal(path) == f"cannot read {path}: No such file or directory"
+    assert refusal(tmp_path).startswith("cannot read")
+    for content in (b"", b"hello\n", bytes(1000), b"PK\x03\x04"):
+        path.write_bytes(content)
+        assert refusal(path) == f"{path} is damaged, or not an accelerator image"
+    with open(path, "wb") as file:
+        np.save(file, np.arange(3))
+    assert refusal(path).endswith("not an accelerator image")
+    with open(path, "wb") as file:
+        np.savez(file, header=np.array("{}"), **{name: np.zeros(1) for name in image_module.ARRAYS})
+    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-1)")
+
+
+def test_truncated_files(image, tmp_path):
+    path = tmp_path / "net.npz"
+    save(image, path)
+    whole = path.read_bytes()
+    for length in np.linspace(0, len(whole) - 1, 25, dtype=int):
+        path.write_bytes(whole[:length])
+        refusal(path)
+
+
+def test_flipped_bits(image, tmp_path):
+    """A flipped bit is found, or is one that means nothing to the file format."""
+    path = tmp_path / "net.npz"
+    save(image, path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    found = 0
+    for position in rng.integers(0, len(whole), 200):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            read = load(path)
+        except UserError:
+            found += 1
+        else:
+            assert_same(read, image)
+    assert found > 150
+
+
+@pytest.mark.parametrize("change", [
+    lambda header: header["config"].update(rows=5),
+    lambda header: header["config"].update(colour="red"),
+    lambda header: header["config"].pop("rows"),
+    lambda header: header.update(n_logits=99),
+    lambda header: header.update(layers=7),
+    lambda header: header.pop("settings"),
+    lambda header: header.pop("digest"),
+])
+def test_changed_headers(image, tmp_path, monkeypatch, change):
+    """A header that is whole JSON but not this image's."""
+    path = tmp_path / "net.npz"
+    dumps = image_module.json.dumps
+
+    def changed_dumps(header, **options):
+        if "digest" in header:
+            change(header)
+        return dumps(header, **options)
+
+    monkeypatch.setattr(image_module.json, "dumps", changed_dumps)
+    save(image, path)
+    assert refusal(path).endswith("its digest is not that of its contents")
+
+
+def test_other_arrays(image, tmp_path):
+    path = tmp_path / "net.npz"
+    save(image, path)
+    with np.load(path) as file:
+        content = dict(file)
+    content["weights"] = content["weights"] ^ np.uint64(1)
+    with open(path, "wb") as file:
+        np.savez(file, **content)
+    assert refusal(path).endswith("its digest is not that of its contents")
+
+
+def test_nothing_half_written(image, tmp_path):
+    path = tmp_path / "net.npz"
+    path.write_bytes(b"before")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"before"
+    assert [file.name for file in tmp_path.iterdir()] == ["net.npz"]
+    with pytest.raises(UserError, match="cannot write .*: No such file or directory"):
+        save(image, tmp_path / "missing" / "net.npz")
+
+
+# Traces.
+
+def test_foreign_traces(image):
+    count = sum(layer.writes for layer in image.layers)
+    groups, codes = np.zeros(count, np.uint32), np.zeros((count, 1), np.uint64)
+    with pytest.raises(ValueError, match=f"has {count} writes, not {count - 1}"):
+        image.tensors(groups[1:], codes[1:])
+    with pytest.raises(ValueError, match="layer layer0: a write outside its tensor"):
+        image.tensors(groups, codes)

@@ -1,0 +1,151 @@
+"""Compiler and interpreter together: every code and every logit of random nets."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from accel.compile import DoesNotFit, compile_net
+from accel.config import TINY, ULX3S_85F, ULX3S_85F_1PX
+from accel.interp import Interpreter
+from model import integer
+from model.integer import IMAGE, Skip
+
+from .nets import (
+    NetBuilder,
+    corner_pictures,
+    extreme_net,
+    random_net,
+    random_pictures,
+    resnet8_like,
+)
+from .reference import evaluate
+from .variants import VARIANTS
+
+
+def run(image, interpreter, pixels):
+    logits, writes = interpreter.run(pixels)
+    return image.tensors(*writes), logits
+
+
+def check(net, config, pictures):
+    """The interpreted program gives every code and logit of the net's definition."""
+    image = compile_net(net, config)
+    interpreter = Interpreter(image)
+    for pixels in pictures:
+        tensors, logits = run(image, interpreter, pixels)
+        expected_tensors, expected_logits = evaluate(net, pixels)
+        assert tensors.keys() == expected_tensors.keys()
+        for name, codes in expected_tensors.items():
+            np.testing.assert_array_equal(tensors[name], codes, err_msg=name)
+        np.testing.assert_array_equal(logits, expected_logits)
+        assert logits.dtype == np.int32
+
+
+def pictures_of(net, seed=0):
+    return np.concatenate([random_pictures(net, 2, seed), corner_pictures(net)])
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", VARIANTS)
+def test_random_nets(name, seed):
+    net = random_net(seed, VARIANTS[name])
+    check(net, VARIANTS[name], pictures_of(net, seed))
+
+
+@pytest.mark.parametrize("config", [ULX3S_85F, ULX3S_85F_1PX], ids=lambda config: config.name)
+def test_resnet8(config):
+    net = resnet8_like()
+    check(net, config, pictures_of(net))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_golden_model_agrees_with_the_reference(seed):
+    net = random_net(seed, TINY)
+    pictures = pictures_of(net, seed)
+    logits, tensors = integer.forward(net, pictures), integer.trace(net, pictures)
+    for index, pixels in enumerate(pictures):
+        expected_tensors, expected_logits = evaluate(net, pixels)
+        np.testing.assert_array_equal(logits[index], expected_logits)
+        assert tensors.keys() == expected_tensors.keys()
+        for name, codes in expected_tensors.items():
+            np.testing.assert_array_equal(tensors[name][index], codes, err_msg=name)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_nothing_leaks_from_image_to_image(name):
+    """Memories full of other codes, and other images before, change nothing."""
+    config = VARIANTS[name]
+    net = random_net(11, config)
+    image = compile_net(net, config)
+    pictures = pictures_of(net)
+    fresh = [run(image, Interpreter(image), pixels) for pixels in pictures]
+    used = Interpreter(image)
+    used.activations[:] = (1 << config.a_bits) - 1
+    for index in (0, 2, 1, 3, 3, 0, 1):
+        tensors, logits = run(image, used, pictures[index])
+        np.testing.assert_array_equal(logits, fresh[index][1])
+        for layer, codes in fresh[index][0].items():
+            np.testing.assert_array_equal(tensors[layer], codes, err_msg=layer)
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 7), (5, 3), (8, 8)])
+@pytest.mark.parametrize("name", ["tiny", "tiny-1px", "4-parts"])
+def test_picture_sizes(name, height, width):
+    build = NetBuilder(np.random.default_rng(height * width), (3, height, width))
+    layer = build.layer(build.conv(IMAGE, 5))
+    layer = build.layer(build.conv(layer, 6, stride=2), build.conv(IMAGE, 6, stride=2))
+    build.logits(layer, 9)
+    check(build.net(), VARIANTS[name], pictures_of(build.net()))
+
+
+@pytest.mark.parametrize("side", range(2, 8))
+def test_max_pool_sizes(side):
+    build = NetBuilder(np.random.default_rng(side), (3, side, 9 - side))
+    build.logits(build.max_pool(build.layer(build.conv(IMAGE, 6))), 3)
+    check(build.net(), TINY, pictures_of(build.net()))
+
+
+@pytest.mark.parametrize("gain", [
+    [0, 0, 0, 0, 0], [1, 0, 3, 15, 2], [16, 255, 4095, 0, 1], [-1, -1, -1, -1, -1],
+    [-8, 7, 0, 3, -1], [-2048, 2047, 5, -5, 0], [1 << 12, -(1 << 12), 0, 0, 1 << 13],
+    [-30000, 29999, 1, 0, -1]])
+def test_residual_gains(gain):
+    build = NetBuilder(np.random.default_rng(1), (3, 4, 5))
+    layer = build.layer(build.conv(IMAGE, len(gain)))
+    skip = Skip(source=layer, gain=np.array(gain, dtype=np.int32))
+    build.logits(build.layer(build.conv(layer, len(gain)), skip), 3)
+    check(build.net(), TINY, pictures_of(build.net()))
+
+
+@pytest.mark.parametrize("w_bits, shift", [(8, 0), (8, 3), (6, 0), (5, 1), (1, 0)])
+@pytest.mark.parametrize("style", ["index", "affine", "table"])
+@pytest.mark.parametrize("name", ["tiny", "2-bit"])
+def test_weight_digits(name, style, w_bits, shift):
+    build = NetBuilder(np.random.default_rng(w_bits), (3, 4, 4))
+    layer = build.layer(build.conv(IMAGE, 4, w_bits=w_bits, style=style), a_bits=2)
+    terms = [build.conv(layer, 4, w_bits=w_bits, style=style, shift=shift)]
+    terms += [build.conv(layer, 4, kernel=1, w_bits=2, style=style)]
+    build.logits(build.layer(*terms, a_bits=2), 3, w_bits=w_bits, style=style)
+    check(build.net(), VARIANTS[name], pictures_of(build.net()))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_accumulators_at_their_extremes(sign):
+    """The sum of the middle pixel is the largest (smallest) that 16 bits may hold."""
+    net = extreme_net(sign * 303, sign * 14)
+    check(net, replace(TINY, acc_bits=16), corner_pictures(net))
+    _, total, _ = net.layers[1].thresholds[0]
+    assert total == sign * 32766
+    tensors, _ = evaluate(net, corner_pictures(net)[1])
+    assert tensors["extreme"][0, 1, 1] == 2
+
+
+def test_accumulators_beyond_their_extremes():
+    with pytest.raises(DoesNotFit, match="range of the accumulator"):
+        compile_net(extreme_net(303, 15), replace(TINY, acc_bits=16))
+
+
+def test_wrong_picture_shape():
+    net = random_net(0, TINY)
+    with pytest.raises(ValueError, match="pixels must be"):
+        Interpreter(compile_net(net, TINY)).run(np.zeros((3, 1, 1), np.uint8))

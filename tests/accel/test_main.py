@@ -1,0 +1,61 @@
+"""`python -m accel`: what it writes, and one line for bad input."""
+import re
+
+import pytest
+
+from accel.__main__ import main
+from accel.config import TINY
+from accel.image import load
+from model import store
+
+from .nets import random_net
+
+
+def test_compile(tmp_path, capsys):
+    net = random_net(0, TINY)
+    store.save(net, tmp_path / "net.npz")
+    output = tmp_path / "image.npz"
+    assert main(["compile", str(tmp_path / "net.npz"), "-o", str(output), "--config", "tiny"]) == 0
+    image = load(output)
+    assert (image.config, image.net_name) == (TINY, net.name)
+    assert image.net_digest == store.digest(net)
+    printed = capsys.readouterr().out
+    assert re.fullmatch(
+        rf"{re.escape(str(output))}: {net.name} for tiny: {len(image.program)} of 512 instructions,"
+        rf" {len(image.weights)} of 2048 weight words,"
+        rf" {len(image.thresholds)} of 1024 threshold words\n", printed)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "the following arguments are required: VERB"),
+    (["compile", "no-such-net", "-o", "{path}/image.npz"], "no-such-net"),
+    (["compile", "{path}", "-o", "{path}/image.npz"], "{path}"),
+    (["compile", "x"], "the following arguments are required: -o/--output"),
+    (["verilog", "-o", "x", "--config", "huge"], "invalid choice: 'huge'"),
+])
+def test_bad_input(tmp_path, capsys, arguments, message):
+    arguments = [argument.format(path=tmp_path) for argument in arguments]
+    assert main(arguments) == 2
+    out, error = capsys.readouterr()
+    assert not out and re.fullmatch("error: .*\n", error)
+    assert message.format(path=tmp_path) in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_net_that_does_not_fit(tmp_path, capsys):
+    store.save(random_net(0, TINY), tmp_path / "net.npz")
+    output = tmp_path / "missing" / "image.npz"
+    path = str(tmp_path / "net.npz")
+    assert main(["compile", path, "-o", str(output), "--config", "tiny"]) == 2
+    assert capsys.readouterr().err == f"error: cannot write {output}: No such file or directory\n"
+
+
+@pytest.mark.synth
+def test_verilog(tmp_path, capsys):
+    output = tmp_path / "core.v"
+    assert main(["verilog", "-o", str(output), "--config", "tiny-1px"]) == 0
+    text = output.read_text()
+    assert re.search(r"^module core\(", text, re.MULTILINE)
+    for port in ("load", "pixels", "logits"):
+        assert re.search(rf"put (\[\d+:0\] )?{port}__payload;", text)
+    assert capsys.readouterr().out.startswith(f"{output}: core of tiny-1px, ")

@@ -1,0 +1,16 @@
+"""Accelerators that the tests run on: the named ones, and variants of their parameters."""
+from dataclasses import replace
+
+from accel.config import CONFIGS, TINY, ULX3S_85F
+
+__all__ = ["VARIANTS"]
+
+VARIANTS = {
+    **CONFIGS,
+    "2-bit": replace(TINY, name="2-bit", w_bits=2, a_bits=2),
+    "3-bit": replace(TINY, name="3-bit", w_bits=3, a_bits=3),
+    "2-parts": replace(TINY, name="2-parts", rows=8),
+    "4-parts": replace(TINY, name="4-parts", rows=16),
+    "4-pixels": replace(ULX3S_85F, name="4-pixels", pixels_per_cycle=4, w_bits=2, a_bits=2),
+    "narrow": replace(TINY, name="narrow", acc_bits=18),
+}
