@@ -165,6 +165,25 @@ def test_resnet8_size(config):
     assert sum(info.macs for info in image.layers) == 12_501_632
 
 
+def test_activation_words_are_written_whole():
+    """Where 4 output tiles share a word, the lanes beyond the channels are written too, as zeros:
+    `beta` times the sum of a word needs them."""
+    config = VARIANTS["4-parts"]
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    layer = build.layer(build.conv(IMAGE, 18))
+    build.logits(layer, 2)
+    image = compile_net(build.net(), config)
+    info = image.layers[0]
+    tiles = [view for layout, view in instructions(image)[info.start:info.stop] if layout is Tile]
+    assert [tile.part for tile in tiles] == [0, 1, 2, 3] * 2
+    assert info.writes == 8 * 8 * 4
+    interpreter = Interpreter(image)
+    interpreter.activations[:] = 15
+    interpreter.run(np.full((3, 8, 8), 255, np.uint8))
+    second_word = interpreter.activations[info.base + 8 * info.pitch:][:8 * info.pitch]
+    assert not second_word[..., 2:].any()
+
+
 def test_thresholds_fold_the_bias():
     net = small_net()
     image = compile_net(net, TINY)

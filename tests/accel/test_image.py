@@ -4,7 +4,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from amaranth.lib import data
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -34,6 +34,7 @@ def assert_same(left, right):
 
 # Memory words.
 
+@settings(derandomize=True, deadline=None)
 @given(st.data(), st.integers(1, 4), st.integers(1, 40), st.integers(0, 5))
 def test_fields_round_trip(draw, bits, fields, count):
     values = draw.draw(arrays.arrays(np.uint8, (count, fields),

@@ -145,6 +145,22 @@ def test_accumulators_beyond_their_extremes():
         compile_net(extreme_net(303, 15), replace(TINY, acc_bits=16))
 
 
+def test_logits_of_the_picture_itself():
+    """No activation is ever written, and 9 classes take three tiles."""
+    build = NetBuilder(np.random.default_rng(0), (3, 5, 7))
+    build.logits(IMAGE, 9)
+    check(build.net(), TINY, pictures_of(build.net()))
+
+
+def test_logits_of_several_terms():
+    build = NetBuilder(np.random.default_rng(0), (3, 5, 7))
+    layer = build.layer(build.conv(IMAGE, 6))
+    build.logits(layer, 6)
+    logits = build.layers[-1]
+    build.layers[-1] = replace(logits, terms=(*logits.terms, build.skip(layer)))
+    check(build.net(), TINY, pictures_of(build.net()))
+
+
 def test_wrong_picture_shape():
     net = random_net(0, TINY)
     with pytest.raises(ValueError, match="pixels must be"):
