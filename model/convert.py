@@ -1,0 +1,78 @@
+"""From a trained float net to a quantized one that starts close to it.
+
+Layer by layer on one batch of images: shortcuts are given the shift and gains that keep the float net's proportion
+between the terms of a sum, batch-norm the statistics of the new accumulators, and activations their starting points.
+"""
+import math
+
+import torch
+
+from .integer import IMAGE
+from .nets import LayerSpec, PoolSpec
+from .network import GAIN_BITS, PIXEL_UNIT, Network, Skip
+
+__all__ = ["quantize"]
+
+PROJECTION_SHIFTS = range(0, 4)
+
+
+def spread(x):
+    """Standard deviation per channel, (C,)."""
+    return x.float().std((0, 2, 3)) + 1e-6
+
+
+@torch.no_grad()
+def quantize(net, images, config):
+    """A quantized Network with the float net's weights; images: uint8 (N, 3, H, W), some hundreds of them."""
+    net.eval()
+    quantized = Network(net.arch, net.layers[net.arch.layers[-1].name].linear.out_features, config)
+    quantized.load_state_dict(net.state_dict(), strict=False)
+    quantized.train()
+    floats = {IMAGE: images.float() * PIXEL_UNIT}
+    codes = dict(floats)
+    for spec in net.arch.layers:
+        if isinstance(spec, PoolSpec):
+            for tensors in floats, codes:
+                tensors[spec.name] = torch.nn.functional.max_pool2d(tensors[spec.source], 2)
+        elif isinstance(spec, LayerSpec):
+            convert_layer(net.layers[spec.name], quantized.layers[spec.name], floats, codes)
+    features = spec.source
+    quantized.layers[spec.name].log_gain.fill_(
+        (floats[features].mean((2, 3)).norm() / codes[features].mean((2, 3)).norm()).log())
+    return quantized
+
+
+def convert_layer(old, new, floats, codes):
+    """Fits the quantized layer `new` to `old` and adds the outputs of both to the dicts of tensors."""
+    name = old.spec.name
+    old_spreads = [spread(term(floats[term.spec.source])) for term in old.terms]
+    scale = spread(new.terms[0](codes[new.terms[0].spec.source])) / old_spreads[0]
+    for before, term, wanted in zip(old.terms[1:], new.terms[1:], old_spreads[1:], strict=True):
+        if isinstance(term, Skip):
+            fit_gain(before, term, wanted * scale, codes)
+        else:
+            fit_projection(term, wanted * scale, codes)
+    acc = new.accumulate(codes)
+    new.norm.running_mean.copy_(acc.mean((0, 2, 3)))
+    new.norm.running_var.copy_(acc.var((0, 2, 3)))
+    floats[name] = old(floats)
+    new.norm.frozen = True
+    new.activation.start(new.norm(acc).relu())
+    codes[name] = new.activate(acc)
+    new.norm.frozen = False
+
+
+def fit_gain(before, term, wanted, codes):
+    """Gains of a skip such that its term has the wanted spread per channel."""
+    gain = wanted / spread(codes[term.spec.source] * term.unit) * before.gain.sign()
+    term.shift.fill_(max(0, math.ceil(math.log2(gain.abs().max().item() / (2 ** GAIN_BITS - 1)))))
+    term.gain.copy_(gain / 2 ** term.shift)
+
+
+def fit_projection(term, wanted, codes):
+    """Shift of a projection such that its term has the wanted spread at the median channel."""
+    ratio = (wanted / spread(term(codes[term.spec.source]))).log2()
+    shift = min(PROJECTION_SHIFTS, key=lambda s: abs(ratio.median().item() - s))
+    term.shift.fill_(shift)
+    if hasattr(term.quantizer, "log_kappa"):
+        term.quantizer.log_kappa.add_(((ratio - shift) * math.log(2)).clamp(-1.0, 0.7))

@@ -1,0 +1,101 @@
+"""From a quantized torch net to the integer net: batch-norm disappears into integer thresholds.
+
+A layer's code steps up where z = gamma * (unit * acc - mean) / sqrt(var + eps) + beta reaches a threshold t, that is at
+acc >= ((t - beta) * sqrt(var + eps) / gamma + mean) / unit. The accumulator is an integer, so the ceiling of the right
+side is the same comparison, exactly. All of it is float64; no code depends on anything after it.
+"""
+import numpy as np
+import torch
+
+from .integer import (
+    IMAGE,
+    PIXEL_MAX,
+    Convolution,
+    IntegerNet,
+    Layer,
+    MaxPool,
+    Skip,
+    channel_ranges,
+)
+from .nets import HeadSpec, PoolSpec, SkipSpec
+from .network import CODE_UNIT, HEAD_BITS, PIXEL_UNIT
+
+__all__ = ["integerize"]
+
+
+def array(t, dtype):
+    return t.detach().cpu().numpy().astype(dtype)
+
+
+def term_of(module):
+    """The integer term of a Conv or Skip module."""
+    spec = module.spec
+    if isinstance(spec, SkipSpec):
+        gain = array(module.integer_gain(), np.int64) << int(module.shift)
+        return Skip(source=spec.source, gain=gain.astype(np.int32))
+    quantizer = module.quantizer
+    grid = ({"levels": array(quantizer.levels, np.int32)} if quantizer.alpha is None
+            else {"alpha": quantizer.alpha, "beta": quantizer.beta})
+    return Convolution(source=spec.source, codes=array(quantizer.to_code(module.weight), np.uint8),
+                       w_bits=quantizer.bits, stride=spec.stride, padding=spec.kernel // 2, shift=int(module.shift), **grid)
+
+
+def flip(term):
+    """(negated term, what its sum additionally needs per unit of summed activations: nothing).
+
+    Negates a term: codes are mirrored where the grid is symmetric about zero, otherwise its levels change sign.
+    """
+    if isinstance(term, Skip):
+        return Skip(source=term.source, gain=-term.gain)
+    raise NotImplementedError
+
+
+def thresholds_of(module, unit):
+    """Real thresholds on the integer accumulator, float64 (C, 2**a_bits - 1)."""
+    norm = module.norm
+    gamma, beta, mean, var = (t.detach().double().reshape(-1, 1)
+                              for t in (norm.gamma(), norm.bias, norm.running_mean, norm.running_var))
+    z = module.activation.thresholds(norm.gamma().detach(), norm.bias.detach()).detach()
+    return ((z - beta) * torch.sqrt(var + norm.eps) / gamma + mean) / unit
+
+
+def layer_of(module, bounds):
+    """The integer layer; thresholds no accumulator can reach are clipped to the nearest that means the same."""
+    spec = module.spec
+    terms = tuple(map(term_of, module.terms))
+    activation = PIXEL_UNIT if spec.terms[0].source == IMAGE else CODE_UNIT
+    layer = Layer(name=spec.name, terms=terms, bias=np.zeros(spec.channels, np.int32), a_bits=module.activation.bits)
+    low, high = channel_ranges(layer, bounds)
+    steps = np.ceil(thresholds_of(module, module.terms[0].unit * activation).numpy())
+    steps = np.clip(steps, low[:, None], high[:, None] + 1).astype(np.int32)
+    return Layer(name=layer.name, terms=terms, bias=layer.bias, thresholds=steps, a_bits=layer.a_bits)
+
+
+def head_of(module, pixels):
+    """The logits layer: sums over pixels where the torch net averages, so the bias grows by as much."""
+    step = module.step().double()
+    weight = torch.round(module.linear.weight.detach().double() / step)
+    unit = step * module.log_gain.detach().double().exp() * CODE_UNIT / pixels
+    offset = 2 ** (HEAD_BITS - 1)
+    term = Convolution(source=module.spec.source, codes=array(weight + offset, np.uint8)[:, :, None, None],
+                       w_bits=HEAD_BITS, alpha=1, beta=-offset)
+    bias = torch.round(module.linear.bias.detach().double() / unit)
+    return Layer(name=module.spec.name, terms=(term,), bias=array(bias, np.int32))
+
+
+def integerize(net, name, classes, header=None):
+    """The IntegerNet of a quantized Network."""
+    net = net.eval().cpu()
+    sizes = net.arch.sizes()
+    bounds, layers = {IMAGE: PIXEL_MAX}, []
+    for spec in net.arch.layers:
+        if isinstance(spec, PoolSpec):
+            layers.append(MaxPool(name=spec.name, source=spec.source))
+            bounds[spec.name] = bounds[spec.source]
+        elif isinstance(spec, HeadSpec):
+            layers.append(head_of(net.layers[spec.name], sizes[spec.source] ** 2))
+        else:
+            layers.append(layer_of(net.layers[spec.name], bounds))
+            bounds[spec.name] = 2 ** layers[-1].a_bits - 1
+    return IntegerNet(name=name, layers=tuple(layers), input_shape=net.arch.input_shape, classes=tuple(classes),
+                      header=header or {})

@@ -1,0 +1,170 @@
+"""The torch net of a spec, float or quantized: one forward, in which a quantizer may replace weights and ReLU.
+
+Quantized, every tensor is an integer times a fixed power of two, so that the batch-norm sees accumulators of about
+unit size while bfloat16 still holds weights and codes exactly. Weights, gains and codes are those of the integer net.
+"""
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from . import fused
+from .integer import IMAGE
+from .nets import ConvSpec, HeadSpec, LayerSpec, PoolSpec
+from .quant import ACTIVATIONS, WEIGHTS, Companding, over_channels, through
+
+__all__ = ["QuantConfig", "Network", "BatchNorm", "PIXEL_UNIT", "CODE_UNIT", "GAIN_BITS", "HEAD_BITS"]
+
+PIXEL_UNIT = 2.0 ** -8
+CODE_UNIT = 2.0 ** -3
+GAIN_BITS = 4            # a skip gain is a multiplier of this many bits and a sign, shifted by the layer's `shift`
+HEAD_BITS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantConfig:
+    """quantizer: a name in quant.WEIGHTS and quant.ACTIVATIONS; grid: "index" or "median" (plain weights only)."""
+    quantizer: str = "learned"
+    w_bits: int = 4
+    a_bits: int = 4
+    grid: str = "index"
+
+    def weights(self, shape):
+        options = {"grid": self.grid} if self.quantizer == "plain" else {}
+        return WEIGHTS[self.quantizer](shape, self.w_bits, **options)
+
+    def activation(self, channels):
+        return ACTIVATIONS[self.quantizer](channels, self.a_bits)
+
+
+class Conv(nn.Module):
+    """A convolution term. unit: what an integer weight of 1 is worth in the layer's accumulator."""
+    def __init__(self, spec, config, unit):
+        super().__init__()
+        self.spec, self.unit = spec, unit
+        self.weight = nn.Parameter(torch.empty(spec.out_channels, spec.in_channels, spec.kernel, spec.kernel))
+        nn.init.kaiming_normal_(self.weight)
+        self.quantizer = config.weights(self.weight.shape) if config else None
+        self.register_buffer("shift", torch.zeros(()))
+
+    def forward(self, x):
+        weight = self.weight
+        if self.quantizer is not None:
+            weight = self.quantizer(weight) * (self.unit * 2 ** self.shift)
+        return F.conv2d(x, weight, stride=self.spec.stride, padding=self.spec.kernel // 2)
+
+
+class Skip(nn.Module):
+    """An identity term: x times a gain per channel, integer (g << shift, |g| < 2**GAIN_BITS) when quantized."""
+    def __init__(self, spec, config, unit):
+        super().__init__()
+        self.spec, self.unit, self.quantized = spec, unit, config is not None
+        self.gain = nn.Parameter(torch.ones(spec.channels))
+        self.register_buffer("shift", torch.zeros(()))
+
+    def integer_gain(self):
+        """Gains as whole numbers in units of 2**shift, differentiable."""
+        top = 2 ** GAIN_BITS - 1
+        gain = self.gain.clamp(-top, top)
+        return through(gain.round(), gain)
+
+    def forward(self, x):
+        gain = self.integer_gain() * (self.unit * 2 ** self.shift) if self.quantized else self.gain
+        return x * over_channels(gain).to(x.dtype)
+
+
+class BatchNorm(nn.Module):
+    """Batch-norm whose gamma is positive, so that codes ascend with the accumulator."""
+    def __init__(self, channels, momentum=0.1, eps=1e-5):
+        super().__init__()
+        self.momentum, self.eps, self.frozen = momentum, eps, False
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def gamma(self):
+        return self.weight.abs() + 1e-4
+
+    def forward(self, x):
+        return F.batch_norm(x, self.running_mean, self.running_var, self.gamma(), self.bias,
+                            self.training and not self.frozen, self.momentum, self.eps)
+
+
+class Layer(nn.Module):
+    """Sum of terms, batch-norm, activation."""
+    def __init__(self, spec, config):
+        super().__init__()
+        self.spec = spec
+        first = spec.terms[0]
+        # 9 is the rms of the levels -15, -13 .. 15.
+        unit = 2.0 ** -round(math.log2(9 * math.sqrt(first.in_channels * first.kernel ** 2)))
+        self.terms = nn.ModuleList(
+            (Conv if isinstance(term, ConvSpec) else Skip)(term, config, unit) for term in spec.terms)
+        self.norm = BatchNorm(spec.channels)
+        self.activation = config.activation(spec.channels) if config else None
+
+    def accumulate(self, tensors):
+        """The accumulator: sum of terms over the dict of tensors by name."""
+        total = None
+        for term in self.terms:
+            value = term(tensors[term.spec.source])
+            total = value if total is None else total + value
+        return total
+
+    def activate(self, acc):
+        if self.activation is None:
+            return F.relu(self.norm(acc))
+        gamma, beta = self.norm.gamma(), self.norm.bias
+        if isinstance(self.activation, Companding) and fused.available(acc):
+            coefficients = self.activation.coefficients(gamma, beta)
+            return fused.norm_compand(acc, *coefficients, self.norm, 2 ** self.activation.bits - 1, CODE_UNIT)
+        code = self.activation(self.norm(acc).float(), gamma, beta)
+        return (code * CODE_UNIT).to(acc.dtype)
+
+    def forward(self, tensors):
+        return self.activate(self.accumulate(tensors))
+
+
+class Head(nn.Module):
+    """Average pool and linear; quantized, the weights are HEAD_BITS integers on one scale, the largest the top level."""
+    def __init__(self, spec, classes, config):
+        super().__init__()
+        self.spec, self.quantized = spec, config is not None
+        self.linear = nn.Linear(spec.features, classes)
+        self.log_gain = nn.Parameter(torch.zeros(())) if self.quantized else None
+
+    def step(self):
+        """What an integer weight of 1 is worth."""
+        return self.linear.weight.detach().abs().max() / (2 ** (HEAD_BITS - 1) - 1)
+
+    def forward(self, tensors):
+        features = tensors[self.spec.source].float().mean((2, 3))
+        weight = self.linear.weight
+        if self.quantized:
+            weight = through((weight / self.step()).round() * self.step(), weight) * self.log_gain.exp()
+        return F.linear(features, weight, self.linear.bias)
+
+
+class Network(nn.Module):
+    """The net of `arch`; quantized if a QuantConfig is given. Takes uint8 pixels (N, 3, H, W), returns logits."""
+    def __init__(self, arch, classes, config=None):
+        super().__init__()
+        self.arch, self.config = arch, config
+        self.layers = nn.ModuleDict()
+        for spec in arch.layers:
+            if isinstance(spec, LayerSpec):
+                self.layers[spec.name] = Layer(spec, config)
+            elif isinstance(spec, HeadSpec):
+                self.layers[spec.name] = Head(spec, classes, config)
+
+    def forward(self, images):
+        tensors = {IMAGE: images.to(memory_format=torch.channels_last).float() * PIXEL_UNIT}
+        for spec in self.arch.layers:
+            if isinstance(spec, PoolSpec):
+                tensors[spec.name] = F.max_pool2d(tensors[spec.source], 2)
+            else:
+                tensors[spec.name] = self.layers[spec.name](tensors)
+        return tensors[spec.name]
