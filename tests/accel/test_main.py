@@ -20,10 +20,11 @@ def test_compile(tmp_path, capsys):
     assert (image.config, image.net_name) == (TINY, net.name)
     assert image.net_digest == store.digest(net)
     printed = capsys.readouterr().out
-    assert re.fullmatch(
-        rf"{re.escape(str(output))}: {net.name} for tiny: {len(image.program)} of 512 instructions,"
-        rf" {len(image.weights)} of 2048 weight words,"
-        rf" {len(image.thresholds)} of 1024 threshold words\n", printed)
+    assert printed == (
+        f"{output}: {net.name} for tiny: "
+        f"{len(image.program)} of {TINY.program_depth} instructions, "
+        f"{len(image.weights)} of {TINY.weight_depth} weight words, "
+        f"{len(image.thresholds)} of {TINY.threshold_depth} threshold words\n")
 
 
 @pytest.mark.parametrize("arguments, message", [
