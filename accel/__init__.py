@@ -1,0 +1,1 @@
+"""The accelerator: instruction set, compiler, interpreter, cycle model (numpy) and RTL (Amaranth). Never torch."""

@@ -1,0 +1,120 @@
+"""One accelerator, as numbers. Everything else in `accel` is computed from an `AccelConfig`."""
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+__all__ = ["AccelConfig", "ULX3S_85F", "ULX3S_85F_1PX", "TINY", "TINY_1PX", "CONFIGS"]
+
+
+def _ceil_log2(n):
+    return max(n - 1, 0).bit_length()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccelConfig:
+    """Parameters of the accelerator; derived numbers are properties.
+
+    name: for people and file names.
+    rows: rows of the systolic array = input channels in one activation word.
+    chains: chains of multipliers; each multiplier holds two weights, so a tile has `2 * chains` output channels.
+    pixels_per_cycle: neighbouring output pixels computed each cycle (they share the multipliers, see `rtl.packing`).
+    w_bits, a_bits: bits of a weight digit and of an activation code, as the array multiplies them.
+    acc_bits: accumulator width; the compiler proves that no accumulator of a net leaves it.
+    activation_depth: bank rows of the activation memory (a bank row is `banks` words, one word a pixel).
+    accumulator_depth: pixel groups of one output tile.
+    weight_depth: words of `2 * chains * w_bits` bits. threshold_depth: words of `acc_bits`. program_depth: instructions.
+    image_height, image_width: the largest picture; two image buffers of that size are kept.
+    clock_hz: the clock that placed-and-routed builds reach, used for projections only.
+    """
+    name: str
+    rows: int = 16
+    chains: int = 8
+    pixels_per_cycle: int = 2
+    w_bits: int = 4
+    a_bits: int = 4
+    acc_bits: int = 22
+    activation_depth: int = 2048
+    accumulator_depth: int = 1024
+    weight_depth: int = 8192
+    threshold_depth: int = 4096
+    program_depth: int = 1024
+    image_height: int = 32
+    image_width: int = 32
+    clock_hz: float = 100e6
+
+    def __post_init__(self):
+        for name, low, high in [("rows", 4, 64), ("chains", 1, 32), ("pixels_per_cycle", 1, 4), ("w_bits", 2, 4),
+                                ("a_bits", 2, 4), ("acc_bits", 16, 32)]:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be in {low} .. {high}, not {value!r}")
+        if self.rows % (2 * self.chains):
+            raise ValueError(f"rows must be a multiple of 2 * chains = {2 * self.chains}, not {self.rows!r}")
+        if self.pixels_per_cycle & (self.pixels_per_cycle - 1):
+            raise ValueError(f"a whole core needs a power of two of pixels_per_cycle, not {self.pixels_per_cycle!r}")
+        if 2 * self.image_rows > self.activation_depth:
+            raise ValueError(f"two images need {2 * self.image_rows} bank rows, "
+                             f"activation_depth is {self.activation_depth!r}")
+
+    @property
+    def channels(self):
+        """Output channels of one tile."""
+        return 2 * self.chains
+
+    @property
+    def parts(self):
+        """Output tiles that share one activation word."""
+        return self.rows // self.channels
+
+    @property
+    def banks(self):
+        """Banks of the activation memory, by x modulo `banks`: m neighbours at stride 1 or 2 never collide."""
+        return 2 * self.pixels_per_cycle
+
+    @property
+    def a_digits(self):
+        """Digits of an 8-bit pixel, `a_bits` each."""
+        return -(-8 // self.a_bits)
+
+    @property
+    def image_taps(self):
+        """Horizontal taps of the first convolution that one image word holds (3 colours each)."""
+        return 3 if self.rows >= 9 else 1
+
+    @property
+    def image_rows(self):
+        """Bank rows of one image buffer: all digit planes of the largest picture."""
+        return self.a_digits * self.image_height * -(-self.image_width // self.banks)
+
+    @property
+    def thresholds(self):
+        """Thresholds of one channel."""
+        return (1 << self.a_bits) - 1
+
+    @property
+    def load_beats(self):
+        """Threshold words of one output tile."""
+        return self.channels * self.thresholds
+
+    @property
+    def macs_per_cycle(self):
+        return self.rows * self.channels * self.pixels_per_cycle
+
+    @property
+    def row_address_bits(self):
+        return _ceil_log2(self.activation_depth)
+
+    def digest(self):
+        """Hex digest of every parameter but the name and the projected clock."""
+        fields = {k: v for k, v in asdict(self).items() if k not in ("name", "clock_hz")}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+ULX3S_85F = AccelConfig(name="ulx3s-85f")
+ULX3S_85F_1PX = AccelConfig(name="ulx3s-85f-1px", pixels_per_cycle=1, activation_depth=4096)
+TINY = AccelConfig(name="tiny", rows=4, chains=2, activation_depth=512, accumulator_depth=128, weight_depth=2048,
+                   threshold_depth=1024, program_depth=1024, image_height=8, image_width=8)
+TINY_1PX = AccelConfig(name="tiny-1px", rows=4, chains=2, pixels_per_cycle=1, activation_depth=512,
+                       accumulator_depth=128, weight_depth=2048, threshold_depth=1024, program_depth=1024,
+                       image_height=8, image_width=8)
+CONFIGS = {c.name: c for c in (ULX3S_85F, ULX3S_85F_1PX, TINY, TINY_1PX)}

@@ -1,0 +1,93 @@
+"""The exact cycle model: what the sequencer's counter shows for a picture, without running anything.
+
+It follows `rtl.sequencer` instruction by instruction. Time is counted cycles: the counter stands still while a logit waits to
+be taken, and nothing else runs then. Pixels and weights have no influence, nor has the loading of the next picture.
+"""
+from dataclasses import dataclass
+
+from amaranth import Shape
+
+from . import isa
+from .rtl.core import drain_cycles, shortest_pass
+
+__all__ = ["LayerCycles", "cycles", "layer_cycles"]
+
+FETCH = 3              # cycles from FETCH to EXECUTE
+INSTRUCTION = 4        # from EXECUTE to the next EXECUTE
+LOGIT = 5              # cycles for each logit
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCycles:
+    """Cycles from a layer's first pass to the next layer's. utilization: share of the peak MACs."""
+    name: str
+    kind: str
+    shape: tuple
+    macs: int
+    passes: int
+    cycles: int
+    utilization: float
+
+
+def cycles(image):
+    """Cycles of one picture, from the start of the program to the last logit on offer."""
+    return _run(image)[0]
+
+
+def layer_cycles(image):
+    """A `LayerCycles` for each layer; their cycles add up to `cycles(image)`."""
+    total, starts = _run(image)
+    passes = [index for index, _ in starts]
+    begins = [0] + [next(start for index, start in starts if index >= layer.start) for layer in image.layers[1:]]
+    table = []
+    for layer, begin, end in zip(image.layers, begins, [*begins[1:], total], strict=True):
+        table.append(LayerCycles(
+            name=layer.name, kind=layer.kind, shape=layer.shape, macs=layer.macs, cycles=end - begin,
+            passes=sum(layer.start <= index < layer.stop for index in passes),
+            utilization=layer.macs / (end - begin) / image.config.macs_per_cycle))
+    return table
+
+
+def _run(image):
+    """(cycles, [(instruction index, start of the pass)])."""
+    config = image.config
+    shortest, drain = shortest_pass(config), drain_cycles(config)
+    execute = FETCH                      # cycle in which the instruction at hand is executed
+    pass_end = -1                        # last cycle of the pass that runs
+    last_token = last_threshold_token = -drain - config.rows - 1
+    thresholds_ready = 0                 # first cycle in which all thresholds asked for are there
+    barrier, tokens, starts = False, 0, []
+    for index, word in enumerate(image.program):
+        op = isa.Op(int(word) & 0b111)
+        fields = _fields(op, int(word))
+        following = execute + INSTRUCTION
+        if op is isa.Op.TILE:
+            barrier, tokens = fields.barrier, fields.groups * fields.height
+            if fields.load:
+                begin = max(execute + 1, last_threshold_token + 1 + config.rows + drain)
+                thresholds_ready = begin + 1 + config.load_beats
+        elif op is isa.Op.PASS:
+            accept = max(execute, pass_end)
+            if fields.last:
+                accept = max(accept, thresholds_ready)
+            if barrier:
+                accept = max(accept, last_token + 1 + drain)
+                barrier = False
+            starts.append((index, accept + 1))
+            last_token, pass_end = accept + tokens, accept + max(tokens, shortest)
+            if fields.last:
+                last_threshold_token = last_token
+            following = accept + INSTRUCTION
+        elif op is isa.Op.EMIT:
+            drained = max(execute, pass_end, last_token + 1 + config.rows + drain)
+            offered = drained + 1 + LOGIT * fields.count
+            if fields.last:
+                return offered, starts
+            following = offered + FETCH
+        execute = following
+    raise ValueError("the program never sends its last logit")
+
+
+def _fields(op, word):
+    layout = isa.LAYOUTS[op]
+    return layout.from_bits(word & (1 << Shape.cast(layout).width) - 1)

@@ -1,0 +1,1 @@
+"""One file per hardware noun; `core.Core` puts them together."""

@@ -1,0 +1,222 @@
+"""The accelerator core: memories, array, accumulators, activation units, sequencer.
+
+     pixels -> ImageLoader --+
+                             v
+     +-----------> ActivationMemory -> Im2col -> SystolicArray -> Accumulator x chains -> ThresholdUnit x 2 m x chains --+
+     |                                   | sums     ^ digits          ^      |                  ^                        |
+     |                                   +--> beta * S ---------------+      +-> LogitSum -> logits                      |
+     |                      weights -> LevelDecoder-+                                   thresholds                       |
+     +-------------------------------------------------------------------------------------------------------------------+
+                            program -> Sequencer drives all of it
+
+The core is rigid: from the token on everything has a fixed latency (cycle numbers relative to the token stage, for chain c):
+
+    0                token, pass fields                        S + 2         correction added
+    5                x at the array                            V = S + 5     new accumulators
+    S = 5 + array + c    partial sums                          V + 2 * a_bits    codes (c cycles of skew taken out)
+"""
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .. import isa
+from ..config import AccelConfig
+from .accumulator import Accumulator, AccumulatorControl, shift_left
+from .activation_memory import ActivationMemory, CodeWrite
+from .block_memory import BlockMemory
+from .delay import delay
+from .im2col import Im2col
+from .image_loader import ImageLoader
+from .level_decoder import LevelDecoder
+from .logit_sum import LogitSum
+from .multiplier import Multiplier
+from .sequencer import Sequencer
+from .systolic_array import SystolicArray
+from .threshold_unit import ThresholdUnit
+
+__all__ = ["Core", "shortest_pass", "drain_cycles"]
+
+
+def shortest_pass(config):
+    """Cycles a pass takes at least: its weights have to get in, and its accumulators back into their memory."""
+    return max(config.rows, Accumulator.reuse)
+
+
+def drain_cycles(config):
+    """Cycles from a token (token stage) until its codes are at the activation memory."""
+    return (Im2col.latency + SystolicArray.latency(config.rows) + config.chains - 1 + Accumulator.latency
+            + 2 * config.a_bits)
+
+
+class Core(wiring.Component):
+    """Classifies pictures with the net in its memories.
+
+    Parameters
+    ----------
+    config : AccelConfig
+    floorplan : function (row, chain) -> BEL of the array's multipliers, or None
+
+    Members
+    -------
+    load : In(stream of isa.LoadWord): fills the memories; taken only while no picture is being classified
+    pixels : In(stream of isa.PixelWord): raster order; the next picture may come while one is being classified
+    logits : Out(stream of isa.LogitWord)
+    busy : Out(1); cycles : Out(32): cycles of the picture whose last logit is on offer
+    trace : every activation write: valid, group = word address / m (* parts + part), data = codes of m pixels; for
+        simulators, costs nothing where it is not connected
+
+    Throughput: `config.macs_per_cycle` in every cycle of a pass of full tiles. `accel.cycles` gives the exact cycle count.
+    """
+    def __init__(self, config: AccelConfig, *, floorplan=None):
+        if config.w_bits != config.a_bits:
+            raise ValueError(f"the array multiplies digits of one width, not {config.w_bits} x {config.a_bits} bits")
+        self.config, self.floorplan = config, floorplan
+        codes = config.pixels_per_cycle * config.channels * config.a_bits
+        super().__init__({
+            "load": In(stream.Signature(isa.LoadWord)), "pixels": In(stream.Signature(isa.PixelWord)),
+            "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32),
+            "trace": Out(wiring.Signature({"valid": Out(1), "group": Out(16), "data": Out(codes)}))})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+
+        m.submodules.sequencer = sequencer = Sequencer(
+            config, shortest_pass=shortest_pass(config), drain_cycles=drain_cycles(config))
+        m.submodules.loader = loader = ImageLoader(config)
+        m.submodules.activations = activations = ActivationMemory(config)
+        m.submodules.im2col = im2col = Im2col(config)
+        m.submodules.array = array = SystolicArray(
+            rows=config.rows, chains=config.chains, bits=config.a_bits, pixels=config.pixels_per_cycle,
+            floorplan=self.floorplan)
+        wiring.connect(m, wiring.flipped(self.pixels), loader.pixels)
+        wiring.connect(m, loader.o, activations.image)
+        wiring.connect(m, sequencer.logits, wiring.flipped(self.logits))
+        m.d.comb += [
+            self.busy.eq(sequencer.busy), self.cycles.eq(sequencer.cycles),
+            sequencer.image_full.eq(loader.full), sequencer.image_buffer.eq(loader.buffer),
+            loader.release.eq(sequencer.release),
+            im2col.token.eq(sequencer.token), im2col.sweep.eq(sequencer.sweep),
+            activations.read_row.eq(im2col.read_row), im2col.read_word.eq(activations.read_word),
+            array.x.eq(im2col.x), array.swap.eq(delay(m, sequencer.token.first, Im2col.latency, name="swap"))]
+
+        self._memories(m, sequencer, loader, array)
+        control, code_write, code_valid = self._token_control(m, sequencer)
+        to_sums = Im2col.latency + SystolicArray.latency(config.rows)
+        control = delay(m, control, to_sums, name="control")
+        correction = self._correction(m, sequencer, im2col, to_sums + Accumulator.correction_lag)
+        codes = self._chains(m, sequencer, array, control, correction)
+
+        to_codes = drain_cycles(config)
+        write = delay(m, code_write, to_codes, name="code_write")
+        m.d.comb += [
+            activations.code_valid.eq(delay(m, code_valid, to_codes, name="code_valid")),
+            activations.code_write.eq(write), activations.code_write.codes.eq(codes),
+            self.trace.valid.eq(activations.code_valid), self.trace.data.eq(codes),
+            self.trace.group.eq((write.row * 2 + write.half) * config.parts + write.part)]
+        return m
+
+    def _memories(self, m, sequencer, loader, array):
+        """Program, weights, thresholds and settings, filled by the load stream."""
+        config = self.config
+        m.submodules.program = program = BlockMemory(width=isa.INSTRUCTION_BITS, depth=config.program_depth)
+        m.submodules.weights = weights = BlockMemory(
+            width=config.channels * config.w_bits, depth=config.weight_depth)
+        m.submodules.thresholds = thresholds = BlockMemory(width=config.acc_bits, depth=config.threshold_depth)
+        m.submodules.decoder = decoder = LevelDecoder(bits=config.w_bits, lanes=config.channels)
+
+        m.d.comb += [self.load.ready.eq(~sequencer.busy), sequencer.hold.eq(self.load.valid)]
+        word, valid = Signal(isa.LoadWord), Signal()
+        m.d.sync += [word.eq(self.load.payload), valid.eq(self.load.valid & self.load.ready)]
+        for target, store in ((isa.Target.PROGRAM, program), (isa.Target.WEIGHTS, weights),
+                              (isa.Target.THRESHOLDS, thresholds)):
+            m.d.comb += [store.write_enable.eq(valid & (word.target == target)),
+                         store.write_address.eq(word.address), store.write_data.eq(word.data)]
+        with m.If(valid & (word.target == isa.Target.SETTINGS)):
+            m.d.sync += loader.settings.eq(word.data)
+            m.d.comb += loader.clear.eq(1)
+        m.d.comb += [
+            program.read_address.eq(sequencer.program_address), sequencer.program_data.eq(program.read_data),
+            thresholds.read_address.eq(sequencer.threshold_address),
+            sequencer.threshold_data.eq(thresholds.read_data),
+            weights.read_address.eq(sequencer.weight_address), decoder.table.eq(sequencer.table),
+            decoder.codes.eq(weights.read_data)]
+        # The last weight word of a pass is read rows - 1 cycles after its first, which is rows cycles before the first
+        # token; the array wants it one cycle before that token.
+        spare = 1 + Im2col.latency - 1 - weights.latency - decoder.latency
+        m.d.comb += array.w.eq(delay(m, decoder.digits, spare, name="digits"))
+
+    def _token_control(self, m, sequencer):
+        """Accumulator control and code address of the token in the token stage."""
+        config, token, state = self.config, sequencer.token, sequencer.state
+        sweep, tile = state.sweep, state.tile
+        next_index = Signal(range(config.accumulator_depth))
+        next_group, group = Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS)
+        next_line, line = Signal(isa.ROW_BITS), Signal(isa.ROW_BITS)
+        control, code_write = Signal(AccumulatorControl(config)), Signal(CodeWrite(config))
+        m.d.comb += [group.eq(Mux(token.first, 0, next_group)), line.eq(Mux(token.first, tile.base, next_line))]
+        with m.If(token.valid):
+            m.d.sync += [next_index.eq(control.index + 1), next_group.eq(group + 1), next_line.eq(line)]
+            with m.If(token.row_end):
+                m.d.sync += [next_group.eq(0), next_line.eq(line + tile.pitch)]
+        m.d.comb += [
+            control.valid.eq(token.valid), control.start.eq(token.first),
+            control.index.eq(Mux(token.first, 0, next_index)), control.first.eq(sweep.first),
+            control.last.eq(sweep.last), control.maximum.eq(sweep.maximum), control.logits.eq(sweep.logits),
+            control.shift.eq(sweep.shift),
+            control.inside.eq(Cat(group * config.pixels_per_cycle + j < tile.width
+                                  for j in range(config.pixels_per_cycle))),
+            code_write.row.eq(line + (group >> 1)), code_write.half.eq(group[0]), code_write.part.eq(tile.part)]
+        return control, code_write, token.valid & sweep.last & ~sweep.logits
+
+    def _correction(self, m, sequencer, im2col, at):
+        """beta * S << beta_shift for each pixel, `at` cycles after the token.
+
+        The multiplier is unsigned: (beta + offset) * S - offset * S with offset = 2**(BETA_BITS - 1).
+        """
+        sweep = sequencer.state.sweep
+        multiply = Multiplier.latency + 1
+        spare = at - im2col.sum_latency - multiply - 2
+        beta = delay(m, sweep.beta, im2col.sum_latency + spare, name="beta")
+        shift = delay(m, sweep.beta_shift, im2col.sum_latency + spare + multiply, name="beta_shift")
+        correction = Signal(data.ArrayLayout(self.config.acc_bits, self.config.pixels_per_cycle))
+        for j in range(self.config.pixels_per_cycle):
+            total = delay(m, im2col.sums[j], spare, name=f"total_{j}")
+            m.submodules[f"correction{j}"] = multiplier = Multiplier(a_width=isa.BETA_BITS, b_width=len(total))
+            product = Signal(signed(isa.BETA_BITS + len(total)), name=f"product_{j}")
+            offset = delay(m, total, Multiplier.latency, name=f"offset_{j}") << isa.BETA_BITS - 1
+            m.d.comb += [multiplier.a.eq(beta ^ 1 << isa.BETA_BITS - 1), multiplier.b.eq(total)]
+            m.d.sync += product.eq(multiplier.p - offset)
+            m.d.comb += correction[j].eq(shift_left(m, product, shift, self.config.acc_bits, name=f"correction_{j}"))
+        return correction
+
+    def _chains(self, m, sequencer, array, control, correction):
+        """Accumulators, activation units and logits of every chain, each one cycle later than the chain before."""
+        config = self.config
+        pixels = config.pixels_per_cycle
+        codes = Signal(data.ArrayLayout(data.ArrayLayout(config.a_bits, config.channels), pixels))
+        write = sequencer.threshold_write
+        sums = []
+        for c in range(config.chains):
+            m.submodules[f"accumulator{c}"] = accumulator = Accumulator(config, sum_shape=array.sum_shape)
+            m.submodules[f"logits{c}"] = logits = LogitSum(config)
+            sums.append(logits)
+            m.d.comb += [
+                accumulator.sums.eq(array.sums[c]), accumulator.control.eq(control),
+                accumulator.correction.eq(correction), logits.values.eq(accumulator.values),
+                logits.control.eq(accumulator.value_control), logits.shift.eq(sequencer.logit_shift)]
+            control = delay(m, control, 1, name=f"control_{c}")
+            correction = delay(m, correction, 1, name=f"correction_{c}")
+            write = delay(m, write, 1, name=f"threshold_write_{c}")
+            for i in range(2):
+                channel = 2 * c + i
+                for j in range(pixels):
+                    m.submodules[f"threshold{channel}_{j}"] = unit = ThresholdUnit(
+                        a_bits=config.a_bits, acc_bits=config.acc_bits, channel=channel, channels=config.channels)
+                    m.d.comb += [
+                        unit.value.eq(accumulator.values[i * pixels + j]), unit.write.eq(write),
+                        codes[j][channel].eq(delay(m, unit.code, config.chains - 1 - c, name=f"code_{channel}_{j}"))]
+        m.d.comb += sequencer.logit.eq(sums[0].logit)
+        for lower, upper in zip(sums, sums[1:]):
+            m.d.comb += lower.shift_in.eq(upper.logit)
+        return codes

@@ -1,0 +1,92 @@
+"""Processing element: one multiplier, two weights, m pixels, 2 m multiply-accumulates a cycle.
+
+    x_in ---[x]------------------------------------------> x_out       activations, to the next chain
+             |                       +-----+
+             +---pack pixels-------> | B   |   unpack    +---+
+    w_in -[p]+-[p2]-> w_out          |  *  |--[field]--> | + |-> sums_out
+             |                       |     |             +---+
+             +-[w active]-pack-----> | A   |               ^
+                 ^ swap              +-----+           sums_in
+"""
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .delay import delay
+from .multiplier import Multiplier
+from .packing import Packing
+
+__all__ = ["ProcessingElement"]
+
+
+class ProcessingElement(wiring.Component):
+    """sums_out[i][j] = sums_in[i][j] + w[i] * x[j] + 1, for two weights i and m pixels j.
+
+    The "+ 1" turns the two operations of the unpacking (add the field, take off the borrow) into one adder with a carry
+    in (field + ~borrow); a chain of n elements starts at -n.
+
+    Parameters
+    ----------
+    bits : bits of a weight digit and of an activation code
+    pixels : m
+    row : position in the chain (0 first); decides the width of the sums
+    bel : placement of the multiplier
+
+    Members
+    -------
+    x_in, x_out : activations, ArrayLayout(bits, m); swap_in, swap_out : take the passing weights for this x and after
+    w_in, w_out : passing weights, ArrayLayout(bits, 2), two registers: a word meets the swap in row r if it enters the
+        chain one cycle earlier for each row it has to pass beyond the first
+    sums_in : ArrayLayout(signed, 2 m), index i * m + j; sums_out
+
+    Latency: x_in to sums_out 5 cycles, x_in to x_out 1, w_in to w_out 2, sums_in to sums_out 1. A w_in of cycle t is what
+    a swap_in of cycle t + 1 takes.
+    """
+    x_latency = 5
+
+    def __init__(self, *, bits, pixels, row, bel=None):
+        self.bits, self.pixels, self.row, self.bel = bits, pixels, row, bel
+        self.packing = Packing(bits, pixels)
+        super().__init__({
+            "x_in": In(data.ArrayLayout(bits, pixels)), "swap_in": In(1),
+            "x_out": Out(data.ArrayLayout(bits, pixels)), "swap_out": Out(1),
+            "w_in": In(data.ArrayLayout(bits, 2)), "w_out": Out(data.ArrayLayout(bits, 2)),
+            "sums_in": In(data.ArrayLayout(signed(self.sum_width(bits, row)), 2 * pixels)),
+            "sums_out": Out(data.ArrayLayout(signed(self.sum_width(bits, row + 1)), 2 * pixels))})
+
+    @staticmethod
+    def sum_width(bits, rows):
+        """Bits of the signed sum of `rows` products, the running "- 1" of the rows to come included."""
+        return 2 * bits + max(rows, 1).bit_length() + 1
+
+    def elaborate(self, platform):
+        m = Module()
+        packing = self.packing
+
+        passing, active = Signal.like(self.w_in), Signal.like(self.w_in)
+        m.d.sync += [passing.eq(self.w_in), self.w_out.eq(passing), self.x_out.eq(self.x_in),
+                     self.swap_out.eq(self.swap_in)]
+        with m.If(self.swap_in):
+            m.d.sync += active.eq(passing)
+
+        m.submodules.multiplier = multiplier = Multiplier(
+            a_width=packing.weight_width, b_width=packing.pixel_width, bel=self.bel)
+        for i in range(2):
+            m.d.comb += multiplier.a[i * packing.weight_step:][:self.bits].eq(active[i])
+        for j in range(self.pixels):
+            m.d.comb += multiplier.b[j * packing.pixel_step:][:self.bits].eq(self.x_out[j])
+        low_bits = [delay(m, active[i][0] & self.x_out[j][0], multiplier.latency, name=f"low_{i}_{j}")
+                    for i, j in packing.order]
+
+        field, last = packing.field, len(packing.order) - 1
+        borrow = C(0, 1)
+        for k, (i, j) in enumerate(packing.order):
+            above = multiplier.p[(k + 1) * field] if (k + 1) * field < len(multiplier.p) else C(0, 1)
+            top = above ^ low_bits[k + 1] if k < last else above
+            product = Cat(multiplier.p[k * field:(k + 1) * field], top)
+            value, no_borrow = Signal(field + 1, name=f"field_{k}"), Signal(name=f"no_borrow_{k}")
+            at = i * self.pixels + j
+            m.d.sync += [value.eq(product), no_borrow.eq(~borrow),
+                         self.sums_out[at].eq(self.sums_in[at] + value + no_borrow)]
+            borrow = top
+        return m

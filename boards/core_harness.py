@@ -1,0 +1,103 @@
+"""Places and routes the core alone for the ULX3S-85F: `python -m boards.core_harness --help`.
+
+Every input of the core hangs on a shift register fed by one pin and every output goes, through registers, into one pin, so
+nothing of the core is optimized away and no pin is in a timing path. Prints JSON; the tool's log stays in the build folder.
+"""
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from amaranth import *
+from amaranth.build import Attrs, Clock, Pins, Resource
+from amaranth.lib import io
+from amaranth_boards.ulx3s import ULX3S_85F_Platform
+
+from accel.config import CONFIGS
+from accel.rtl.core import Core
+from model.errors import UserError
+
+from .floorplan import lfe5u_85f
+from .toolchain import tool_environment, tool_versions
+
+__all__ = ["Harness", "place_and_route"]
+
+
+class Harness(Elaboratable):
+    """The core between a shift register and an XOR tree."""
+    def __init__(self, core):
+        self.core = core
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.core = core = self.core
+        pins = platform.request("uart", 0, dir="-")
+        m.submodules.rx = rx = io.Buffer("i", pins.rx)
+        m.submodules.tx = tx = io.Buffer("o", pins.tx)
+        inputs = [core.load.payload, core.load.valid, core.pixels.payload, core.pixels.valid, core.logits.ready]
+        values = [Value.cast(v) for v in inputs]
+        chain = Signal(sum(map(len, values)))
+        m.d.sync += chain.eq(Cat(rx.i, chain))
+        at = 0
+        for value in values:
+            m.d.sync += value.eq(chain[at:at + len(value)])
+            at += len(value)
+        level = Cat(core.load.ready, core.pixels.ready, core.logits.payload, core.logits.valid, core.busy, core.cycles)
+        while len(level) > 1:
+            folded = Signal(-(-len(level) // 4))
+            m.d.sync += folded.eq(Cat(level[i:i + 4].xor() for i in range(0, len(level), 4)))
+            level = folded
+        m.d.comb += tx.o.eq(level)
+        return m
+
+
+def _platform(clock_hz):
+    class Platform(ULX3S_85F_Platform):
+        required_tools = ["yosys", "nextpnr-ecp5", "ecppack"]
+        # The clock constraint is what the tools work for; at the board's 25 MHz they would stop early.
+        resources = [Resource("clk25", 0, Pins("G2", dir="i"), Clock(clock_hz), Attrs(IO_TYPE="LVCMOS33"))
+                     if r.name == "clk25" else r for r in ULX3S_85F_Platform.resources]
+    return Platform()
+
+
+def place_and_route(config, *, build_dir, seed=1, target_hz=150e6):
+    """Builds the harness; returns a dict of figures. Raises UserError when a tool fails."""
+    begin = time.monotonic()
+    plan = _platform(target_hz).build(
+        Harness(Core(config, floorplan=lfe5u_85f)), name="core", do_build=False,
+        nextpnr_opts=f"--timing-allow-fail --seed {seed}")
+    try:
+        plan.execute_local(build_dir, env=tool_environment())
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"place and route failed, see {build_dir}/core.rpt and core.tim") from error
+    log = Path(build_dir, "core.tim").read_text()
+    fmax = float(re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", log)[-1])
+    cells = {name: int(re.findall(rf"{cell}: *(\d+)/", log)[0]) for name, cell in
+             [("lut4", "TRELLIS_COMB"), ("ff", "TRELLIS_FF"), ("dsp", "MULT18X18D"), ("dp16kd", "DP16KD")]}
+    return {"config": config.name, "device": "LFE5U-85F speed grade 6", "seed": seed, "fmax_mhz": fmax, **cells,
+            "macs_per_cycle": config.macs_per_cycle, "peak_gmacs": round(config.macs_per_cycle * fmax / 1e3, 1),
+            "seconds": round(time.monotonic() - begin), "tools": tool_versions()}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m boards.core_harness", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="ulx3s-85f", choices=sorted(CONFIGS))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--target-mhz", type=float, default=150)
+    parser.add_argument("-o", "--build-dir", default="build/core")
+    args = parser.parse_args(argv)
+    try:
+        figures = place_and_route(CONFIGS[args.config], build_dir=args.build_dir, seed=args.seed,
+                                  target_hz=args.target_mhz * 1e6)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(figures, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Runs pictures through the core in pysim: one testbench for each stream, optional gaps on all of them."""
+import random
+
+import numpy as np
+from amaranth.sim import Simulator
+
+from accel.rtl.core import Core
+
+__all__ = ["run_core"]
+
+
+def run_core(image, pictures, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
+    """Logits int64 (N, n), cycles (N,), activation writes (groups, data) of each picture, for pictures uint8 (N, 3, H, W).
+
+    gaps: chance that a source pauses or a sink is not ready, in each cycle. timeout: in cycles.
+    """
+    dut = Core(image.config)
+    words = list(zip(*(column.tolist() for column in image.load_words()), strict=True))
+    pixels = [tuple(int(v) for v in p) for picture in pictures for p in picture.reshape(3, -1).T]
+    logits, cycles, writes = [[]], [], [[]]
+    chance = random.Random(seed)
+
+    async def put(ctx, port, payload):
+        while chance.random() < gaps:
+            await ctx.tick()
+        ctx.set(port.payload, payload)
+        ctx.set(port.valid, 1)
+        await ctx.tick().until(port.ready)
+        ctx.set(port.valid, 0)
+
+    async def source(ctx):
+        for target, address, data in words:
+            await put(ctx, dut.load, {"target": target, "address": address, "data": data})
+        for r, g, b in pixels:
+            await put(ctx, dut.pixels, {"r": r, "g": g, "b": b})
+
+    async def sink(ctx):
+        while len(cycles) < len(pictures):
+            while chance.random() < gaps:
+                await ctx.tick()
+            ctx.set(dut.logits.ready, 1)
+            word, count = await ctx.tick().sample(dut.logits.payload, dut.cycles).until(dut.logits.valid)
+            ctx.set(dut.logits.ready, 0)
+            logits[-1].append(word.logit)
+            if word.last:
+                cycles.append(count)
+                logits.append([])
+                writes.append([])
+
+    async def trace(ctx):
+        async for _, _, valid, group, value in ctx.tick().sample(dut.trace.valid, dut.trace.group, dut.trace.data):
+            if valid:
+                writes[-1].append((group, value))
+
+    async def watchdog(ctx):
+        await ctx.delay(timeout * 1e-8)
+        raise TimeoutError(f"no answer within {timeout} cycles")
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(source, background=True)
+    simulator.add_testbench(sink)
+    simulator.add_testbench(trace, background=True)
+    simulator.add_testbench(watchdog, background=True)
+    if vcd:
+        with simulator.write_vcd(vcd):
+            simulator.run()
+    else:
+        simulator.run()
+    return np.array(logits[:-1]), np.array(cycles), [_pack(w, len(dut.trace.data)) for w in writes[:-1]]
+
+
+def _pack(writes, width):
+    groups = np.array([group for group, _ in writes], dtype=np.uint32)
+    words = [[value >> 64 * i & (1 << 64) - 1 for i in range(-(-width // 64))] for _, value in writes]
+    return groups, np.array(words, dtype=np.uint64)
