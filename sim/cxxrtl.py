@@ -1,9 +1,12 @@
 """The RTL compiled to machine code by CXXRTL: the engine for whole data sets."""
 import ctypes
 from ctypes import POINTER, c_char_p, c_uint32, c_uint64, c_void_p
+from pathlib import Path
 
+import amaranth
 import numpy as np
 
+import accel
 from accel.isa import LoadWord, LogitWord, PixelWord
 from accel.rtl.core import Core
 from model.errors import UserError
@@ -20,7 +23,9 @@ TRACE_RECORDS = 1 << 16
 
 def build(config, *, waveforms=False):
     """Path of the library that simulates the core of `config`, built unless it is cached."""
-    return build_library(Core(config), name=config.name, waveforms=waveforms)
+    files = sorted(Path(accel.__file__).parent.rglob("*.py"))
+    sources = [config.digest(), amaranth.__version__, *(file.read_text() for file in files)]
+    return build_library(lambda: Core(config), name=config.name, sources="\0".join(sources), waveforms=waveforms)
 
 
 class Streams(ctypes.Structure):

@@ -1,7 +1,8 @@
 // Drives the three streams of one core, inside C++: one call simulates many cycles.
 //
-// Compiled together with core.cc, which `write_cxxrtl` generated from the RTL. Knows streams, payload words
-// and cycles; what a payload means is the caller's business (sim/payload.py).
+// The core is what yosys' `write_cxxrtl` generates from the RTL: as it is, in core.cc, for waveforms, else
+// made faster by sim/two_state.py. This file knows streams, payload words and cycles; what a payload means is
+// the caller's business (sim/payload.py).
 //
 // All state of a run that the caller may read or change is in `Streams` (mirrored in sim/cxxrtl.py).
 // Payloads are arrays of records of ceil(width / 32) little-endian uint32 words.
@@ -9,9 +10,12 @@
 #include <cstdio>
 #include <cstring>
 
-#include "core.cc"
 #ifdef WAVEFORMS
+#include "core.cc"
 #include <cxxrtl/cxxrtl_vcd.h>
+using Core = cxxrtl_design::p_core;
+#else
+#include "core.h"
 #endif
 
 namespace {
@@ -54,7 +58,7 @@ struct Streams {
 };
 
 struct Simulator {
-    cxxrtl_design::p_core core;
+    Core core;
     bool pixel_offered = false;
 #ifdef WAVEFORMS
     cxxrtl_yosys::debug_items items;
@@ -68,9 +72,9 @@ struct Simulator {
     }
 #endif
 
-    // One rising edge. `observe` sees the outputs as they are just before it.
+    // One clock cycle. `observe` sees the outputs as they are just before the rising edge.
     template <class Observe>
-    void edge(uint64_t cycle, Observe observe) {
+    void clock(uint64_t cycle, Observe observe) {
 #ifdef WAVEFORMS
         core.p_clk.set(false);
         core.step();
@@ -81,10 +85,7 @@ struct Simulator {
         core.step();        // combinational logic after the new register values
         sample(10 * cycle + 5);
 #else
-        // An edge every evaluation: `eval` computes combinational logic and next register values from the current
-        // state, so one evaluation a cycle is enough as long as nothing looks at the falling edge.
-        core.prev_p_clk.set(false);
-        core.p_clk.set(true);
+        (void)cycle;
         core.eval();
         observe();
         core.commit();
@@ -94,9 +95,9 @@ struct Simulator {
 
 constexpr size_t trace_words = 2 + (decltype(Simulator::core.p_trace____data)::bits + 31) / 32;
 
-extern "C" {
+#define EXPORT extern "C" __attribute__((visibility("default")))
 
-Simulator *uniqore_open(const char *vcd_path) {
+EXPORT Simulator *uniqore_open(const char *vcd_path) {
     Simulator *sim = new Simulator;
 #ifdef WAVEFORMS
     sim->file = fopen(vcd_path, "wb");
@@ -113,7 +114,7 @@ Simulator *uniqore_open(const char *vcd_path) {
     return sim;
 }
 
-void uniqore_close(Simulator *sim) {
+EXPORT void uniqore_close(Simulator *sim) {
 #ifdef WAVEFORMS
     fclose(sim->file);
 #endif
@@ -121,11 +122,11 @@ void uniqore_close(Simulator *sim) {
 }
 
 // uint32 words of one trace record.
-uint32_t uniqore_trace_words() { return trace_words; }
+EXPORT uint32_t uniqore_trace_words() { return trace_words; }
 
 // Simulates up to `max_cycles` cycles; returns early when every record has been taken and given, or when the
 // trace buffer is full.
-void uniqore_run(Simulator *sim, Streams *s, uint64_t max_cycles) {
+EXPORT void uniqore_run(Simulator *sim, Streams *s, uint64_t max_cycles) {
     auto &core = sim->core;
     auto chance = [s](uint32_t gap) {       // xorshift64*: true unless this cycle is a gap
         if (!gap) return true;
@@ -152,7 +153,7 @@ void uniqore_run(Simulator *sim, Streams *s, uint64_t max_cycles) {
         const bool logits_ready = s->logits_done < s->logits_count && chance(s->logits_gap);
         core.p_logits____ready.set(logits_ready);
 
-        sim->edge(s->cycle, [&] {
+        sim->clock(s->cycle, [&] {
             if (s->trace_capacity && current(core.p_trace____valid)) {
                 uint32_t *record = s->trace + trace_words * s->trace_count++;
                 record[0] = uint32_t(s->logits_done);
@@ -173,5 +174,3 @@ void uniqore_run(Simulator *sim, Streams *s, uint64_t max_cycles) {
         });
     }
 }
-
-}  // extern "C"

@@ -1,8 +1,9 @@
 """A core as a shared library: RTL -> yosys `write_cxxrtl` -> C++ compiler, kept in a cache.
 
-A cache entry is named after everything it is made from (RTL, driver, tools, flags), so it is never stale. It appears by
-an atomic rename; a lock makes a second process wait for the first instead of building the same thing.
+A cache entry is named after everything it is made from (sources, driver, tools, flags), so it is never stale. It
+appears by an atomic rename; a lock makes a second process wait for the first instead of building the same thing.
 """
+import concurrent.futures
 import contextlib
 import hashlib
 import os
@@ -17,13 +18,34 @@ from amaranth.back import rtlil
 
 from model.errors import UserError
 
+from . import two_state
 from .tools import find_compiler, find_yosys
 
 __all__ = ["build_library", "cache_folder"]
 
 DRIVER = Path(__file__).with_name("driver.cc")
-COMPILER_FLAGS = ("-std=c++17", "-O2", "-DNDEBUG", "-shared", "-fPIC")
+REWRITER = Path(two_state.__file__)
 KEY_DIGITS = 20
+
+# Registers keep their initial values, as on the board, whose reset is not used: without it the model is smaller.
+# `splitnets` cuts the loops that CXXRTL sees where parts of one wire depend on each other.
+PREPARE = """
+read_rtlil core.il
+hierarchy -top core
+proc
+flatten
+cd core
+delete -input w:rst
+connect -set rst 1'0
+cd ..
+opt_expr
+opt_clean -purge
+splitnets -driver
+opt_clean -purge
+"""
+FAST = PREPARE + "write_cxxrtl -O6 -g0 core.cc\n", ("-O1",)
+WAVEFORMS = "read_rtlil core.il\nwrite_cxxrtl -O6 -g4 core.cc\n", ("-O0", "-DWAVEFORMS")
+COMPILER_FLAGS = ("-std=c++17", "-DNDEBUG", "-fPIC", "-fvisibility=hidden")
 
 
 def cache_folder():
@@ -37,16 +59,16 @@ def cache_folder():
     return folder
 
 
-def build_library(core, *, name, waveforms=False, progress=sys.stderr):
-    """Path of the shared library that simulates the component `core`; builds it unless it is cached.
+def build_library(make_core, *, name, sources, waveforms=False, progress=sys.stderr):
+    """Path of the shared library that simulates the component `make_core()`; builds it unless it is cached.
 
-    name: for people, in messages and the file name. waveforms: keep what a VCD file needs (slower).
+    name: for people, in messages and the file name. sources: text that changes whenever the component does (making it
+    to see would take longer than most simulations). waveforms: able to write VCD files; much slower.
     """
-    rtl = rtlil.convert(core, name="core", emit_src=False)
     yosys, compiler = find_yosys(), find_compiler()
-    write = "write_cxxrtl -O6 -g4" if waveforms else "write_cxxrtl -O6 -g0"
-    flags = (*COMPILER_FLAGS, *(["-DWAVEFORMS"] if waveforms else []))
-    ingredients = [rtl, DRIVER.read_text(), yosys.version, write, compiler.version, *flags]
+    script, flags = WAVEFORMS if waveforms else FAST
+    flags = (*COMPILER_FLAGS, *flags)
+    ingredients = [sources, DRIVER.read_text(), REWRITER.read_text(), yosys.version, script, compiler.version, *flags]
     key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:KEY_DIGITS]
     library = cache_folder() / f"{name}-{key}.so"
     if library.exists():
@@ -56,7 +78,7 @@ def build_library(core, *, name, waveforms=False, progress=sys.stderr):
             started = time.perf_counter()
             print(f"building the simulator of {name}, once (a minute or so) ...", end="", flush=True, file=progress)
             try:
-                _build(library, rtl, yosys, write, compiler, flags)
+                _build(library, rtlil.convert(make_core(), name="core", emit_src=False), yosys, script, compiler, flags)
             except BaseException:
                 print(file=progress)
                 raise
@@ -77,23 +99,39 @@ def _locked(path, message, progress):
         yield
 
 
-def _build(library, rtl, yosys, write, compiler, flags):
+def _build(library, rtl, yosys, script, compiler, flags):
     folder = Path(tempfile.mkdtemp(prefix=library.stem + ".", dir=library.parent))
     try:
         (folder / "core.il").write_text(rtl)
-        shutil.copy(DRIVER, folder / "driver.cc")
+        (folder / "core.ys").write_text(script)
+        shutil.copy(DRIVER, folder)
         # The folder is the working directory: YoWASP sees the file system from there.
-        _step([*yosys.command, "-q", "-p", f"read_rtlil core.il; {write} core.cc"], folder)
-        _step([*compiler.command, *flags, f"-I{yosys.include}", "-I.", "driver.cc", "-o", "core.so"], folder)
+        log = _step([*yosys.command, "core.ys"], folder)
+        sources = ["driver.cc"]
+        if script is FAST[0]:
+            if "feedback" in log:       # then one evaluation a cycle would not be enough
+                wires = log.partition("feedback arcs through wires:\n")[2].partition("\n")[0].strip()
+                raise UserError(f"the RTL drives one part of {wires} from another, which the compiled simulator does "
+                                f"not take")
+            parts = two_state.rewrite((folder / "core.cc").read_text())
+            for name, text in parts.items():
+                (folder / name).write_text(text)
+            sources += [name for name in parts if name.endswith(".cc")]
+        compile_one = [*compiler.command, *flags, f"-I{yosys.include}", "-c"]
+        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            list(pool.map(lambda name: _step([*compile_one, name, "-o", f"{name}.o"], folder), sources))
+        _step([*compiler.command, "-shared", *(f"{name}.o" for name in sources), "-o", "core.so"], folder)
         os.replace(folder / "core.so", library)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _step(command, folder):
+    """Runs `command` in `folder`; returns what it printed."""
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         log = [line for line in done.stdout.splitlines() if line.strip()]
         errors = [line for line in log if "error" in line.lower()] or log[-1:] or ["no message"]
         raise UserError(f"{Path(command[0]).name} failed with exit code {done.returncode}: {errors[0].strip()}")
+    return done.stdout

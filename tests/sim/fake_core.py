@@ -41,6 +41,7 @@ class FakeCore(wiring.Component):
         index = Signal(range(N_LOGITS))
         pair = Signal(24)
         odd = Signal()
+        group = Signal(16)
 
         m.d.comb += [
             write.addr.eq(self.load.p.address),
@@ -54,7 +55,7 @@ class FakeCore(wiring.Component):
             self.logits.p.last.eq(index == N_LOGITS - 1),
             self.logits.valid.eq((pixels_left == 0) & (wait == 0) & (not self.stuck)),
             self.trace.valid.eq(self.pixels.valid & self.pixels.ready & odd),
-            self.trace.group.eq((HEIGHT * WIDTH - pixels_left) >> 1),
+            self.trace.group.eq(group),
             self.trace.data.eq(Cat(pair, self.pixels.payload)),
         ]
         with m.If(self.busy & ~self.logits.valid):
@@ -66,13 +67,15 @@ class FakeCore(wiring.Component):
                 wait.eq(LATENCY),
                 pair.eq(self.pixels.payload),
                 odd.eq(~odd),
+                group.eq(group + odd),
             ]
         with m.If((pixels_left == 0) & (wait != 0)):
             m.d.sync += wait.eq(wait - 1)
         with m.If(self.logits.valid & self.logits.ready):
             m.d.sync += index.eq(index + 1)
             with m.If(self.logits.p.last):
-                m.d.sync += [index.eq(0), total.eq(0), self.cycles.eq(0), pixels_left.eq(HEIGHT * WIDTH)]
+                m.d.sync += [index.eq(0), total.eq(0), group.eq(0), self.cycles.eq(0),
+                             pixels_left.eq(HEIGHT * WIDTH)]
         return m
 
 

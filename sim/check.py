@@ -1,0 +1,54 @@
+"""Pictures through an engine, every logit (and, traced, every code of every layer) checked against the integer model."""
+import time
+
+import numpy as np
+
+from model import integer
+
+from . import parallel
+from .compare import first_mismatch
+from .results import Record
+
+__all__ = ["classify_checked"]
+
+
+def classify_checked(job, image, chosen, *, kind, jobs=1, trace=False, **options):
+    """Yields (Record, what differs or None) for the pictures `chosen` (indices into job.pictures), in that order.
+
+    options: of `sim.engine.open_engine`.
+    """
+    pictures = job.pictures[chosen]
+    before = time.perf_counter()
+    for batch in parallel.classify(kind, image, pictures, jobs=jobs, trace=trace, **options):
+        n = len(batch.results)
+        there = slice(batch.first, batch.first + n)
+        expected = integer.forward(job.net, pictures[there])
+        tensors = integer.trace(job.net, pictures[there]) if trace else {}
+        now = time.perf_counter()
+        seconds, before = (now - before) / n, now
+        for i, (k, result) in enumerate(zip(chosen[there], batch.results, strict=True)):
+            difference = _layer_difference(image, {name: codes[i] for name, codes in tensors.items()}, result)
+            difference = difference or _logit_difference(expected[i], result.logits)
+            yield Record(
+                index=job.start + int(k), label=None if job.labels is None else int(job.labels[k]),
+                prediction=int(np.argmax(result.logits)), logits=result.logits.tolist(), cycles=result.cycles,
+                exact=difference is None, seconds=seconds, simulated_cycles=batch.simulated_cycles // n), difference
+
+
+def _layer_difference(image, expected, result):
+    if result.writes is None:
+        return None
+    try:
+        got = image.tensors(*result.writes)
+    except ValueError as error:         # a trace of another shape cannot be decoded at all
+        return str(error)
+    mismatch = first_mismatch(expected, got)
+    return mismatch and str(mismatch)
+
+
+def _logit_difference(expected, got):
+    different = np.flatnonzero(expected != got)
+    if not len(different):
+        return None
+    k = different[0]
+    return f"logit {k}: expected {expected[k]}, got {got[k]}"

@@ -1,0 +1,152 @@
+"""`python -m sim classify`: the main job, from its arguments to its report and exit code."""
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from accel.compile import compile_net
+from accel.config import CONFIGS, ULX3S_85F
+from model import store
+from model.errors import UserError
+
+from .check import classify_checked
+from .engine import ENGINES
+from .job import FILES, choose_job, split_arguments
+from .results import ResultsFile, summarize, write_json
+
+__all__ = ["add_arguments", "run"]
+
+DEFAULT_IMAGES = {"cxxrtl": 100, "pysim": 1, "interp": 10}      # what takes seconds to a few minutes
+
+
+def add_arguments(parser):
+    add = parser.add_argument
+    add("arguments", nargs="*", metavar="NET | FILES",
+        help="zoo name or .npz of an integer net (default: the best shipped one), then picture files, if any")
+    add("--images", type=int, metavar="N", help="pictures of the test set (default: "
+        + ", ".join(f"{n} in {engine}" for engine, n in DEFAULT_IMAGES.items()) + ")")
+    add("--start", type=int, metavar="I", help="first of them (default: 0)")
+    add("--engine", choices=ENGINES, default="cxxrtl", help="simulator (default: %(default)s)")
+    add("--config", choices=sorted(CONFIGS), default=ULX3S_85F.name, help="accelerator (default: %(default)s)")
+    add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
+    add("--jobs", type=int, default=1, metavar="N", help="simulator processes (default: %(default)s)")
+    add("--trace", action="store_true", help="also compare every code of every layer")
+    add("--vcd", metavar="FILE", help="write the waveforms of all signals")
+    add("--results", metavar="FILE", help="keep the result of every picture here; a later run continues from it")
+    add("--output", metavar="FILE", help="write the summary as JSON here")
+    add("--json", action="store_true", help="print one JSON value and nothing else")
+
+
+def run(options):
+    """Exit code: 0, or 1 where anything differs from the integer model."""
+    _check(options)
+    config = CONFIGS[options.config]
+    net_name, files = split_arguments(options.arguments)
+    job = choose_job(net_name, files, data_dir=options.data, start=options.start, images=options.images,
+                     default_images=DEFAULT_IMAGES[options.engine])
+    image = compile_net(job.net, config)
+    engine = {"vcd": options.vcd}
+    if options.engine == "cxxrtl":
+        from .cxxrtl import build       # only this engine needs a compiler
+        engine["library"] = build(config, waveforms=options.vcd is not None)
+
+    records, file = {}, _results_file(options, job, config)
+    if file:
+        here = range(job.start, job.start + len(job.pictures))
+        records = {index: record for index, record in file.records.items() if index in here}
+    chosen = np.array([k for k in range(len(job.pictures)) if job.start + k not in records], dtype=int)
+    printer = _Printer(job, options, done=len(records))
+    try:
+        for record, difference in classify_checked(job, image, chosen, kind=options.engine, jobs=options.jobs,
+                                                   trace=options.trace, **engine):
+            records[record.index] = record
+            if file:
+                file.append(record)
+            printer.record(record, difference)
+    finally:
+        printer.close()
+        if file:
+            file.close()
+    return _report(options, job, config, [records[index] for index in sorted(records)])
+
+
+def _check(options):
+    if options.jobs < 1:
+        raise UserError(f"--jobs must be at least 1, not {options.jobs}")
+    if options.vcd and (options.jobs > 1 or options.engine == "interp"):
+        raise UserError("--vcd needs one simulation of the RTL: --jobs 1 and the engine cxxrtl or pysim")
+    for option in ("vcd", "results", "output"):
+        path = getattr(options, option) and Path(getattr(options, option))
+        if path and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise UserError(f"--{option} {path}: not a file in a folder that exists")
+
+
+def _results_file(options, job, config):
+    if not options.results:
+        return None
+    if job.dataset == FILES:
+        raise UserError("--results goes with a data set, not with picture files")
+    return ResultsFile(options.results, {
+        "net": job.net.name, "net_digest": store.digest(job.net), "config": config.name,
+        "config_digest": config.digest(), "engine": options.engine, "dataset": job.dataset, "trace": options.trace})
+
+
+class _Printer:
+    """One line per picture on stdout (none with --json), a progress bar on stderr where that is a terminal."""
+
+    def __init__(self, job, options, done):
+        self._job = job
+        self._quiet = options.json
+        self._width = max(len(name) for name in job.names)
+        if not self._quiet:
+            print(f"{job.net.name} on {len(job.pictures)} pictures ({job.dataset}), "
+                  f"core {options.config}, engine {options.engine}")
+            if done:
+                print(f"{done} of them are in {options.results} already")
+        self._bar = tqdm(total=len(job.pictures), initial=done, unit=" pictures", leave=False,
+                         disable=not sys.stderr.isatty())
+
+    def record(self, record, difference):
+        self._bar.update()
+        job = self._job
+        name = job.names[record.index - job.start]
+        if difference:
+            self._bar.write(f"MISMATCH in picture {name}: {difference}", file=sys.stderr)
+        if not self._quiet:
+            label = "-" if record.label is None else job.class_name(record.label)
+            self._bar.write(f"{name:>{self._width}}  {label:<12} {job.class_name(record.prediction):<12} "
+                            f"{record.cycles:>9,} cycles", file=sys.stdout)
+
+    def close(self):
+        self._bar.close()
+
+
+def _report(options, job, config, records):
+    summary = {
+        **summarize(records, config.clock_hz), "net": job.net.name, "dataset": job.dataset, "start": job.start,
+        "engine": options.engine, "config": config.name, "macs_per_cycle": config.macs_per_cycle,
+        "jobs": options.jobs, "traced": options.trace, "command": shlex.join(["python", "-m", "sim", *sys.argv[1:]]),
+    }
+    if options.output:
+        write_json(options.output, summary)
+    if options.json:
+        names = {} if job.dataset != FILES else {"files": list(job.names)}
+        print(json.dumps({**summary, **names, "classes": list(job.classes),
+                          "results": [record.for_json() for record in records]}))
+    else:
+        _print_summary(summary)
+    return 0 if summary["exact"] == summary["images"] else 1
+
+
+def _print_summary(s):
+    what = "every logit and every code of every layer" if s["traced"] else "every logit"
+    print(f"exact: {s['exact']}/{s['images']} ({what} equal to the integer model)")
+    if s["accuracy"] is not None:
+        print(f"accuracy: {s['accuracy']:.2%} ({s['correct']}/{s['images']})")
+    print(f"cycles per image: {s['cycles_per_image']:,}")
+    print(f"projected: {s['projected_images_per_second']:,} images/s at {s['clock_mhz']:g} MHz "
+          f"({s['macs_per_cycle']} MACs/cycle; not measured on a board)")
+    print(f"simulation: {s['simulated_cycles_per_second']:,} cycles/s, {s['seconds']:.1f} s")

@@ -1,0 +1,112 @@
+"""What to classify: a net, pictures, and their labels where they are known."""
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pictures
+
+from model import data, store
+from model.errors import UserError
+from model.integer import IntegerNet
+
+__all__ = ["FILES", "Job", "choose_job", "split_arguments"]
+
+SYNTHETIC = "synthetic"
+FILES = "files"             # the `dataset` of picture files
+DEFAULT_DATASET = "cifar10"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """dataset: its name, or FILES. start: index of the first picture in it. pictures: uint8 (N, 3, H, W).
+    labels: int64 (N,), None where unknown. classes: names of the classes. names: of the pictures."""
+    net: IntegerNet
+    dataset: str
+    start: int
+    pictures: np.ndarray
+    labels: np.ndarray | None
+    classes: tuple
+    names: tuple
+
+    def class_name(self, index):
+        return self.classes[index] if index < len(self.classes) else str(index)
+
+
+def split_arguments(arguments):
+    """[NET] [FILES...] -> (net or None, picture files): a first argument that is no picture by its suffix is the net."""
+    pictures = set(Pictures.registered_extensions())
+    if arguments and Path(arguments[0]).suffix.lower() not in pictures:
+        return arguments[0], arguments[1:]
+    return None, arguments
+
+
+def choose_job(net_name, files, *, data_dir, start, images, default_images, notices=sys.stderr):
+    """The `Job` that the command line asks for.
+
+    net_name: zoo name, path or None. files: picture files; without them `images` pictures of the net's test set from
+    `start` on (None: `default_images` or what there is). data_dir: folder of the data set, "synthetic", or None.
+    """
+    if files:
+        if start is not None or images is not None:
+            raise UserError("--start and --images choose from a data set; picture files are all classified")
+        return _files_job(store.load(net_name or store.DEFAULT), files)
+    if net_name is None:
+        net, dataset = _default(data_dir, notices)
+    else:
+        net = store.load(net_name)
+        dataset = data.load(_dataset_of(net, data_dir), "test", _folder(data_dir))
+    _check_shape(net, dataset.images, f"the pictures of {dataset.name}")
+
+    total, start = len(dataset.images), start or 0
+    if not 0 <= start < total:
+        raise UserError(f"--start {start}: the test set of {dataset.name} has pictures 0 to {total - 1}")
+    if images is None:
+        images = min(default_images, total - start)
+    if not 1 <= images <= total - start:
+        raise UserError(f"--images {images}: from picture {start} on, the test set of {dataset.name} has "
+                        f"{total - start}")
+    chosen = slice(start, start + images)
+    return Job(net=net, dataset=dataset.name, start=start, pictures=dataset.images[chosen],
+               labels=dataset.labels[chosen], classes=tuple(dataset.classes),
+               names=tuple(str(i) for i in range(start, start + images)))
+
+
+def _files_job(net, files):
+    pictures = data.load_pictures(files)
+    _check_shape(net, pictures, "the pictures")
+    return Job(net=net, dataset=FILES, start=0, pictures=pictures, labels=None, classes=tuple(net.classes),
+               names=tuple(Path(file).name for file in files))
+
+
+def _default(data_dir, notices):
+    """The best shipped net and its data set; the procedural pictures where that cannot be had and nobody asked for it."""
+    if data_dir == SYNTHETIC:
+        return store.load(store.SYNTHETIC), data.load(SYNTHETIC, "test", None)
+    try:
+        return store.load(store.DEFAULT), data.load(DEFAULT_DATASET, "test", data_dir)
+    except UserError as reason:
+        if data_dir is not None or os.environ.get("CIFAR_DIR"):
+            raise
+        print(f"{reason}; classifying the built-in procedural pictures with {store.SYNTHETIC}, trained on them",
+              file=notices)
+        return store.load(store.SYNTHETIC), data.load(SYNTHETIC, "test", None)
+
+
+def _dataset_of(net, data_dir):
+    dataset = SYNTHETIC if data_dir == SYNTHETIC else net.header.get("dataset")
+    if dataset is None:
+        raise UserError(f"net {net.name} does not say which data set it was trained on: give picture files or "
+                        f"--data {SYNTHETIC}")
+    return dataset
+
+
+def _folder(data_dir):
+    return None if data_dir == SYNTHETIC else data_dir
+
+
+def _check_shape(net, pictures, what):
+    if pictures.shape[1:] != tuple(net.input_shape):
+        shape, wanted = (" x ".join(map(str, s)) for s in (pictures.shape[1:], net.input_shape))
+        raise UserError(f"{what} are {shape}, net {net.name} takes {wanted}")

@@ -1,0 +1,116 @@
+"""Results of a run: one record per picture, kept in a file that a later run continues, and their summary.
+
+A results file is JSON lines: a header that says what was run, then one record per picture, appended as it is done. The
+line that an interrupted run leaves half-written is dropped when the file is opened again.
+"""
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from model.errors import UserError
+
+__all__ = ["Record", "ResultsFile", "summarize", "write_json"]
+
+FORMAT = "uniqore-results-1"
+
+
+@dataclass(kw_only=True)
+class Record:
+    """One picture. index: in its data set. label: None where unknown. exact: whether every logit (and, where it was
+    traced, every code of every layer) equals the golden model's. seconds: since the picture before."""
+    index: int
+    label: int | None
+    prediction: int
+    logits: list = field(repr=False)
+    cycles: int
+    exact: bool
+    seconds: float
+    simulated_cycles: int
+
+    def for_json(self):
+        return {name: getattr(self, name) for name in ("index", "label", "prediction", "logits", "cycles")}
+
+
+class ResultsFile:
+    """Records of earlier runs in `records` (index -> Record); `append` adds to the file at once.
+
+    header: JSON-able; a file with another one is refused, so that results of different runs never mix.
+    """
+
+    def __init__(self, path, header):
+        self._path = Path(path)
+        self.records = {}
+        header = {"format": FORMAT, **header}
+        try:
+            lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+            whole = [line for line in lines if line.endswith(b"\n")]
+            self._read(whole, header)
+            self._file = open(self._path, "r+b" if lines else "wb")
+            self._file.truncate(sum(map(len, whole)))
+            self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise UserError(f"cannot use the results file {path}: {error.strerror}") from error
+        if not whole:
+            self._write(header)
+
+    def _read(self, lines, header):
+        for number, line in enumerate(lines, 1):
+            try:
+                content = json.loads(line)
+                if number > 1:
+                    self.records[content["index"]] = Record(**content)
+            except (ValueError, TypeError, KeyError) as error:
+                raise UserError(f"{self._path} is not a results file, or it is damaged: line {number}") from error
+            if number == 1 and content != header:
+                raise UserError(f"{self._path} holds results of something else "
+                                f"({_differences(header, content)}): choose another file or remove it")
+
+    def append(self, record):
+        self._write(asdict(record))
+
+    def _write(self, content):
+        self._file.write(json.dumps(content).encode() + b"\n")
+        self._file.flush()
+
+    def close(self):
+        self._file.close()
+
+
+def _differences(wanted, found):
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        return f"not a {FORMAT} file"
+    return ", ".join(f"{name} {found.get(name)!r}, not {value!r}"
+                     for name, value in wanted.items() if found.get(name) != value)
+
+
+def summarize(records, clock_hz):
+    """Figures over a list of `Record`, for `--json` and people; None where there is nothing to divide by."""
+    labelled = [r for r in records if r.label is not None]
+    correct = sum(r.prediction == r.label for r in labelled) if labelled else None
+    seconds = sum(r.seconds for r in records)
+    cycles = sum(r.cycles for r in records) / len(records)
+    return {
+        "images": len(records),
+        "correct": correct,
+        "accuracy": correct / len(labelled) if labelled else None,
+        "exact": sum(r.exact for r in records),
+        "cycles_per_image": int(cycles) if cycles.is_integer() else cycles,
+        "seconds": round(seconds, 3),
+        "projected_images_per_second": round(clock_hz / cycles, 1),
+        "clock_mhz": clock_hz / 1e6,
+        "simulated_cycles_per_second": round(sum(r.simulated_cycles for r in records) / seconds) if seconds else None,
+    }
+
+
+def write_json(path, content):
+    """Writes one JSON value to `path`, all or nothing."""
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.part{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
