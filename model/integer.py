@@ -162,9 +162,11 @@ def _accumulate(layer, tensors, bounds):
 def _to_codes(acc, layer):
     """code = #{k : acc + bias >= thresholds[c][k]}, uint8."""
     steps = layer.thresholds.astype(np.int64) - layer.bias[:, None]
+    if acc.dtype == np.float32:                     # whose accumulators are all within these
+        steps = steps.clip(-EXACT_FLOAT32, EXACT_FLOAT32)
     code = np.zeros(acc.shape, np.uint8)
-    for k in range(steps.shape[1]):
-        code += acc >= steps[:, k].astype(np.float64)
+    for step in steps.T.astype(acc.dtype):
+        code += acc >= step
     return code
 
 
@@ -190,14 +192,17 @@ def _run(net, images):
     raise ValueError(f"{net.name} has no logits layer")
 
 
+def _batches(images):
+    return (images[start:start + BATCH] for start in range(0, len(images), BATCH))
+
+
 def forward(net, images):
     """Logits int32 (N, classes) of uint8 images (N, C, H, W)."""
-    batches = (images[start:start + BATCH] for start in range(0, len(images), BATCH))
-    return np.concatenate([_run(net, batch)[0] for batch in batches])
+    return np.concatenate([_run(net, batch)[0] for batch in _batches(images)])
 
 
 def trace(net, images):
     """Codes uint8 (N, C, H, W) of every thresholded and max-pool layer, by name."""
-    tensors = _run(net, images)[1]
-    return {name: np.ascontiguousarray(x.transpose(0, 3, 1, 2)) for name, x in tensors.items()
-            if name != IMAGE}
+    parts = [_run(net, batch)[1] for batch in _batches(images)]
+    return {name: np.concatenate([part[name] for part in parts]).transpose(0, 3, 1, 2).copy()
+            for name in parts[0] if name != IMAGE}

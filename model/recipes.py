@@ -1,7 +1,7 @@
 """Recipes: how each net of the zoo is trained, from pixels to 02_qat.pt."""
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,6 +35,8 @@ QUANTIZED = Schedule(epochs=84, rate=0.08, quantizer_rate=0.005, weight_decay=2e
 
 RECIPES = {recipe.name: recipe for recipe in (
     Recipe(name="resnet8-w4a4-cifar10", arch="resnet8", dataset="cifar10", float_stage=FLOAT, quant_stage=QUANTIZED),
+    Recipe(name="resnet8-w4a4-synthetic", arch="resnet8", dataset="synthetic",
+           float_stage=replace(FLOAT, epochs=8), quant_stage=replace(QUANTIZED, epochs=8, frozen=1)),
 )}
 
 
