@@ -8,12 +8,15 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 import torch
+
+from .download import cache_folder
 
 __all__ = ["available", "norm_compand"]
 
@@ -27,8 +30,8 @@ def library():
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not compiler:
         return None
-    key = hashlib.sha256(SOURCE.read_bytes() + repr((compiler, FLAGS, os.uname().nodename)).encode()).hexdigest()[:16]
-    path = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "uniqore" / f"fused-{key}.so"
+    key = hashlib.sha256(SOURCE.read_bytes() + repr((compiler, FLAGS, platform.node())).encode())
+    path = cache_folder() / f"fused-{key.hexdigest()[:16]}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -50,7 +53,7 @@ def pointer(t):
 
 
 class NormCompand(torch.autograd.Function):
-    """xhat = (x - mean) / std; y = unit * floor(clamp(a * erf(k * xhat + b) + o, 0, top + 0.5)); a, k, b, o are (C,)."""
+    """y = unit * floor(clamp(a * erf(k * xhat + b) + o, 0, top + 0.5)), xhat = (x - mean) / std; a, k, b, o (C,)."""
 
     @staticmethod
     def forward(ctx, x, a, k, b, o, running_mean, running_var, use_batch, momentum, eps, top, unit):
@@ -93,6 +96,6 @@ class NormCompand(torch.autograd.Function):
 
 
 def norm_compand(x, a, k, b, o, norm, top, unit):
-    """Codes times `unit`, bfloat16, from accumulators x; `norm` holds the running statistics and is in train mode or not."""
+    """Codes times `unit`, bfloat16, of accumulators x. norm: the BatchNorm, for its statistics and mode."""
     return NormCompand.apply(x, a, k, b, o, norm.running_mean, norm.running_var, norm.training and not norm.frozen,
                              norm.momentum, norm.eps, float(top), float(unit))

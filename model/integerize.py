@@ -4,9 +4,12 @@ A layer's code steps up where z = gamma * (unit * acc - mean) / sqrt(var + eps) 
 acc >= ((t - beta) * sqrt(var + eps) / gamma + mean) / unit. The accumulator is an integer, so the ceiling of the right
 side is the same comparison, exactly. All of it is float64; no code depends on anything after it.
 """
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from .errors import UserError
 from .integer import (
     IMAGE,
     PIXEL_MAX,
@@ -36,39 +39,43 @@ def term_of(module):
     quantizer = module.quantizer
     grid = ({"levels": array(quantizer.levels, np.int32)} if quantizer.alpha is None
             else {"alpha": quantizer.alpha, "beta": quantizer.beta})
-    return Convolution(source=spec.source, codes=array(quantizer.to_code(module.weight), np.uint8),
-                       w_bits=quantizer.bits, stride=spec.stride, padding=spec.kernel // 2, shift=int(module.shift), **grid)
+    codes = array(quantizer.to_code(module.weight), np.uint8)
+    return Convolution(source=spec.source, codes=codes, w_bits=quantizer.bits, stride=spec.stride,
+                       padding=spec.kernel // 2, shift=int(module.shift), **grid)
 
 
-def flip(term):
-    """(negated term, what its sum additionally needs per unit of summed activations: nothing).
-
-    Negates a term: codes are mirrored where the grid is symmetric about zero, otherwise its levels change sign.
-    """
+def mirrored(term, channels):
+    """The term with its sum negated in `channels` (bool (OC,)): gains change sign, codes are mirrored on their grid."""
     if isinstance(term, Skip):
-        return Skip(source=term.source, gain=-term.gain)
-    raise NotImplementedError
+        return replace(term, gain=np.where(channels, -term.gain, term.gain))
+    top = 2 ** term.w_bits - 1
+    grid = term.alpha * np.arange(top + 1) + term.beta if term.levels is None else term.levels
+    if (grid != -grid[::-1]).any():
+        raise UserError("a channel with a negative gamma needs a weight grid that is symmetric about zero")
+    return replace(term, codes=np.where(channels[:, None, None, None], top - term.codes, term.codes).astype(np.uint8))
 
 
 def thresholds_of(module, unit):
-    """Real thresholds on the integer accumulator, float64 (C, 2**a_bits - 1)."""
-    norm = module.norm
+    """Real thresholds on the integer accumulator, negated where gamma is negative: float64 (C, 2**a_bits - 1)."""
+    norm, gamma = module.norm, module.norm.gamma().detach()
+    z = module.activation.thresholds(gamma, norm.bias.detach()).detach()
     gamma, beta, mean, var = (t.detach().double().reshape(-1, 1)
-                              for t in (norm.gamma(), norm.bias, norm.running_mean, norm.running_var))
-    z = module.activation.thresholds(norm.gamma().detach(), norm.bias.detach()).detach()
-    return ((z - beta) * torch.sqrt(var + norm.eps) / gamma + mean) / unit
+                              for t in (gamma, norm.bias, norm.running_mean, norm.running_var))
+    return ((z - beta) * torch.sqrt(var + norm.eps) / gamma.abs() + mean * gamma.sign()) / unit
 
 
 def layer_of(module, bounds):
     """The integer layer; thresholds no accumulator can reach are clipped to the nearest that means the same."""
     spec = module.spec
+    negative = array(module.norm.gamma() < 0, bool)
     terms = tuple(map(term_of, module.terms))
+    if negative.any():
+        terms = tuple(mirrored(term, negative) for term in terms)
     activation = PIXEL_UNIT if spec.terms[0].source == IMAGE else CODE_UNIT
     layer = Layer(name=spec.name, terms=terms, bias=np.zeros(spec.channels, np.int32), a_bits=module.activation.bits)
     low, high = channel_ranges(layer, bounds)
     steps = np.ceil(thresholds_of(module, module.terms[0].unit * activation).numpy())
-    steps = np.clip(steps, low[:, None], high[:, None] + 1).astype(np.int32)
-    return Layer(name=layer.name, terms=terms, bias=layer.bias, thresholds=steps, a_bits=layer.a_bits)
+    return replace(layer, thresholds=np.clip(steps, low[:, None], high[:, None] + 1).astype(np.int32))
 
 
 def head_of(module, pixels):

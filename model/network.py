@@ -13,7 +13,8 @@ from torch import nn
 from . import fused
 from .integer import IMAGE
 from .nets import ConvSpec, HeadSpec, LayerSpec, PoolSpec
-from .quant import ACTIVATIONS, WEIGHTS, Companding, over_channels, through
+from .quant import over_channels, through
+from .quantizers import ACTIVATIONS, WEIGHTS, Companding
 
 __all__ = ["QuantConfig", "Network", "BatchNorm", "PIXEL_UNIT", "CODE_UNIT", "GAIN_BITS", "HEAD_BITS"]
 
@@ -25,14 +26,14 @@ HEAD_BITS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class QuantConfig:
-    """quantizer: a name in quant.WEIGHTS and quant.ACTIVATIONS; grid: "index" or "median" (plain weights only)."""
+    """quantizer: a name in WEIGHTS and ACTIVATIONS; grid: "index" or "median" (plain and noise)."""
     quantizer: str = "learned"
     w_bits: int = 4
     a_bits: int = 4
     grid: str = "index"
 
     def weights(self, shape):
-        options = {"grid": self.grid} if self.quantizer == "plain" else {}
+        options = {"grid": self.grid} if self.quantizer in ("plain", "noise") else {}
         return WEIGHTS[self.quantizer](shape, self.w_bits, **options)
 
     def activation(self, channels):
@@ -44,7 +45,8 @@ class Conv(nn.Module):
     def __init__(self, spec, config, unit):
         super().__init__()
         self.spec, self.unit = spec, unit
-        self.weight = nn.Parameter(torch.empty(spec.out_channels, spec.in_channels, spec.kernel, spec.kernel))
+        shape = (spec.out_channels, spec.in_channels, spec.kernel, spec.kernel)
+        self.weight = nn.Parameter(torch.empty(shape))
         nn.init.kaiming_normal_(self.weight)
         self.quantizer = config.weights(self.weight.shape) if config else None
         self.register_buffer("shift", torch.zeros(()))
@@ -121,7 +123,8 @@ class Layer(nn.Module):
         if isinstance(self.activation, Companding) and fused.available(acc):
             coefficients = self.activation.coefficients(gamma, beta)
             return fused.norm_compand(acc, *coefficients, self.norm, 2 ** self.activation.bits - 1, CODE_UNIT)
-        code = self.activation(self.norm(acc).float(), gamma, beta)
+        z = self.norm(acc)
+        code = self.activation(z.to(torch.promote_types(z.dtype, torch.float32)), gamma, beta)
         return (code * CODE_UNIT).to(acc.dtype)
 
     def forward(self, tensors):
@@ -129,7 +132,7 @@ class Layer(nn.Module):
 
 
 class Head(nn.Module):
-    """Average pool and linear; quantized, the weights are HEAD_BITS integers on one scale, the largest the top level."""
+    """Average pool and linear; quantized, the weights are HEAD_BITS integers, the largest of them the top level."""
     def __init__(self, spec, classes, config):
         super().__init__()
         self.spec, self.quantized = spec, config is not None

@@ -1,0 +1,174 @@
+"""python -m model train | eval | export | card"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from . import card, data, integer, store
+from .errors import UserError
+
+RUNS = Path("runs")
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def training_module(name):
+    """A module of this package that needs torch."""
+    import importlib
+    try:
+        return importlib.import_module(f".{name}", __package__)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UserError("this needs torch: pip install 'uniqore[train]'") from None
+
+
+def part_of(dataset, start, images):
+    """Images start .. start + images - 1 of the data set (to its end where `images` is None)."""
+    total = len(dataset.images)
+    if not 0 <= start < total:
+        raise UserError(f"--start must be 0 .. {total - 1}, not {start}")
+    images = total - start if images is None else images
+    if not 1 <= images <= total - start:
+        raise UserError(f"--images must be 1 .. {total - start} from --start {start}, not {images}")
+    return dataset.images[start:start + images], dataset.labels[start:start + images]
+
+
+def evaluate(net, images, labels, engine, device="cpu"):
+    """How many are classified right; argmax takes the lowest index of equals."""
+    if engine == "torch":
+        logits = training_module("torch_integer").forward(net, images, device)
+    else:
+        logits = integer.forward(net, images)
+    return int((logits.argmax(1) == labels).sum())
+
+
+def train(args):
+    training_module("recipes").train_named(
+        args.recipe, args.runs, data_dir=args.data, device=args.device, threads=args.threads, seed=args.seed,
+        float_epochs=args.float_epochs, epochs=args.epochs)
+
+
+def dataset_of(net, folder):
+    """The test set that the net is for; --data may also be the word `synthetic`."""
+    name = "synthetic" if folder == "synthetic" else net.header.get("dataset", "cifar10")
+    return data.load(name, "test", None if name == "synthetic" else folder)
+
+
+def eval_command(args):
+    net = store.load(args.net)
+    dataset = dataset_of(net, args.data)
+    images, labels = part_of(dataset, args.start, args.images)
+    if images.shape[1:] != net.input_shape:
+        raise UserError(f"{net.name} takes pictures of {net.input_shape}, {dataset.name} has {images.shape[1:]}")
+    correct = evaluate(net, images, labels, args.engine, args.device)
+    result = {"net": net.name, "dataset": dataset.name, "engine": args.engine, "images": len(images),
+              "correct": correct, "accuracy": correct / len(images)}
+    if args.json:
+        print(json.dumps(result))
+    else:
+        print(f"{net.name} on {dataset.name} ({args.engine}): {correct} of {len(images)} right, "
+              f"{100 * correct / len(images):.2f} %")
+
+
+def export(args):
+    recipes, integerize = training_module("recipes"), training_module("integerize")
+    checkpoint = Path(args.checkpoint or args.runs / store.DEFAULT / "02_qat.pt")
+    net, header = recipes.load_checkpoint(checkpoint)
+    if header["stage"] != "quantized":
+        raise UserError(f"{checkpoint}: a float net; export takes a 02_qat.pt")
+    del header["log"]
+    exported = integerize.integerize(net, header["name"], header["classes"], header)
+    test = dataset_of(exported, args.data)
+    header |= {"images": len(test.images),
+               "accuracy": evaluate(exported, test.images, test.labels, "integer") / len(test.images),
+               "command": f"python -m model train {header['name']} && "
+                          f"python -m model export {RUNS / header['name'] / checkpoint.name}"}
+    output = Path(args.output or checkpoint.with_name("03_net.npz"))
+    write(output, lambda path: store.save(exported, path))
+    print(f"{output}: {100 * header['accuracy']:.2f} % of {header['images']} images right")
+
+
+def write(path, action):
+    try:
+        action(path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def card_command(args):
+    nets = [store.load(args.net)] if args.net else [store.load(name) for name in store.zoo_names()]
+    cards = [card.card(net) for net in nets]
+    value = cards[0] if args.net else cards
+    if args.output:
+        write(args.output, lambda path: Path(path).write_text(card.dump(value)))
+        print(args.output)
+    elif args.json:
+        print(json.dumps(value))
+    else:
+        print(card.dump(value) if args.net else card.table(cards))
+
+
+def parser():
+    main_parser = argparse.ArgumentParser(prog="python -m model", description="Train, evaluate, export nets.")
+    commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, run, text):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    def common(sub):
+        sub.add_argument("--data", metavar="DIR", help="folder with the data set; or the word synthetic")
+
+    sub = command("train", train, "train a net of the zoo, or resume it: 01_float.pt, then 02_qat.pt")
+    common(sub)
+    sub.add_argument("recipe", nargs="?", default=store.DEFAULT)
+    sub.add_argument("--runs", type=Path, default=RUNS, help="folder of runs (default: runs)")
+    sub.add_argument("--seed", type=int, help="seed of the float stage; the quantized one takes the next")
+    sub.add_argument("--float-epochs", type=positive, metavar="N")
+    sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
+    sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")
+    sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+
+    sub = command("eval", eval_command, "accuracy of an integer net on its test set")
+    common(sub)
+    sub.add_argument("net", nargs="?", default=store.DEFAULT, help="name of the zoo or a 03_net.npz")
+    sub.add_argument("--images", type=int, metavar="N")
+    sub.add_argument("--start", type=int, default=0, metavar="I")
+    sub.add_argument("--engine", choices=("torch", "integer"), default="integer")
+    sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the torch engine")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("export", export, "a quantized checkpoint as an integer net, 03_net.npz")
+    common(sub)
+    sub.add_argument("checkpoint", nargs="?", help="a 02_qat.pt (default: that of the default recipe)")
+    sub.add_argument("-o", "--output", metavar="FILE")
+    sub.add_argument("--runs", type=Path, default=RUNS, help=argparse.SUPPRESS)
+
+    sub = command("card", card_command, "model card of a net, or of all")
+    sub.add_argument("net", nargs="?")
+    sub.add_argument("-o", "--output", metavar="FILE")
+    sub.add_argument("--json", action="store_true")
+    return main_parser
+
+
+def main(argv=None):
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Model cards: what a net is, what it reaches and how it came about, read from the net itself."""
+import json
+
+from .errors import UserError
+from .integer import Convolution, MaxPool
+from .nets import arch
+
+__all__ = ["card", "table", "dump"]
+
+COLUMNS = ("name", "dataset", "quantizer", "w_bits", "a_bits", "params", "macs", "bytes", "float_accuracy", "accuracy")
+
+
+def convolutions(net):
+    return [term for layer in net.layers if not isinstance(layer, MaxPool)
+            for term in layer.terms if isinstance(term, Convolution)]
+
+
+def card(net):
+    """The card as a dict. params: weights and head biases; bytes: the weights packed to their bits; macs: per image;
+    seed: of the float stage, the quantized stage uses the next one."""
+    header = net.header
+    if "quant" not in header:
+        raise UserError(f"{net.name}: no record of its training in it, so no card")
+    terms = convolutions(net)
+    first, last = terms[0], terms[-1]
+    return {
+        "name": net.name, "dataset": header["dataset"], "arch": header["arch"],
+        "quantizer": header["quant"]["quantizer"],
+        "w_bits": header["quant"]["w_bits"], "a_bits": header["quant"]["a_bits"],
+        "first_last": f"first: {first.w_bits}-bit weights, 8-bit pixels; last: {last.w_bits}-bit weights",
+        "params": sum(term.codes.size for term in terms) + len(net.layers[-1].bias),
+        "macs": arch(header["arch"]).macs(len(net.classes)),
+        "bytes": sum(-(-term.codes.size * term.w_bits // 8) for term in terms),
+        "accuracy": header.get("accuracy"), "images": header.get("images"),
+        "float_accuracy": header.get("float_accuracy"),
+        "epochs": {"float": header["float_schedule"]["epochs"], "quantized": header["schedule"]["epochs"]},
+        "seed": header["float_schedule"]["seed"], "commit": header["commit"], "torch": header["torch"],
+        "command": header["command"], "log": f"{net.name}.csv",
+    }
+
+
+def dump(value):
+    return json.dumps(value, indent=1) + "\n"
+
+
+def table(cards):
+    """Several cards side by side, as text."""
+    rows = [COLUMNS, *([str(card[column]) for column in COLUMNS] for card in cards)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                     for row in rows)
