@@ -169,27 +169,31 @@ class Sequencer(wiring.Component):
         """The weight stage (see above) and, `rows` cycles later, the token stage."""
         config = self.config
         current, busy = Signal(PassState()), Signal()
-        step = Signal(range(self.shortest_pass + 1))
-        group, line, tokens_left = Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS), Signal()
-        token, final = Signal(Token), Signal()
-        row_end = group == current.tile.groups - 1
-        last_token = row_end & (line == current.tile.height - 1)
+        token, first, final = Signal(Token), Signal(), Signal()
+        # Ends are flags registered one cycle ahead of the counters: `accept` enables some 250 flip-flops and is short of time.
+        steps, groups, lines = (Signal(range(self.shortest_pass)), Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS))
+        long_enough, row_end, last_line, tokens_left = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            token.valid.eq(busy & tokens_left), token.first.eq(busy & (step == 0)), token.row_end.eq(row_end),
-            final.eq((step >= self.shortest_pass - 1) & (last_token | ~tokens_left)), ready.eq(~busy | final)]
+            token.valid.eq(busy & tokens_left), token.first.eq(first), token.row_end.eq(row_end),
+            final.eq(long_enough & (row_end & last_line | ~tokens_left)), ready.eq(~busy | final)]
         with m.If(busy):
-            m.d.sync += [step.eq(Mux(step == self.shortest_pass, step, step + 1)),
-                         self.weight_address.eq(self.weight_address + 1), group.eq(group + 1)]
+            m.d.sync += [first.eq(0), self.weight_address.eq(self.weight_address + 1),
+                         groups.eq(groups - 1), row_end.eq(groups == 1)]
+            with m.If(~long_enough):
+                m.d.sync += [steps.eq(steps - 1), long_enough.eq(steps == 1)]
             with m.If(row_end):
-                m.d.sync += [group.eq(0), line.eq(line + 1)]
-            with m.If(last_token):
+                m.d.sync += [groups.eq(current.tile.groups - 1), row_end.eq(current.tile.groups == 1),
+                             lines.eq(lines - 1), last_line.eq(lines == 1)]
+            with m.If(row_end & last_line):
                 m.d.sync += tokens_left.eq(0)
             with m.If(final):
                 m.d.sync += busy.eq(0)
         tile_start, following_tile = Signal.like(self.weight_address), Signal.like(self.weight_address)
         with m.If(accept):
             m.d.sync += [current.sweep.eq(sweep), current.source.eq(source), current.tile.eq(tile), busy.eq(1),
-                         step.eq(0), group.eq(0), line.eq(0), tokens_left.eq(1)]
+                         first.eq(1), tokens_left.eq(1), steps.eq(self.shortest_pass - 1), long_enough.eq(0),
+                         groups.eq(tile.groups - 1), row_end.eq(tile.groups == 1),
+                         lines.eq(tile.height - 1), last_line.eq(tile.height == 1)]
             with m.If(sweep.repeat):
                 m.d.sync += self.weight_address.eq(tile_start)
             with m.Else():
@@ -218,7 +222,9 @@ class Sequencer(wiring.Component):
         """Everything that a token does is done `drain_cycles` after it left the token stage; reads come `rows` later anyway."""
         rows, full = self.config.rows, self.config.rows + self.drain_cycles
         in_flight, last_in_flight = Signal(range(full + 1)), Signal(range(full + 1))
-        m.d.comb += [drained.eq(in_flight == 0), drained_for_reads.eq((in_flight <= rows) & ~valid),
+        few_in_flight = Signal(init=1)                           # in_flight <= rows, registered
+        m.d.sync += few_in_flight.eq((in_flight <= rows + 1) & ~valid)
+        m.d.comb += [drained.eq(in_flight == 0), drained_for_reads.eq(few_in_flight & ~valid),
                      last_drained.eq(last_in_flight == 0)]
         for counter, reload in ((in_flight, valid), (last_in_flight, valid & is_last)):
             with m.If(reload):

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The systolic array against a matrix product: every packing, changing weights, gaps between tokens, latency pinned."""
 import numpy as np
 import pytest

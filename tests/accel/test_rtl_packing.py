@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The packed multiplier: exhaustive arithmetic, and the processing element's use of it."""
 from itertools import product
 
