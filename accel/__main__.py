@@ -1,12 +1,15 @@
-"""Compile a net for the accelerator, or write the accelerator as Verilog."""
+"""Compile a net for the accelerator, show its cycles, or write the accelerator as Verilog."""
 import argparse
+import json
 import sys
+from dataclasses import asdict
 
 from model import store
 from model.errors import UserError
 
 from .compile import compile_net
 from .config import CONFIGS, ULX3S_85F
+from .cycles import cycles, layer_cycles
 from .image import replacing, save
 from .verilog import core_verilog
 
@@ -29,6 +32,10 @@ def main(argv=None):
     verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")
     verb.add_argument("-o", "--output", metavar="IMAGE", required=True, help="file to write")
     verb.set_defaults(run=_compile)
+    verb = verbs.add_parser("cycles", parents=[config], help="cycles of a net, layer by layer (exact, without simulation)")
+    verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")
+    verb.add_argument("--json", action="store_true", help="print one JSON value")
+    verb.set_defaults(run=_cycles)
     verb = verbs.add_parser("verilog", parents=[config], help="write the core as Verilog")
     verb.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
     verb.set_defaults(run=_verilog)
@@ -53,6 +60,23 @@ def _compile(options):
         (image.weights, config.weight_depth, "weight words"),
         (image.thresholds, config.threshold_depth, "threshold words")))
     print(f"{options.output}: {image.net_name} for {config.name}: {used}")
+
+
+def _cycles(options):
+    config = CONFIGS[options.config]
+    image = compile_net(store.load(options.net), config)
+    table = layer_cycles(image)
+    if options.json:
+        print(json.dumps({"net": image.net_name, "config": config.name, "macs_per_cycle": config.macs_per_cycle,
+                          "cycles": cycles(image), "layers": [asdict(layer) for layer in table]}))
+        return
+    row = "{:<12} {:<18} {:>10} {:>11} {:>7} {:>8} {:>6} {:>12}"
+    print(row.format("layer", "kind", "output", "MACs", "passes", "cycles", "skip", "utilization"))
+    for layer in table:
+        print(row.format(layer.name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.macs:,}", layer.passes,
+                         f"{layer.cycles:,}", f"{layer.skip_cycles:,}", f"{layer.utilization:.1%}"))
+    print(row.format("total", "", "", f"{sum(layer.macs for layer in table):,}",
+                     sum(layer.passes for layer in table), f"{cycles(image):,}", "", ""))
 
 
 def _verilog(options):

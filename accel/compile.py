@@ -30,12 +30,14 @@ def compile_net(net, config):
         assembler.layer = layer.name
         start, out = len(assembler.program), tensors[layer.name]
         barrier = not unsettled.isdisjoint(sources(layer))
-        writes = _LayerCompiler(layer, tensors, assembler, config).run(barrier)
+        compiler = _LayerCompiler(layer, tensors, assembler, config)
+        writes = compiler.run(barrier)
         unsettled = (set() if barrier else unsettled) | {layer.name}
         assembler.end_layer()
         layers.append(LayerInfo(
             name=layer.name, kind=_kind(layer), shape=out.shape, base=out.base, pitch=out.pitch,
-            writes=writes, macs=_macs(layer, out), start=start, stop=len(assembler.program)))
+            writes=writes, macs=_macs(layer, out), skip_passes=compiler.skip_passes, start=start,
+            stop=len(assembler.program)))
     assembler.end()
     return Image(
         config=config, net_name=net.name, net_digest=store.digest(net),
@@ -52,6 +54,7 @@ class _LayerCompiler:
         self.layer, self.tensors, self.assembler, self.config = layer, tensors, assembler, config
         self.out = tensors[layer.name]
         self.groups = -(-self.out.shape[2] // config.pixels_per_cycle)
+        self.skip_passes = 0
         self.lowest = -(1 << config.acc_bits - 1)
         self.never = (1 << config.acc_bits - 1) - 1         # a threshold above every accumulator
         if isinstance(layer, MaxPool):
@@ -106,6 +109,7 @@ class _LayerCompiler:
         sweeps = [sweep for kernel in self.kernels for sweep in self._sweeps(kernel, index)]
         for position, (kernel, table, fields) in enumerate(sweeps):
             last = position == len(sweeps) - 1
+            self.skip_passes += kernel.diagonal and not isinstance(self.layer, MaxPool)
             image = kernel.source == IMAGE
             self.assembler.source(self.tensors[kernel.source], kernel.stride, image=image)
             self.assembler.levels(table)

@@ -19,13 +19,18 @@ LOGIT = 5              # cycles for each logit
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCycles:
-    """Cycles from a layer's first pass to the next layer's. utilization: share of the peak MACs."""
+    """Cycles from a layer's first pass to the next layer's.
+
+    skip_cycles: those of them that add an identity residual (its passes, a diagonal of gains).
+    utilization: share of the peak MACs that the layer's convolutions reach in the other cycles.
+    """
     name: str
     kind: str
     shape: tuple
     macs: int
     passes: int
     cycles: int
+    skip_cycles: int
     utilization: float
 
 
@@ -36,27 +41,35 @@ def cycles(image):
 
 def layer_cycles(image):
     """A `LayerCycles` for each layer; their cycles add up to `cycles(image)`."""
-    total, starts = _run(image)
-    passes = [index for index, _ in starts]
-    begins = [0] + [next(start for index, start in starts if index >= layer.start) for layer in image.layers[1:]]
+    total, passes = _run(image)
+    begins = [0] + [next(p.start for p in passes if p.index >= layer.start) for layer in image.layers[1:]]
     table = []
     for layer, begin, end in zip(image.layers, begins, [*begins[1:], total], strict=True):
+        own = [p for p in passes if layer.start <= p.index < layer.stop]
+        skip = layer.skip_passes * own[0].cycles            # all passes of a layer are equally long
         table.append(LayerCycles(
-            name=layer.name, kind=layer.kind, shape=layer.shape, macs=layer.macs, cycles=end - begin,
-            passes=sum(layer.start <= index < layer.stop for index in passes),
-            utilization=layer.macs / (end - begin) / image.config.macs_per_cycle))
+            name=layer.name, kind=layer.kind, shape=layer.shape, macs=layer.macs, passes=len(own), cycles=end - begin,
+            skip_cycles=skip, utilization=layer.macs / (end - begin - skip) / image.config.macs_per_cycle))
     return table
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """When a pass starts and how long it runs; index of its instruction."""
+    index: int
+    start: int
+    cycles: int
+
+
 def _run(image):
-    """(cycles, [(instruction index, start of the pass)])."""
+    """(cycles, the passes)."""
     config = image.config
     shortest, drain = shortest_pass(config), drain_cycles(config)
     execute = FETCH                      # cycle in which the instruction at hand is executed
     pass_end = -1                        # last cycle of the pass that runs
     last_token = last_threshold_token = -drain - config.rows - 1
     thresholds_ready = 0                 # first cycle in which all thresholds asked for are there
-    barrier, tokens, starts = False, 0, []
+    barrier, tokens, passes = False, 0, []
     for index, word in enumerate(image.program):
         op = isa.Op(int(word) & 0b111)
         fields = _fields(op, int(word))
@@ -73,8 +86,9 @@ def _run(image):
             if barrier:
                 accept = max(accept, last_token + 1 + drain)
                 barrier = False
-            starts.append((index, accept + 1))
-            last_token, pass_end = accept + tokens, accept + max(tokens, shortest)
+            length = max(tokens, shortest)
+            passes.append(_Pass(index, accept + 1, length))
+            last_token, pass_end = accept + tokens, accept + length
             if fields.last:
                 last_threshold_token = last_token
             following = accept + INSTRUCTION
@@ -82,7 +96,7 @@ def _run(image):
             drained = max(execute, pass_end, last_token + 1 + config.rows + drain)
             offered = drained + 1 + LOGIT * fields.count
             if fields.last:
-                return offered, starts
+                return offered, passes
             following = offered + FETCH
         execute = following
     raise ValueError("the program never sends its last logit")

@@ -46,7 +46,7 @@ class LayerInfo:
 
     shape: (C, H, W) of its output. base, pitch: first bank row, bank rows per picture row.
     writes: activation writes in the trace. macs: multiply-accumulates of its convolutions.
-    start, stop: its instructions.
+    skip_passes: passes that add an identity residual. start, stop: its instructions.
     """
     name: str
     kind: str
@@ -55,6 +55,7 @@ class LayerInfo:
     pitch: int
     writes: int
     macs: int
+    skip_passes: int
     start: int
     stop: int
 

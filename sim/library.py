@@ -27,8 +27,8 @@ DRIVER = Path(__file__).with_name("driver.cc")
 REWRITER = Path(two_state.__file__)
 KEY_DIGITS = 20
 
-# Registers keep their initial values, as on the board, whose reset is not used: without it the model is smaller.
-# `splitnets` cuts the loops that CXXRTL sees where parts of one wire depend on each other.
+# Without the reset, which nothing uses (a board's does not either), registers are simpler. `splitnets` cuts the loops
+# that CXXRTL sees where one part of a wire depends on another.
 PREPARE = """
 read_rtlil core.il
 hierarchy -top core
@@ -36,14 +36,15 @@ proc
 flatten
 cd core
 delete -input w:rst
-connect -set rst 1'0
+connect -nounset -set rst 1'0
 cd ..
+opt_clean
 opt_expr
 opt_clean -purge
 splitnets -driver
 opt_clean -purge
 """
-FAST = PREPARE + "write_cxxrtl -O6 -g0 core.cc\n", ("-O1",)
+FAST = PREPARE + "write_cxxrtl -O6 -g0 core.cc\n", ("-O2",)
 WAVEFORMS = "read_rtlil core.il\nwrite_cxxrtl -O6 -g4 core.cc\n", ("-O0", "-DWAVEFORMS")
 COMPILER_FLAGS = ("-std=c++17", "-DNDEBUG", "-fPIC", "-fvisibility=hidden")
 
