@@ -1,0 +1,46 @@
+"""The compiler's and the RTL's fuzz test: random nets through compile and the compiled simulator.
+
+Every logit, every activation write and every cycle count equals the integer model's, the interpreter's and the cycle model's.
+"""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from accel.compile import compile_net
+from accel.config import TINY, TINY_1PX
+from accel.cycles import cycles
+from model.integer import forward, trace
+from sim.cxxrtl import build
+from sim.engine import Gaps, open_engine
+
+from ..accel.nets import corner_pictures, random_net, random_pictures
+
+CONFIGS = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
+           replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4),
+           replace(TINY, name="tiny-parts", rows=8)]
+SEEDS = range(40)
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=lambda config: config.name)
+def built(request):
+    return request.param, build(request.param)
+
+
+@pytest.mark.cxx
+def test_random_nets(built):
+    config, library = built
+    for seed in SEEDS:
+        net = random_net(1000 + seed, config)
+        image = compile_net(net, config)
+        pictures = np.concatenate([random_pictures(net, 2, seed), corner_pictures(net)])
+        gaps = Gaps(pixels=0.4, logits=0.7, seed=seed) if seed % 3 == 0 else Gaps()
+        engine = open_engine("cxxrtl", image, library=library, trace=True, gaps=gaps)
+        expected = forward(net, pictures)
+        codes = trace(net, pictures)
+        for k, result in enumerate(engine.run(pictures)):
+            np.testing.assert_array_equal(result.logits, expected[k], err_msg=f"{net.name}, picture {k}")
+            assert result.cycles == cycles(image)
+            for name, tensor in image.tensors(*result.writes).items():
+                np.testing.assert_array_equal(tensor, codes[name][k], err_msg=f"{net.name}, {name}, picture {k}")
+        engine.close()
