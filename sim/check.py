@@ -1,4 +1,4 @@
-"""Pictures through an engine, every logit (and, traced, every code of every layer) checked against the integer model."""
+"""Pictures through an engine, every logit (traced: and every code of every layer) checked against the integer model."""
 import time
 
 import numpy as np

@@ -13,6 +13,7 @@ from model import store
 from model.errors import UserError
 
 from .check import classify_checked
+from .cxxrtl import build
 from .engine import ENGINES
 from .job import FILES, choose_job, split_arguments
 from .results import ResultsFile, summarize, write_json
@@ -50,7 +51,6 @@ def run(options):
     image = compile_net(job.net, config)
     engine = {"vcd": options.vcd}
     if options.engine == "cxxrtl":
-        from .cxxrtl import build       # only this engine needs a compiler
         engine["library"] = build(config, waveforms=options.vcd is not None)
 
     records, file = {}, _results_file(options, job, config)

@@ -35,7 +35,7 @@ class Job:
 
 
 def split_arguments(arguments):
-    """[NET] [FILES...] -> (net or None, picture files): a first argument that is no picture by its suffix is the net."""
+    """[NET] [FILES...] -> (net or None, picture files): a first argument without a picture's suffix is the net."""
     pictures = set(Pictures.registered_extensions())
     if arguments and Path(arguments[0]).suffix.lower() not in pictures:
         return arguments[0], arguments[1:]
@@ -81,16 +81,16 @@ def _files_job(net, files):
 
 
 def _default(data_dir, notices):
-    """The best shipped net and its data set; the procedural pictures where that cannot be had and nobody asked for it."""
+    """The best shipped net and its data set; the procedural pictures where that cannot be had and was not asked for."""
     if data_dir == SYNTHETIC:
         return store.load(store.SYNTHETIC), data.load(SYNTHETIC, "test", None)
     try:
         return store.load(store.DEFAULT), data.load(DEFAULT_DATASET, "test", data_dir)
-    except UserError as reason:
+    except UserError:
         if data_dir is not None or os.environ.get("CIFAR_DIR"):
             raise
-        print(f"{reason}; classifying the built-in procedural pictures with {store.SYNTHETIC}, trained on them",
-              file=notices)
+        print(f"no {DEFAULT_DATASET} here and none to be downloaded: classifying the built-in procedural pictures with "
+              f"{store.SYNTHETIC}, the net trained on them", file=notices)
         return store.load(store.SYNTHETIC), data.load(SYNTHETIC, "test", None)
 
 

@@ -90,7 +90,7 @@ def build_library(make_core, *, name, sources, waveforms=False, progress=sys.std
 @contextlib.contextmanager
 def _locked(path, message, progress):
     """Holds an exclusive lock between processes; it goes with the process, however that ends."""
-    import fcntl        # POSIX only, as the simulator is
+    import fcntl  # POSIX only, as the whole compiled simulator is
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

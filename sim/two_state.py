@@ -1,15 +1,15 @@
 """Makes what yosys' `write_cxxrtl` generates quick to compile and to run.
 
-CXXRTL's model of a core is one `eval` function of tens of thousands of lines, which compilers take many minutes for, and
-a `commit` that compares and copies every register, which takes more time than the logic. For a design of one clock whose
-logic needs a single evaluation a cycle, both can go:
+CXXRTL's model of a core is one `eval` of tens of thousands of lines, which takes a compiler many minutes, and a
+`commit` that compares and copies every register, which takes longer than the logic. A design of one clock whose logic
+needs a single evaluation a cycle can do without both:
 
     struct Core { State states[2], *now, *next; ... }
     eval      computes outputs and *next from *now, inputs and memories; a sequence of small functions in several files
     commit    swaps `now` and `next`
 
-Memory writes come last in `eval`, after every read of the old contents. A register that some path does not assign
-is carried over first. Anything that does not look as yosys 0.70 writes it is refused: better no simulator than a wrong one.
+Memory writes come last in `eval`, after every read of the old contents. A register that some path does not assign is
+carried over first. Code of any other form than yosys 0.70 writes is refused: better no simulator than a wrong one.
 """
 import re
 from collections import Counter, defaultdict
@@ -25,8 +25,9 @@ NAME = re.compile(r"\b[pi]_\w+")
 REGISTER = re.compile(r"\b([pi]_\w+)\.(curr|next)\b")
 ASSIGNED = re.compile(r"\t\t([pi]_\w+)\.next = ")
 INITIAL = re.compile(r"\t(\w+) = wire<(\d+)>")
-ZERO_TABLE = re.compile(r"\tstatic const value<\d+> (mem_init_\d+)\[\d+\] \{\n(?:[\t ]*(?:value<\d+>\{(?:0x0+u,?)+\},? ?)+\n)+"
-                        r"\t\};\n\tstd::copy\(std::begin\(\1\)[^\n]*\n")
+ZERO_TABLE = re.compile(
+    r"\tstatic const value<\d+> (mem_init_\d+)\[\d+\] \{\n"
+    r"(?:[\t ]*(?:value<\d+>\{(?:0x0+u,?)+\},? ?)+\n)+\t\};\n\tstd::copy\(std::begin\(\1\)[^\n]*\n")
 MEMORY_WRITE = re.compile(r"\bmemory_(\w+)\.update\((.*), 0\);")
 
 HEADER = """#include <utility>
@@ -78,7 +79,8 @@ def rewrite(source):
             *(f"value<{local[name]}> {name};" for name in shared)]),
         "prototypes": "".join(f"\tvoid eval_{k}(const State &now, State &next);\n" for k in range(len(functions)))}
     main = "".join([
-        "Core::Core() {\n", INITIAL.sub(r"\tnow->\1 = value<\2>", ZERO_TABLE.sub("", reset)), "\n}\n\nvoid Core::eval() {\n",
+        "Core::Core() {\n", INITIAL.sub(r"\tnow->\1 = value<\2>", ZERO_TABLE.sub("", reset)), "\n}\n\n",
+        "void Core::eval() {\n",
         *(f"\tnext->{name} = now->{name};\n" for name in carried),
         *(f"\teval_{k}(*now, *next);\n" for k in range(len(functions))),
         *(f"\t{name} = now->{name};\n" for name in outputs), "}\n"])
