@@ -82,7 +82,7 @@ def export(args):
     net, header = recipes.load_checkpoint(checkpoint)
     if header["stage"] != "quantized":
         raise UserError(f"{checkpoint}: a float net; export takes a 02_qat.pt")
-    del header["log"]
+    log = header.pop("log")
     exported = integerize.integerize(net, header["name"], header["classes"], header)
     test = dataset_of(exported, args.data)
     header |= {"images": len(test.images),
@@ -91,6 +91,8 @@ def export(args):
                           f"python -m model export {RUNS / header['name'] / checkpoint.name}"}
     output = Path(args.output or checkpoint.with_name("03_net.npz"))
     write(output, lambda path: store.save(exported, path))
+    write(output.with_suffix(".json"), lambda path: path.write_text(card.dump(card.card(exported))))
+    write(output.with_suffix(".csv"), lambda path: path.write_text(card.log_table(log)))
     print(f"{output}: {100 * header['accuracy']:.2f} % of {header['images']} images right")
 
 
@@ -145,7 +147,7 @@ def parser():
     sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the torch engine")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("export", export, "a quantized checkpoint as an integer net, 03_net.npz")
+    sub = command("export", export, "a quantized checkpoint as an integer net, 03_net.npz, with its card (.json) and training log (.csv)")
     common(sub)
     sub.add_argument("checkpoint", nargs="?", help="a 02_qat.pt (default: that of the default recipe)")
     sub.add_argument("-o", "--output", metavar="FILE")

@@ -5,7 +5,7 @@ from .errors import UserError
 from .integer import Convolution, MaxPool
 from .nets import arch
 
-__all__ = ["card", "table", "dump"]
+__all__ = ["card", "table", "dump", "log_table"]
 
 COLUMNS = ("name", "dataset", "quantizer", "w_bits", "a_bits", "params", "macs", "bytes", "float_accuracy", "accuracy")
 
@@ -41,6 +41,12 @@ def card(net):
 
 def dump(value):
     return json.dumps(value, indent=1) + "\n"
+
+
+def log_table(log):
+    """A training log, one dict per epoch, as CSV."""
+    rows = [log[0].keys(), *(epoch.values() for epoch in log)]
+    return "".join(",".join(map(str, row)) + "\n" for row in rows)
 
 
 def table(cards):

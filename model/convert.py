@@ -56,10 +56,10 @@ def convert_layer(old, new, floats, codes):
     new.norm.running_mean.copy_(acc.mean((0, 2, 3)))
     new.norm.running_var.copy_(acc.var((0, 2, 3)))
     floats[name] = old(floats)
-    new.norm.frozen = True
+    new.norm.eval()
     new.activation.start(new.norm(acc).relu())
     codes[name] = new.activate(acc)
-    new.norm.frozen = False
+    new.norm.train()
 
 
 def fit_gain(before, term, wanted, codes):

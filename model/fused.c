@@ -129,7 +129,7 @@ void backward(const uint16_t *x, const uint16_t *dy, uint16_t *dx, int64_t pixel
         }
 }
 
-/* dL/dxhat in dx becomes dL/dx = rstd * (dxhat - offset - slope * xhat); offset and slope are 0 with frozen statistics. */
+/* dL/dxhat in dx becomes dL/dx = rstd * (dxhat - offset - slope * xhat); in evaluation offset and slope are 0. */
 void backward_norm(const uint16_t *x, uint16_t *dx, int64_t pixels, int64_t channels, const float *par,
                    const float *offset, const float *slope) {
     for (int64_t p0 = 0; p0 < pixels; p0 += BLOCK)

@@ -97,5 +97,5 @@ class NormCompand(torch.autograd.Function):
 
 def norm_compand(x, a, k, b, o, norm, top, unit):
     """Codes times `unit`, bfloat16, of accumulators x. norm: the BatchNorm, for its statistics and mode."""
-    return NormCompand.apply(x, a, k, b, o, norm.running_mean, norm.running_var, norm.training and not norm.frozen,
+    return NormCompand.apply(x, a, k, b, o, norm.running_mean, norm.running_var, norm.training,
                              norm.momentum, norm.eps, float(top), float(unit))

@@ -40,6 +40,10 @@ class QuantConfig:
         return ACTIVATIONS[self.quantizer](channels, self.a_bits)
 
 
+def at_least_float32(x):
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class Conv(nn.Module):
     """A convolution term. unit: what an integer weight of 1 is worth in the layer's accumulator."""
     def __init__(self, spec, config, unit):
@@ -81,7 +85,7 @@ class BatchNorm(nn.Module):
     """Batch-norm whose gamma is positive, so that codes ascend with the accumulator."""
     def __init__(self, channels, momentum=0.1, eps=1e-5):
         super().__init__()
-        self.momentum, self.eps, self.frozen = momentum, eps, False
+        self.momentum, self.eps = momentum, eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -92,7 +96,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, x):
         return F.batch_norm(x, self.running_mean, self.running_var, self.gamma(), self.bias,
-                            self.training and not self.frozen, self.momentum, self.eps)
+                            self.training, self.momentum, self.eps)
 
 
 class Layer(nn.Module):
@@ -123,8 +127,7 @@ class Layer(nn.Module):
         if isinstance(self.activation, Companding) and fused.available(acc):
             coefficients = self.activation.coefficients(gamma, beta)
             return fused.norm_compand(acc, *coefficients, self.norm, 2 ** self.activation.bits - 1, CODE_UNIT)
-        z = self.norm(acc)
-        code = self.activation(z.to(torch.promote_types(z.dtype, torch.float32)), gamma, beta)
+        code = self.activation(at_least_float32(self.norm(acc)), gamma, beta)
         return (code * CODE_UNIT).to(acc.dtype)
 
     def forward(self, tensors):
@@ -144,7 +147,7 @@ class Head(nn.Module):
         return self.linear.weight.detach().abs().max() / (2 ** (HEAD_BITS - 1) - 1)
 
     def forward(self, tensors):
-        features = tensors[self.spec.source].float().mean((2, 3))
+        features = at_least_float32(tensors[self.spec.source]).mean((2, 3))
         weight = self.linear.weight
         if self.quantized:
             weight = through((weight / self.step()).round() * self.step(), weight) * self.log_gain.exp()

@@ -4,6 +4,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from . import data
@@ -35,7 +36,7 @@ class Recipe:
 
 FLOAT = Schedule(epochs=48, rate=0.15, weight_decay=5e-4, seed=1)
 QUANTIZED = Schedule(epochs=84, rate=0.08, quantizer_rate=0.005, weight_decay=2e-4, warmup=0.05,
-                     distill=0.5, frozen=6, seed=2)
+                     distill=0.5, settle=1, seed=2)
 CIFAR10 = Recipe(name="resnet8-w4a4-cifar10", arch="resnet8", dataset="cifar10",
                  float_stage=FLOAT, quant_stage=QUANTIZED)
 
@@ -43,9 +44,9 @@ RECIPES = {recipe.name: recipe for recipe in (
     CIFAR10,
     Recipe(name="resnet8-w4a4-synthetic", arch="resnet8", dataset="synthetic",
            float_stage=replace(FLOAT, epochs=8),
-           quant_stage=replace(QUANTIZED, epochs=8, frozen=1)),
+           quant_stage=replace(QUANTIZED, epochs=8)),
     replace(CIFAR10, name="resnet8-w4a4-plain-cifar10", float_of=CIFAR10.name,
-            quant=QuantConfig(quantizer="plain"), quant_stage=replace(QUANTIZED, epochs=20, frozen=2)),
+            quant=QuantConfig(quantizer="plain"), quant_stage=replace(QUANTIZED, epochs=20)),
 )}
 
 
@@ -56,7 +57,7 @@ def provenance(recipe, stage, schedule, classes):
     return {"name": recipe.name, "arch": recipe.arch, "dataset": recipe.dataset, "stage": stage,
             "schedule": asdict(schedule), "classes": list(classes),
             "commit": commit.stdout.strip() or "unknown",
-            "torch": str(torch.__version__), "python": sys.version.split()[0]}
+            "torch": str(torch.__version__), "numpy": np.__version__, "python": sys.version.split()[0]}
 
 
 def load_checkpoint(path):
@@ -124,6 +125,6 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, seed=N
     if float_epochs:
         float_stage = replace(float_stage, epochs=float_epochs)
     if epochs:
-        quant_stage = replace(quant_stage, epochs=epochs, frozen=min(quant_stage.frozen, epochs - 1))
+        quant_stage = replace(quant_stage, epochs=epochs)
     train_recipe(replace(recipe, float_stage=float_stage, quant_stage=quant_stage), runs,
                  data_dir=data_dir, device=device)

@@ -5,6 +5,7 @@ array, weight codes packed to their bits. Nothing in it is pickled. A file that 
 `save` wrote is refused: the digest covers every integer of the net.
 """
 import hashlib
+import io
 import json
 import os
 import zipfile
@@ -156,7 +157,7 @@ def _check(net):
 
 
 def _read(path):
-    with np.load(path, allow_pickle=False) as archive:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     header = json.loads(arrays.pop("header").tobytes())
     _require(header.get("format") == FORMAT, f"format {header.get('format')!r}, not {FORMAT!r}")

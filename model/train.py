@@ -3,7 +3,6 @@
 A stage is one checkpoint file, written after every epoch, with its log beside it as .csv and .json. It resumes from
 the checkpoint exactly: batches, crops and flips of epoch e come from a generator seeded with (seed, e).
 """
-import csv
 import json
 import math
 import os
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from .card import log_table
 from .network import BatchNorm
 
 __all__ = ["Schedule", "fit", "accuracy", "save_atomic"]
@@ -23,7 +23,9 @@ __all__ = ["Schedule", "fit", "accuracy", "save_atomic"]
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """One-cycle training. Learning rates are peaks; `quantizer_rate` is for the quantizers' own few parameters, which
-    are not decayed. The last `frozen` epochs keep batch-norm's running statistics, as inference does."""
+    are not decayed. In the last `settle` epochs batch-norm's running statistics average over some 100 batches
+    instead of 10. (Training on frozen statistics instead diverges: batch-norm no longer hides that a few changed weight
+    codes move the mean of a channel by much.)"""
     epochs: int
     rate: float
     quantizer_rate: float = 0.0
@@ -34,7 +36,7 @@ class Schedule:
     smoothing: float = 0.0
     distill: float = 0.0
     temperature: float = 2.0
-    frozen: int = 0
+    settle: int = 0
     seed: int = 1
 
 
@@ -134,7 +136,7 @@ def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu",
     for epoch in range(len(log), schedule.epochs):
         started = time.time()
         net.train()
-        freeze_norms(net, epoch >= schedule.epochs - schedule.frozen)
+        set_momentum(net, 0.01 if epoch >= schedule.epochs - schedule.settle else 0.1)
         loss = train_epoch(forward, teach, optimizer, crops, labels, schedule, epoch, device)
         log.append({"epoch": epoch + 1, "loss": round(loss, 5), "accuracy": accuracy(net, test, device),
                     "seconds": round(time.time() - started, 1)})
@@ -144,11 +146,11 @@ def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu",
     return log
 
 
-def freeze_norms(net, frozen):
-    """Whether batch-norm in training uses its running statistics, as inference does."""
+def set_momentum(net, momentum):
+    """The weight of a batch in batch-norm's running statistics."""
     for module in net.modules():
         if isinstance(module, BatchNorm):
-            module.frozen = frozen
+            module.momentum = momentum
 
 
 def train_epoch(forward, teach, optimizer, crops, labels, schedule, epoch, device):
@@ -176,8 +178,5 @@ def train_epoch(forward, teach, optimizer, crops, labels, schedule, epoch, devic
 
 def write_log(path, log, header):
     """One row per epoch as .csv; the same with the header as .json."""
-    with open(path.with_suffix(".csv"), "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=log[0].keys())
-        writer.writeheader()
-        writer.writerows(log)
+    path.with_suffix(".csv").write_text(log_table(log))
     path.with_suffix(".json").write_text(json.dumps({"header": header, "log": log}, indent=1) + "\n")

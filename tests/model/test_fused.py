@@ -1,0 +1,49 @@
+"""The fused kernels against the same arithmetic in torch operations."""
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model import fused  # noqa: E402
+from model.network import BatchNorm  # noqa: E402
+
+pytestmark = pytest.mark.train
+TOP, UNIT = 15, 0.125
+
+
+def reference(x, a, k, b, o, norm):
+    xhat = torch.nn.functional.batch_norm(x.float(), norm.running_mean, norm.running_var, None, None,
+                                          norm.training, norm.momentum, norm.eps)
+    a, k, b, o = (t.reshape(1, -1, 1, 1) for t in (a, k, b, o))
+    v = (a * torch.erf(k * xhat + b) + o).clamp(0, TOP + 0.5)
+    return (v + (v.floor() - v).detach()) * UNIT
+
+
+@pytest.mark.parametrize("channels, training", [(16, True), (48, False)])
+def test_codes_gradients_and_statistics(channels, training):
+    torch.manual_seed(0)
+    data = (torch.randn(8, channels, 12, 11) * 2 + 1).bfloat16().to(memory_format=torch.channels_last)
+    if not fused.available(data):
+        pytest.skip("no C compiler")
+    down = torch.randn(data.shape)
+    coefficients = (torch.rand(channels) * 4 + 14, torch.rand(channels) + 0.5,
+                    torch.randn(channels) * 0.3, torch.rand(channels) + 0.5)
+    results = []
+    for function in (lambda *args: fused.norm_compand(*args, TOP, UNIT), reference):
+        norm = BatchNorm(channels)
+        norm.train(training)
+        x, *given = (t.clone().requires_grad_() for t in (data, *coefficients))
+        y = function(x, *given, norm)
+        y.backward(down.to(y.dtype))
+        results.append((y.detach().float(), [x.grad.float(), *(t.grad for t in given)],
+                        [norm.running_mean, norm.running_var]))
+    (codes, gradients, statistics), (codes_wanted, gradients_wanted, statistics_wanted) = results
+    assert (codes == codes_wanted).float().mean() > 0.9999          # erf differs by 1e-7
+    for got, wanted in zip(gradients, gradients_wanted, strict=True):
+        assert (got - wanted).norm() < 0.01 * wanted.norm()
+    for got, wanted in zip(statistics, statistics_wanted, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_other_shapes_and_types_are_left_to_torch():
+    assert not fused.available(torch.zeros(1, 10, 4, 4, dtype=torch.bfloat16))
+    assert not fused.available(torch.zeros(1, 16, 4, 4))

@@ -1,0 +1,121 @@
+"""Torch net, torch reading of the integer net and numpy golden model: the same codes in every layer."""
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model import integer, synthetic, torch_integer  # noqa: E402
+from model.convert import quantize  # noqa: E402
+from model.errors import UserError  # noqa: E402
+from model.integer import IMAGE, MaxPool, Skip  # noqa: E402
+from model.integerize import integerize  # noqa: E402
+from model.nets import LayerSpec, PoolSpec, arch  # noqa: E402
+from model.network import CODE_UNIT, PIXEL_UNIT, Network, QuantConfig  # noqa: E402
+
+pytestmark = pytest.mark.train
+CLASSES = tuple("abcdefghij")
+IMAGES = synthetic.chunk(np.random.default_rng(5), 24)[0]
+
+
+def quantized(arch_name="resnet8", **config):
+    """A random float net with the statistics of real pictures, then quantized; in float64."""
+    torch.manual_seed(0)
+    net = Network(arch(arch_name), len(CLASSES))
+    with torch.no_grad():
+        for layer in net.layers.values():
+            if hasattr(layer, "norm"):
+                layer.norm.momentum = 1.0
+                layer.norm.weight.uniform_(0.5, 1.5)
+                layer.norm.bias.uniform_(-0.5, 0.5)
+            for term in getattr(layer, "terms", ()):
+                if hasattr(term, "gain"):
+                    term.gain.uniform_(-0.5, 1.5)
+        net.train()(torch.as_tensor(IMAGES))
+    return quantize(net, torch.as_tensor(IMAGES), QuantConfig(**config)).double().eval()
+
+
+@torch.no_grad()
+def torch_codes(net, images):
+    """The training net's own codes, layer by layer."""
+    tensors = {IMAGE: torch.as_tensor(images).double() * PIXEL_UNIT}
+    for spec in net.arch.layers:
+        if isinstance(spec, PoolSpec):
+            tensors[spec.name] = torch.nn.functional.max_pool2d(tensors[spec.source], 2)
+        elif isinstance(spec, LayerSpec):
+            tensors[spec.name] = net.layers[spec.name](tensors)
+    del tensors[IMAGE]
+    return {name: (x / CODE_UNIT).numpy() for name, x in tensors.items()}, net.layers[spec.name](tensors).numpy()
+
+
+CONFIGS = [
+    ("resnet8", {"quantizer": "learned"}),
+    ("resnet8", {"quantizer": "learned", "w_bits": 2, "a_bits": 3}),
+    ("resnet8", {"quantizer": "plain"}),
+    ("resnet8", {"quantizer": "plain", "grid": "median"}),
+    ("resnet8", {"quantizer": "uniform", "a_bits": 2}),
+    ("resnet20", {"quantizer": "learned"}),
+    ("vgg", {"quantizer": "learned"}),
+]
+
+
+@pytest.mark.parametrize("name, config", CONFIGS)
+def test_every_code_of_every_layer_agrees(name, config):
+    net = quantized(name, **config)
+    exported = integerize(net, "test", CLASSES)
+    images = IMAGES[:3]
+    golden, second = integer.trace(exported, images), torch_integer.trace(exported, images)
+    trained, logits = torch_codes(net, images)
+    assert list(golden) == list(second) == list(trained)
+    for layer, codes in golden.items():
+        np.testing.assert_array_equal(codes, second[layer], err_msg=layer)
+        np.testing.assert_array_equal(codes, trained[layer], err_msg=layer)
+        assert len(np.unique(codes)) > 1, layer
+    golden_logits = integer.forward(exported, images)
+    np.testing.assert_array_equal(golden_logits, torch_integer.forward(exported, images))
+    head = net.layers["head"]
+    unit = (head.step() * head.log_gain.exp()).item() * CODE_UNIT / exported_pixels(exported, name)
+    np.testing.assert_allclose(golden_logits * unit, logits, atol=unit)       # the bias is rounded
+
+
+def exported_pixels(net, name):
+    return arch(name).sizes()[net.layers[-1].terms[0].source] ** 2
+
+
+def test_thresholds_lie_where_accumulators_can_be():
+    exported = integerize(quantized(), "test", CLASSES)
+    bounds = integer.tensor_bounds(exported)
+    for layer in exported.layers[:-1]:
+        low, high = integer.channel_ranges(layer, bounds)
+        assert (layer.thresholds >= low[:, None]).all() and (layer.thresholds <= high[:, None] + 1).all()
+
+
+def test_gains_are_a_few_bits_and_a_shift():
+    for layer in integerize(quantized(), "test", CLASSES).layers:
+        for term in () if isinstance(layer, MaxPool) else layer.terms:
+            if isinstance(term, Skip):
+                gain = np.abs(term.gain)
+                shift = min((gain & -gain)[gain > 0]).item().bit_length() - 1
+                assert (gain >> shift).max() <= 15
+
+
+def flip_gammas(net):
+    """Every third channel's gamma becomes negative, as batch-norm's may be in nets trained elsewhere."""
+    for layer in net.layers.values():
+        if hasattr(layer, "norm"):
+            gamma = layer.norm.gamma().detach().clone()
+            gamma[::3] *= -1
+            layer.norm.gamma = lambda gamma=gamma: gamma
+    return net
+
+
+def test_channels_with_negative_gamma_are_flipped():
+    net = flip_gammas(quantized())
+    exported = integerize(net, "test", CLASSES)
+    golden, trained = integer.trace(exported, IMAGES[:2]), torch_codes(net, IMAGES[:2])[0]
+    for layer, codes in golden.items():
+        np.testing.assert_array_equal(codes, trained[layer], err_msg=layer)
+
+
+def test_a_grid_that_cannot_be_flipped_is_refused():
+    with pytest.raises(UserError, match="symmetric"):
+        integerize(flip_gammas(quantized(quantizer="uniform")), "test", CLASSES)

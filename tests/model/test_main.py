@@ -1,0 +1,82 @@
+"""python -m model: shapes of --json, one clear line and exit code 2 on bad input."""
+import json
+
+import pytest
+
+from model import __main__ as command
+from model import store
+
+from .random_net import random_net
+
+CARD = ("name", "dataset", "arch", "quantizer", "w_bits", "a_bits", "first_last", "params", "macs", "bytes", "accuracy",
+        "images", "float_accuracy", "seed", "command")
+
+
+def failure(capsys, *arguments):
+    assert command.main(list(map(str, arguments))) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_eval_json(capsys):
+    assert command.main(["eval", store.SYNTHETIC, "--images", "50", "--start", "7", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result) == ["net", "dataset", "engine", "images", "correct", "accuracy"]
+    assert result["net"] == store.SYNTHETIC and result["dataset"] == "synthetic" and result["images"] == 50
+    assert result["accuracy"] == result["correct"] / 50 >= 0.95
+
+
+@pytest.mark.train
+def test_eval_engines_agree(capsys):
+    pytest.importorskip("torch")
+    results = []
+    for engine in ("torch", "integer"):
+        assert command.main(["eval", store.SYNTHETIC, "--images", "30", "--engine", engine]) == 0
+        results.append(capsys.readouterr().out.replace(engine, ""))
+    assert results[0] == results[1]
+
+
+def test_card(capsys, tmp_path):
+    assert command.main(["card", "--json"]) == 0
+    cards = json.loads(capsys.readouterr().out)
+    assert [card["name"] for card in cards] == store.zoo_names()
+    for card in cards:
+        assert set(CARD) <= set(card)
+        assert json.loads((store.ZOO / f"{card['name']}.json").read_text()) == card
+        assert (store.ZOO / card["log"]).is_file()
+    assert command.main(["card", store.DEFAULT, "-o", str(tmp_path / "card.json")]) == 0
+    assert json.loads((tmp_path / "card.json").read_text()) == cards[0]
+    assert command.main(["card"]) == 0
+
+
+def test_the_default_net_reaches_what_it_must(capsys):
+    command.main(["card", store.DEFAULT, "--json"])
+    card = json.loads(capsys.readouterr().out)
+    assert card["images"] == 10_000 and card["accuracy"] >= 0.86
+
+
+def test_bad_input(capsys, tmp_path):
+    assert "nope" in failure(capsys, "eval", "nope")
+    assert "--images must be 1 .. 2000" in failure(capsys, "eval", store.SYNTHETIC, "--images", 2001)
+    assert "--images must be 1 .. 1" in failure(capsys, "eval", store.SYNTHETIC, "--images", 0, "--start", 1999)
+    assert "--start must be 0 .. 1999" in failure(capsys, "eval", store.SYNTHETIC, "--start", -1)
+    assert "no cifar10 there" in failure(capsys, "eval", store.DEFAULT, "--data", tmp_path)
+    assert "nowhere" in failure(capsys, "card", store.DEFAULT, "-o", tmp_path / "nowhere" / "card.json")
+    store.save(random_net(), tmp_path / "net.npz")
+    assert "no record of its training" in failure(capsys, "card", tmp_path / "net.npz")
+    assert "takes pictures of" in failure(capsys, "eval", tmp_path / "net.npz", "--data", "synthetic")
+
+
+@pytest.mark.train
+def test_bad_input_to_training_commands(capsys, tmp_path):
+    pytest.importorskip("torch")
+    assert "unknown recipe" in failure(capsys, "train", "resnet9")
+    assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
+
+
+def test_interrupt_is_130(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(store, "load", interrupted)
+    assert command.main(["eval"]) == 130

@@ -1,0 +1,34 @@
+"""The specs: sizes and multiply-accumulates as published."""
+import pytest
+
+from model.errors import UserError
+from model.nets import ARCHS, ConvSpec, LayerSpec, arch
+
+
+def test_resnet8_is_the_mlperf_tiny_net():
+    net = arch("resnet8")
+    assert net.macs(classes=10) == 12_501_632                  # 12.5 M, DESIGN.md section 4
+    assert net.sizes()["s3b1b"] == 8
+
+
+@pytest.mark.parametrize("name, millions", [("resnet20", 40.6), ("resnet18", 555)])
+def test_macs_of_the_other_resnets(name, millions):
+    assert arch(name).macs(classes=10) / 1e6 == pytest.approx(millions, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ARCHS)
+def test_every_source_is_an_earlier_tensor_of_the_right_width(name):
+    widths = {"image": 3}
+    for layer in arch(name).layers:
+        if isinstance(layer, LayerSpec):
+            for term in layer.terms:
+                width = term.in_channels if isinstance(term, ConvSpec) else term.channels
+                assert widths[term.source] == width
+            widths[layer.name] = layer.channels
+        else:
+            widths[layer.name] = widths[layer.source]
+
+
+def test_unknown_architecture_is_named():
+    with pytest.raises(UserError, match="'lenet'.*resnet8"):
+        arch("lenet")

@@ -1,0 +1,102 @@
+"""The quantizers' arithmetic against published vectors and definitions."""
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model import quant  # noqa: E402
+from model.quantizers import ACTIVATIONS, WEIGHTS  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+
+def test_relu_thresholds_are_figure_1_of_the_paper():
+    thresholds = quant.relu_thresholds([900.0], [900.0], bits=3)[0]
+    assert thresholds.round().int().tolist() == [0, 332, 599, 842, 1080, 1332, 1625]
+
+
+def test_relu_thresholds_cut_what_relu_leaves_into_equal_slices():
+    mu, sigma = torch.tensor([0.3, -0.5]), torch.tensor([1.0, 2.0])
+    share = torch.special.ndtr((quant.relu_thresholds(mu, sigma, 4) - mu[:, None]) / sigma[:, None])
+    below = torch.special.ndtr(-mu / sigma)[:, None]
+    expected = below + (1 - below) * torch.arange(15) / 16
+    torch.testing.assert_close(share, expected.double(), atol=1e-6, rtol=0)
+
+
+def test_relu_thresholds_of_a_dead_channel_are_finite_and_ascend():
+    thresholds = quant.relu_thresholds([-50.0], [1.0], bits=4)[0]
+    assert torch.isfinite(thresholds).all() and (thresholds.diff() > 0).all()
+
+
+def test_kquantile_bins_are_equally_likely():
+    edges = quant.kquantile_edges(0.2, 0.5, bits=3)
+    torch.testing.assert_close(torch.special.ndtr((edges - 0.2) / 0.5), torch.arange(1, 8) / 8.0,
+                               check_dtype=False)
+
+
+def test_levels():
+    assert quant.weight_levels(2).tolist() == [-3, -1, 1, 3]
+    median = quant.median_levels(4)
+    assert median[-1] == 31 and (median == -median.flip(0)).all() and (median.diff() > 0).all()
+    assert quant.median_levels(2, level_bits=4).tolist() == [-7, -2, 2, 7]     # 7 * 0.319 / 1.150
+
+
+def test_uniq_noise_stays_within_half_a_bin_of_the_cdf():
+    generator = torch.Generator().manual_seed(0)
+    w = torch.randn(1000, generator=generator)
+    moved = quant.phi(quant.uniq_noise(w, 0.0, 1.0, 3, generator)) - quant.phi(w).clamp(1e-4, 1 - 1e-4)
+    assert moved.abs().max() <= 0.5 / 8 + 1e-5
+    assert moved.abs().max() > 0.4 / 8
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_forward_is_the_value_of_the_code(name, bits):
+    torch.manual_seed(0)
+    w = torch.randn(8, 16, 3, 3, requires_grad=True)
+    quantizer = WEIGHTS[name](w.shape, bits).eval()
+    levels = quantizer(w)
+    code = quantizer.to_code(w)
+    assert code.unique().tolist() == list(range(2 ** bits))
+    torch.testing.assert_close(levels, quantizer.to_value(code).float(), atol=1e-4, rtol=0)
+    (levels * torch.randn_like(levels)).sum().backward()
+    assert w.grad.abs().sum() > 0
+    assert all(p.grad.abs().sum() > 0 for p in quantizer.parameters())
+
+
+def test_plain_weight_codes_are_the_kquantile_bins():
+    torch.manual_seed(0)
+    w = torch.randn(1, 64, 3, 3) * 0.1 + 0.02
+    edges = quant.kquantile_edges(w.mean(), w.std(), 4)
+    expected = (w[..., None] >= edges).sum(-1)
+    assert (WEIGHTS["plain"](w.shape, 4).to_code(w) == expected).all()
+
+
+def test_median_grid_gives_table_levels():
+    w = torch.randn(4, 16, 3, 3)
+    quantizer = WEIGHTS["plain"](w.shape, 4, grid="median")
+    assert set(quantizer(w).int().unique().tolist()) <= set(quant.median_levels(4).tolist())
+
+
+def test_noise_replaces_rounding_only_in_training():
+    w = torch.randn(4, 16, 3, 3)
+    quantizer = WEIGHTS["noise"](w.shape, 4)
+    assert len(quantizer(w).unique()) > 16
+    assert len(quantizer.eval()(w).unique()) <= 16
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_codes_count_thresholds(name, bits):
+    torch.manual_seed(0)
+    gamma, beta = torch.rand(8).double() + 0.5, torch.randn(8).double() * 0.5
+    z = (torch.randn(4, 8, 9, 9).double() * gamma.view(1, 8, 1, 1) + beta.view(1, 8, 1, 1)).requires_grad_()
+    quantizer = ACTIVATIONS[name](8, bits).double()
+    quantizer.start(z.detach().relu())
+    thresholds = quantizer.thresholds(gamma, beta)
+    counted = (z[..., None] >= thresholds.view(1, 8, 1, 1, -1)).sum(-1)
+    code = quantizer(z, gamma, beta)
+    assert (quantizer.to_code(z, gamma, beta) == counted).all()
+    torch.testing.assert_close(code, counted.double(), atol=1e-9, rtol=0)
+    code.sum().backward()
+    assert z.grad.abs().sum() > 0
+    assert all(p.grad.abs().sum() > 0 for p in quantizer.parameters())

@@ -1,0 +1,98 @@
+"""Training: a stage resumes exactly, a recipe goes from pixels to an integer net, foreign checkpoints are refused."""
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model import data, synthetic, train  # noqa: E402
+from model.errors import UserError  # noqa: E402
+from model.nets import ARCHS, arch  # noqa: E402
+from model.network import Network, QuantConfig  # noqa: E402
+from model.recipes import RECIPES, load_checkpoint, train_named, train_recipe  # noqa: E402
+
+pytestmark = pytest.mark.train
+SCHEDULE = train.Schedule(epochs=2, rate=0.05, quantizer_rate=0.005, batch=32, settle=1, distill=0.5)
+
+
+def pictures(seed, count):
+    return data.Dataset("synthetic", "train", *synthetic.chunk(np.random.default_rng(seed), count), synthetic.CLASSES)
+
+
+def run(path, config, epochs):
+    """Trains a fresh net for `epochs` epochs of the schedule's two and returns its parameters."""
+    torch.manual_seed(0)
+    net = Network(arch("resnet8"), 10, config)
+    done = replace(SCHEDULE, epochs=epochs) if epochs < 2 else SCHEDULE
+    train.fit(net, pictures(1, 160), pictures(2, 32), done, path, header={}, compile_net=False)
+    return net.state_dict()
+
+
+@pytest.mark.parametrize("config", [None, QuantConfig()])
+def test_a_resumed_stage_ends_as_an_unbroken_one(tmp_path, monkeypatch, config):
+    monkeypatch.setattr(train, "one_cycle", lambda progress, warmup: 1.0)      # whatever the number of epochs
+    monkeypatch.setattr(train, "set_momentum", lambda net, momentum: None)
+    unbroken = run(tmp_path / "a.pt", config, epochs=2)
+    run(tmp_path / "b.pt", config, epochs=1)
+    resumed = run(tmp_path / "b.pt", config, epochs=2)
+    for name, value in unbroken.items():
+        assert torch.equal(value, resumed[name]), name
+    assert len((tmp_path / "b.csv").read_text().splitlines()) == 3
+
+
+def test_one_cycle_rises_then_falls_to_zero():
+    rates = [train.one_cycle(step / 100, 0.15) for step in range(101)]
+    assert max(rates) == pytest.approx(1) and rates.index(max(rates)) == 15
+    assert rates[0] < 0.1 and rates[-1] == pytest.approx(0)
+
+
+def test_crops_are_windows_of_the_padded_picture():
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 32, 32), dtype=np.uint8)
+    batch = train.Crops(images).batch(torch.arange(20), torch.Generator().manual_seed(0)).numpy()
+    padded = np.pad(images, ((0, 0), (0, 0), (4, 4), (4, 4)))
+    for crop, whole in zip(batch, padded, strict=True):
+        assert any((np.array_equal(crop, window) or np.array_equal(crop[..., ::-1], window))
+                   for dy in range(9) for dx in range(9) for window in [whole[:, dy:dy + 32, dx:dx + 32]])
+
+
+def test_quantizers_and_norms_are_not_decayed():
+    groups = train.parameter_groups(Network(arch("resnet8"), 10, QuantConfig()), SCHEDULE)
+    decayed = [p for group in groups if group["weight_decay"] for p in group["params"]]
+    assert len(decayed) == 10 and all(p.dim() > 1 for p in decayed)
+
+
+@pytest.mark.parametrize("name", ARCHS)
+@pytest.mark.parametrize("config", [None, QuantConfig(quantizer="noise", w_bits=3, a_bits=2)])
+def test_every_architecture_trains_a_step(name, config):
+    net = Network(arch(name), 10, config)
+    net(torch.as_tensor(pictures(1, 2).images)).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_recipe_runs_both_stages_and_refuses_another_schedule(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda name, split, folder: pictures(1 if split == "train" else 2, 96))
+    monkeypatch.setattr(torch, "compile", lambda net: net)
+    stage = replace(SCHEDULE, epochs=1)
+    recipe = replace(RECIPES["resnet8-w4a4-synthetic"], name="tiny", float_stage=stage, quant_stage=stage)
+    train_recipe(recipe, tmp_path)
+    net, header = load_checkpoint(tmp_path / "tiny" / "02_qat.pt")
+    assert net.config == recipe.quant and header["schedule"] == asdict(stage) and len(header["log"]) == 1
+    assert 0 <= header["float_accuracy"] <= 1
+    with pytest.raises(UserError, match="schedule is not the one asked for"):
+        train_recipe(replace(recipe, quant_stage=replace(stage, epochs=2)), tmp_path)
+
+
+def test_bad_checkpoints_and_names(tmp_path):
+    path = tmp_path / "x.pt"
+    with pytest.raises(UserError, match="No such file"):
+        load_checkpoint(path)
+    for content in (b"", b"nonsense"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="not a checkpoint of this program"):
+            load_checkpoint(path)
+    torch.save({"other": 1}, path)
+    with pytest.raises(UserError, match="not a checkpoint"):
+        load_checkpoint(path)
+    with pytest.raises(UserError, match="unknown recipe 'x'"):
+        train_named("x", tmp_path)
