@@ -147,7 +147,7 @@ def parser():
     sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the torch engine")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("export", export, "a quantized checkpoint as an integer net, 03_net.npz, with its card (.json) and training log (.csv)")
+    sub = command("export", export, "a checkpoint as an integer net, 03_net.npz, with its card (.json) and log (.csv)")
     common(sub)
     sub.add_argument("checkpoint", nargs="?", help="a 02_qat.pt (default: that of the default recipe)")
     sub.add_argument("-o", "--output", metavar="FILE")
