@@ -26,7 +26,7 @@ def quantize(net, images, config):
     """A quantized Network with the float net's weights; images: uint8 (N, 3, H, W), some hundreds of them."""
     net.eval()
     quantized = Network(net.arch, net.layers[net.arch.layers[-1].name].linear.out_features, config)
-    quantized.load_state_dict(net.state_dict(), strict=False)
+    quantized.load_state_dict(net.state_dict(), strict=False)          # quantizers and gains keep their own start
     quantized.train()
     floats = {IMAGE: images.float() * PIXEL_UNIT}
     codes = dict(floats)
