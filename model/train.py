@@ -6,6 +6,7 @@ the checkpoint exactly: batches, crops and flips of epoch e come from a generato
 import json
 import math
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,9 @@ class Schedule:
     epochs: int
     rate: float
     quantizer_rate: float = 0.0
-    optimizer: str = "sgd"
     weight_decay: float = 3e-4
     batch: int = 128
     warmup: float = 0.15
-    smoothing: float = 0.0
     distill: float = 0.0
     temperature: float = 2.0
     settle: int = 0
@@ -60,11 +59,10 @@ def parameter_groups(net, schedule):
             for kind, parameters in groups.items() if parameters]
 
 
-def make_optimizer(net, schedule):
-    groups = parameter_groups(net, schedule)
-    if schedule.optimizer == "adam":
-        return torch.optim.AdamW(groups, fused=True)
-    return torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=True)
+def compiled(net):
+    """The net through torch.compile, which on a CPU needs a C++ compiler; without one, as it is."""
+    compilers = os.environ.get("CXX", "g++"), "clang++"
+    return torch.compile(net) if any(map(shutil.which, compilers)) else net
 
 
 def one_cycle(progress, warmup):
@@ -91,7 +89,7 @@ class Crops:
 
 def loss_of(logits, labels, soft, schedule):
     """Cross-entropy, mixed with the divergence from the teacher's softened logits (arXiv 1503.02531)."""
-    hard = F.cross_entropy(logits, labels, label_smoothing=schedule.smoothing)
+    hard = F.cross_entropy(logits, labels)
     if soft is None:
         return hard
     t = schedule.temperature
@@ -121,7 +119,7 @@ def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu",
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     net.to(device, memory_format=torch.channels_last)
-    optimizer = make_optimizer(net, schedule)
+    optimizer = torch.optim.SGD(parameter_groups(net, schedule), momentum=0.9, nesterov=True, fused=True)
     log = []
     if path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
@@ -129,10 +127,10 @@ def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu",
         optimizer.load_state_dict(state["optimizer"])
         log = state["log"]
     crops, labels = Crops(train.images), torch.as_tensor(train.labels)
-    forward = torch.compile(net) if compile_net else net
+    forward = compiled(net) if compile_net else net
     teach = None
     if teacher is not None and schedule.distill:
-        teach = torch.compile(teacher.eval().to(device, memory_format=torch.channels_last))
+        teach = compiled(teacher.eval().to(device, memory_format=torch.channels_last))
     for epoch in range(len(log), schedule.epochs):
         started = time.time()
         net.train()
