@@ -1,4 +1,5 @@
 """Training: a stage resumes exactly, a recipe goes from pixels to an integer net, foreign checkpoints are refused."""
+import json
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -6,7 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from model import data, synthetic, train  # noqa: E402
+from model import __main__ as command  # noqa: E402
+from model import data, store, synthetic, train  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import ARCHS, arch  # noqa: E402
 from model.network import Network, QuantConfig  # noqa: E402
@@ -70,7 +72,7 @@ def test_every_architecture_trains_a_step(name, config):
     assert all(p.grad is not None for p in net.parameters())
 
 
-def test_recipe_runs_both_stages_and_refuses_another_schedule(tmp_path, monkeypatch):
+def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "load", lambda name, split, folder: pictures(1 if split == "train" else 2, 96))
     monkeypatch.setattr(torch, "compile", lambda net: net)
     stage = replace(SCHEDULE, epochs=1)
@@ -79,6 +81,13 @@ def test_recipe_runs_both_stages_and_refuses_another_schedule(tmp_path, monkeypa
     net, header = load_checkpoint(tmp_path / "tiny" / "02_qat.pt")
     assert net.config == recipe.quant and header["schedule"] == asdict(stage) and len(header["log"]) == 1
     assert 0 <= header["float_accuracy"] <= 1
+    assert command.main(["export", str(tmp_path / "tiny" / "02_qat.pt")]) == 0
+    exported = store.load(tmp_path / "tiny" / "03_net.npz")
+    card = json.loads((tmp_path / "tiny" / "03_net.json").read_text())
+    assert exported.header["images"] == card["images"] == 96 and card["accuracy"] == exported.header["accuracy"]
+    assert (tmp_path / "tiny" / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
+    assert command.main(["export", str(tmp_path / "tiny" / "01_float.pt")]) == 2
+    assert "a float net" in capsys.readouterr().err
     with pytest.raises(UserError, match="schedule is not the one asked for"):
         train_recipe(replace(recipe, quant_stage=replace(stage, epochs=2)), tmp_path)
 
