@@ -78,8 +78,16 @@ def place_and_route(config, *, build_dir, seed=1, target_hz=150e6):
     cells = {name: int(re.findall(rf"{cell}: *(\d+)/", log)[0]) for name, cell in
              [("lut4", "TRELLIS_COMB"), ("ff", "TRELLIS_FF"), ("dsp", "MULT18X18D"), ("dp16kd", "DP16KD")]}
     return {"config": config.name, "device": "LFE5U-85F speed grade 6", "seed": seed, "fmax_mhz": fmax, **cells,
-            "macs_per_cycle": config.macs_per_cycle, "peak_gmacs": round(config.macs_per_cycle * fmax / 1e3, 1),
+            "critical_path": _critical_path(log), "macs_per_cycle": config.macs_per_cycle, "peak_gmacs": round(config.macs_per_cycle * fmax / 1e3, 1),
             "seconds": round(time.monotonic() - begin), "tools": tool_versions()}
+
+
+def _critical_path(log):
+    """From where to where the slowest path inside the clock domain goes, and what it is made of."""
+    report = log.split("Critical path report for clock")[-1].split("Critical path report for cross-domain")[0]
+    sources, sinks = re.findall(r"clk-to-q .* Source (\S+)", report), re.findall(r"Sink (\S+)", report)
+    logic, routing = re.findall(r"([\d.]+) ns logic, ([\d.]+) ns routing", report)[0]
+    return {"from": sources[0], "to": sinks[-1], "logic_ns": float(logic), "routing_ns": float(routing)}
 
 
 def main(argv=None):

@@ -241,13 +241,12 @@ class Sequencer(wiring.Component):
         with m.If(request):
             m.d.sync += pending.eq(1)
         with m.Elif(pending & ~running & last_drained):
-            m.d.sync += [pending.eq(0), running.eq(1), channel.eq(0), node.eq(1)]
+            m.d.sync += [pending.eq(0), running.eq(1), channel.eq(0)]
+        last_node = node == config.thresholds
         with m.If(running):
-            m.d.sync += node.eq(node + 1)
-            with m.If(node == config.thresholds):
-                m.d.sync += [node.eq(1), channel.eq(channel + 1)]
-                with m.If(channel == config.channels - 1):
-                    m.d.sync += running.eq(0)
+            m.d.sync += [node.eq(node + 1 + last_node), channel.eq(channel + last_node)]       # node 0 does not exist
+            with m.If(last_node & (channel == config.channels - 1)):
+                m.d.sync += running.eq(0)
         with m.If(start):
             m.d.sync += self.threshold_address.eq(0)
         with m.Elif(running | next_logit_word):
