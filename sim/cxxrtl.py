@@ -24,7 +24,8 @@ TRACE_RECORDS = 1 << 16
 def build(config, *, waveforms=False):
     """Path of the library that simulates the core of `config`, built unless it is cached."""
     folder = Path(accel.__file__).parent
-    files = [folder / "config.py", folder / "isa.py", *sorted((folder / "rtl").rglob("*.py"))]     # all that Core is made of
+    # All that Core is made of; a test keeps it so.
+    files = [folder / "config.py", folder / "isa.py", *sorted((folder / "rtl").rglob("*.py"))]
     sources = [config.digest(), amaranth.__version__, *(file.read_text() for file in files)]
     return build_library(lambda: Core(config), name=config.name, sources="\0".join(sources), waveforms=waveforms)
 

@@ -106,5 +106,5 @@ def open_engine(kind, image, *, trace=False, vcd=None, gaps=NO_GAPS, library=Non
         from accel.rtl.core import Core
 
         from .pysim import PysimEngine
-        return PysimEngine(image, Core(image.config), trace=trace, vcd=vcd, gaps=gaps, timeout=timeout)
+        return PysimEngine(image, lambda: Core(image.config), trace=trace, vcd=vcd, gaps=gaps, timeout=timeout)
     raise UserError(f"no engine called {kind!r}; there are {', '.join(ENGINES)}")

@@ -42,7 +42,7 @@ def split_arguments(arguments):
     return None, arguments
 
 
-def choose_job(net_name, files, *, data_dir, start, images, default_images, notices=sys.stderr):
+def choose_job(net_name, files, *, data_dir, start, images, default_images):
     """The `Job` that the command line asks for.
 
     net_name: zoo name, path or None. files: picture files; without them `images` pictures of the net's test set from
@@ -53,7 +53,7 @@ def choose_job(net_name, files, *, data_dir, start, images, default_images, noti
             raise UserError("--start and --images choose from a data set; picture files are all classified")
         return _files_job(store.load(net_name or store.DEFAULT), files)
     if net_name is None:
-        net, dataset = _default(data_dir, notices)
+        net, dataset = _default(data_dir)
     else:
         net = store.load(net_name)
         dataset = data.load(_dataset_of(net, data_dir), "test", _folder(data_dir))
@@ -80,7 +80,7 @@ def _files_job(net, files):
                names=tuple(Path(file).name for file in files))
 
 
-def _default(data_dir, notices):
+def _default(data_dir):
     """The best shipped net and its data set; the procedural pictures where that cannot be had and was not asked for."""
     if data_dir == SYNTHETIC:
         return store.load(store.SYNTHETIC), data.load(SYNTHETIC, "test", None)
@@ -90,7 +90,7 @@ def _default(data_dir, notices):
         if data_dir is not None or os.environ.get("CIFAR_DIR"):
             raise
         print(f"no {DEFAULT_DATASET} here and none to be downloaded: classifying the built-in procedural pictures with "
-              f"{store.SYNTHETIC}, the net trained on them", file=notices)
+              f"{store.SYNTHETIC}, the net trained on them", file=sys.stderr)
         return store.load(store.SYNTHETIC), data.load(SYNTHETIC, "test", None)
 
 

@@ -60,7 +60,7 @@ def cache_folder():
     return folder
 
 
-def build_library(make_core, *, name, sources, waveforms=False, progress=sys.stderr):
+def build_library(make_core, *, name, sources, waveforms=False):
     """Path of the shared library that simulates the component `make_core()`; builds it unless it is cached.
 
     name: for people, in messages and the file name. sources: text that changes whenever the component does (making it
@@ -74,28 +74,29 @@ def build_library(make_core, *, name, sources, waveforms=False, progress=sys.std
     library = cache_folder() / f"{name}-{key}.so"
     if library.exists():
         return library
-    with _locked(library.with_suffix(".lock"), f"waiting for another process to build {library.name}", progress):
+    with _locked(library.with_suffix(".lock"), f"waiting for another process to build {library.name}"):
         if not library.exists():
             started = time.perf_counter()
-            print(f"building the simulator of {name}, once (a minute or so) ...", end="", flush=True, file=progress)
+            print(f"building the simulator of {name}, once (a minute or so) ...",
+                  end="", flush=True, file=sys.stderr)
             try:
                 _build(library, rtlil.convert(make_core(), name="core", emit_src=False), yosys, script, compiler, flags)
             except BaseException:
-                print(file=progress)
+                print(file=sys.stderr)
                 raise
-            print(f" {time.perf_counter() - started:.0f} s", file=progress)
+            print(f" {time.perf_counter() - started:.0f} s", file=sys.stderr)
     return library
 
 
 @contextlib.contextmanager
-def _locked(path, message, progress):
+def _locked(path, message):
     """Holds an exclusive lock between processes; it goes with the process, however that ends."""
     import fcntl  # POSIX only, as the whole compiled simulator is
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(message, file=progress)
+            print(message, file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -16,17 +16,23 @@ CLOCK_PERIOD = 1e-6         # the same time base as the compiled engine's wavefo
 DATA_WORD_BITS = 64
 
 
+async def _transfer(ctx, port):
+    """Waits for the edge that takes what `port` offers. (`ctx.tick().until` complains when it is dropped half-way.)"""
+    ready = False
+    while not ready:
+        _, _, ready = await ctx.tick().sample(port.ready)
+
+
 class PysimEngine(Engine):
-    """Simulates the component `core` with `image` loaded: one testbench per stream.
+    """Simulates the component `make_core()` with `image` loaded: one testbench per stream.
 
     A run must be consumed to its end before the next one.
 
     vcd: path of a waveform file. timeout: cycles without progress after which the core counts as hung.
     """
 
-    def __init__(self, image, core, *, trace=False, vcd=None, gaps=NO_GAPS, timeout):
+    def __init__(self, image, make_core, *, trace=False, vcd=None, gaps=NO_GAPS, timeout):
         super().__init__()
-        self._core = core
         self._n_logits = image.n_logits
         self._gaps = gaps
         self._timeout = timeout
@@ -36,18 +42,19 @@ class PysimEngine(Engine):
         self._trace = deque() if trace else None        # (logits taken before, group, data)
         self._logits_wanted = self._logits_taken = 0
 
-        self._simulator = Simulator(core)
+        self._files = contextlib.ExitStack()
+        try:
+            file = vcd and self._files.enter_context(open(vcd, "w"))
+        except OSError as error:
+            raise UserError(f"cannot write the waveform file {vcd}: {error.strerror}") from error
+        self._core = make_core()
+        self._simulator = Simulator(self._core)
         self._simulator.add_clock(CLOCK_PERIOD)
         for testbench in (self._load_source, self._pixel_source, self._logit_sink, self._cycle_counter):
             self._simulator.add_testbench(testbench, background=True)
         if trace:
             self._simulator.add_testbench(self._trace_monitor, background=True)
-        self._files = contextlib.ExitStack()
-        if vcd is not None:
-            try:
-                file = self._files.enter_context(open(vcd, "w"))
-            except OSError as error:
-                raise UserError(f"cannot write the waveform file {vcd}: {error.strerror}") from error
+        if file:
             self._files.enter_context(self._simulator.write_vcd(file))
         self._simulate_until(lambda: not self._words, "end of loading")
 
@@ -57,7 +64,7 @@ class PysimEngine(Engine):
             target, address, word = self._words[0]
             ctx.set(port.payload, {"target": target, "address": address, "data": word})
             ctx.set(port.valid, 1)
-            await ctx.tick().until(port.ready)
+            await _transfer(ctx, port)
             self._words.popleft()
         ctx.set(port.valid, 0)
 
@@ -70,7 +77,7 @@ class PysimEngine(Engine):
             red, green, blue = self._pixels.popleft()
             ctx.set(port.payload, {"r": red, "g": green, "b": blue})
             ctx.set(port.valid, 1)
-            await ctx.tick().until(port.ready)
+            await _transfer(ctx, port)
             ctx.set(port.valid, 0)
 
     async def _logit_sink(self, ctx):

@@ -93,5 +93,5 @@ class FakeImage:
 
     def logits(self, pictures):
         """Expected logits, int32 (N, N_LOGITS), of pictures uint8 (N, 3, HEIGHT, WIDTH)."""
-        totals = pictures.reshape(len(pictures), -1).astype(np.int64).sum(axis=1)
+        totals = pictures.astype(np.int64).sum(axis=(1, 2, 3))
         return (self.biases + totals[:, None] * np.arange(1, self.n_logits + 1)).astype(np.int32)

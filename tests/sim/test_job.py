@@ -1,0 +1,110 @@
+"""What `classify` is asked for: net, data set, range, picture files."""
+import numpy as np
+import pytest
+from PIL import Image
+
+from model import data, store
+from model.errors import UserError
+from model.integer import IntegerNet
+from sim.job import FILES, choose_job, split_arguments
+
+SIZE = 20
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """A data set of SIZE pictures for every name but cifar10, which cannot be had."""
+    asked = []
+
+    def load(dataset, split, folder=None):
+        asked.append((dataset, split, folder))
+        if dataset == "cifar10":
+            raise UserError("no such data")
+        pictures = np.arange(SIZE * 3 * 32 * 32, dtype=np.uint32).astype(np.uint8).reshape(SIZE, 3, 32, 32)
+        return data.Dataset(dataset, split, pictures, np.arange(SIZE) % 10, tuple("abcdefghij"))
+
+    monkeypatch.setattr(data, "load", load)
+    monkeypatch.delenv("CIFAR_DIR", raising=False)
+    return asked
+
+
+def choose(net=None, files=(), data_dir=None, start=None, images=None, default_images=5):
+    return choose_job(net, list(files), data_dir=data_dir, start=start, images=images, default_images=default_images)
+
+
+def test_the_first_argument_without_a_picture_suffix_is_the_net():
+    assert split_arguments([]) == (None, [])
+    assert split_arguments(["net"]) == ("net", [])
+    assert split_arguments(["runs/03_net.npz", "a.png"]) == ("runs/03_net.npz", ["a.png"])
+    assert split_arguments(["a.PNG", "b.jpg"]) == (None, ["a.PNG", "b.jpg"])
+
+
+def test_without_data_and_network_the_procedural_pictures_are_classified(offline, capsys):
+    job = choose()
+    assert job.net.name == store.SYNTHETIC and job.dataset == "synthetic"
+    assert [name for name, _, _ in offline] == ["cifar10", "synthetic"]
+    notice = capsys.readouterr().err
+    assert notice.count("\n") == 1 and "procedural pictures" in notice and store.SYNTHETIC in notice
+
+
+def test_who_asks_for_data_gets_no_other(offline, monkeypatch):
+    with pytest.raises(UserError, match="no such data"):
+        choose(data_dir="/some/folder")
+    with pytest.raises(UserError, match="no such data"):
+        choose(net=store.DEFAULT)
+    monkeypatch.setenv("CIFAR_DIR", "/some/folder")
+    with pytest.raises(UserError, match="no such data"):
+        choose()
+
+
+def test_synthetic_is_a_choice_of_its_own(offline, capsys):
+    assert choose(data_dir="synthetic").net.name == store.SYNTHETIC
+    assert choose(net=store.DEFAULT, data_dir="synthetic").net.name == store.DEFAULT
+    assert {name for name, _, _ in offline} == {"synthetic"} and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("start, images, chosen", [
+    (None, None, range(0, 5)), (3, None, range(3, 8)), (18, None, range(18, 20)), (None, 20, range(0, 20)),
+    (19, 1, range(19, 20))])
+def test_range(offline, start, images, chosen):
+    job = choose(data_dir="synthetic", start=start, images=images)
+    assert job.start == chosen.start and job.names == tuple(map(str, chosen)) and len(job.pictures) == len(chosen)
+    assert job.labels.tolist() == [i % 10 for i in chosen]
+    assert job.class_name(3) == "d" and job.class_name(12) == "12"
+
+
+@pytest.mark.parametrize("start, images, message", [
+    (20, None, "--start 20: the test set of synthetic has pictures 0 to 19"),
+    (-1, None, "--start -1"), (0, 0, "--images 0"), (0, -3, "--images -3"),
+    (0, 21, "--images 21: from picture 0 on, the test set of synthetic has 20"),
+    (15, 6, "--images 6: from picture 15")])
+def test_a_range_outside_the_data_set_is_an_error(offline, start, images, message):
+    with pytest.raises(UserError) as error:
+        choose(data_dir="synthetic", start=start, images=images)
+    assert str(error.value).startswith(message)
+
+
+def test_picture_files(tmp_path, offline):
+    for name, colour in (("a.png", 10), ("b.bmp", 200)):
+        Image.new("RGB", (48, 40), (colour, 0, 0)).save(tmp_path / name)
+    job = choose(files=[tmp_path / "a.png", tmp_path / "b.bmp"])
+    assert job.dataset == FILES and job.labels is None and job.names == ("a.png", "b.bmp")
+    assert job.net.name == store.DEFAULT and job.pictures.shape == (2, 3, 32, 32)
+    assert job.pictures[:, 0].mean(axis=(1, 2)).tolist() == [10, 200] and not offline
+    with pytest.raises(UserError, match="--start and --images choose from a data set"):
+        choose(files=[tmp_path / "a.png"], images=1)
+    with pytest.raises(UserError, match="missing.png"):
+        choose(files=[tmp_path / "missing.png"])
+
+
+def test_pictures_of_another_shape_are_an_error(offline, monkeypatch):
+    small = IntegerNet(name="small", layers=(), input_shape=(3, 8, 8), header={"dataset": "synthetic"})
+    monkeypatch.setattr(store, "load", lambda name: small)
+    with pytest.raises(UserError, match="the pictures of synthetic are 3 x 32 x 32, net small takes 3 x 8 x 8"):
+        choose(net="small")
+
+
+def test_a_net_that_does_not_say_its_data_set_is_an_error(offline, monkeypatch):
+    monkeypatch.setattr(store, "load", lambda name: IntegerNet(name="bare", layers=()))
+    with pytest.raises(UserError, match="does not say which data set"):
+        choose(net="bare")

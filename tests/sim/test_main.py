@@ -1,0 +1,184 @@
+"""python -m sim: the main job as a user runs it, and one clear line for every bad input."""
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accel.compile import compile_net
+from accel.config import ULX3S_85F
+from accel.cycles import cycles
+from model import data, integer, store
+from sim import __main__ as command
+from sim import classify
+
+ROOT = Path(__file__).parents[2]
+KEYS = {"images", "correct", "accuracy", "exact", "cycles_per_image", "engine", "net", "seconds", "results"}
+SYNTHETIC = ("classify", "--data", "synthetic")
+INTERP = (*SYNTHETIC, "--engine", "interp")
+
+
+def start(*arguments, **environment):
+    environment = {**os.environ, **environment}
+    environment.pop("CIFAR_DIR", None)
+    return subprocess.Popen([sys.executable, "-W", "error", "-m", "sim", *map(str, arguments)], cwd=ROOT, text=True,
+                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def run(*arguments, **environment):
+    """(exit code, stdout, stderr) of the whole program."""
+    process = start(*arguments, **environment)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+def check_results(summary, start=0):
+    """The summary says of the procedural pictures what the integer model says."""
+    net, pictures = store.load(store.SYNTHETIC), data.load("synthetic", "test")
+    n = summary["images"]
+    expected = integer.forward(net, pictures.images[start:start + n])
+    results = summary["results"]
+    assert [r["logits"] for r in results] == expected.tolist()
+    assert [r["prediction"] for r in results] == expected.argmax(axis=1).tolist()
+    assert [r["label"] for r in results] == pictures.labels[start:start + n].tolist()
+    assert [r["index"] for r in results] == list(range(start, start + n))
+    correct = int((expected.argmax(axis=1) == pictures.labels[start:start + n]).sum())
+    assert (summary["exact"], summary["correct"], summary["accuracy"]) == (n, correct, correct / n)
+
+
+def test_json_is_one_value_and_nothing_else():
+    code, out, err = run(*INTERP, "--images", 3, "--start", 7, "--json")
+    assert code == 0 and err == ""
+    summary = json.loads(out)
+    assert KEYS <= set(summary) and set(summary["results"][0]) == {"index", "label", "prediction", "logits", "cycles"}
+    assert summary["net"] == store.SYNTHETIC and summary["engine"] == "interp"
+    assert summary["cycles_per_image"] == cycles(compile_net(store.load(store.SYNTHETIC), ULX3S_85F))
+    check_results(summary, start=7)
+
+
+def test_text(tmp_path):
+    code, out, err = run(*INTERP, "--images", 2, "--trace", "--output", tmp_path / "summary.json")
+    assert code == 0 and err == ""
+    lines = out.splitlines()
+    assert len([line for line in lines if line.endswith(" cycles") and line[0].isdigit()]) == 2
+    assert "exact: 2/2 (every logit and every code of every layer equal to the integer model)" in lines
+    assert any(line.startswith("projected: ") and "not measured on a board" in line for line in lines)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["exact"] == 2 and "results" not in summary
+    assert summary["command"].startswith("python -m sim classify --data synthetic")
+
+
+def test_an_interrupted_run_is_continued(tmp_path):
+    file = tmp_path / "results.jsonl"
+    assert run(*INTERP, "--images", 3, "--results", file)[0] == 0
+    content = file.read_bytes()
+    file.write_bytes(content[:-30])                     # as if killed while writing
+    code, out, _ = run(*INTERP, "--images", 5, "--results", file)
+    assert code == 0 and "2 of them are in" in out and "exact: 5/5" in out
+    lines = file.read_text().splitlines()
+    assert [json.loads(line)["index"] for line in lines[1:]] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.cxx
+def test_the_rtl_in_two_processes():
+    code, out, _ = run(*SYNTHETIC, "--images", 6, "--jobs", 2, "--json", "--trace")
+    summary = json.loads(out)
+    assert code == 0 and summary["engine"] == "cxxrtl"
+    assert summary["cycles_per_image"] == cycles(compile_net(store.load(store.SYNTHETIC), ULX3S_85F))
+    check_results(summary)
+
+
+@pytest.mark.cxx
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "process"])
+def test_interrupt(jobs, whole_group):
+    process = start(*SYNTHETIC, "--images", 1000, "--jobs", jobs, PYTHONUNBUFFERED="1")
+    while not process.stdout.readline().lstrip().startswith("0 "):
+        assert process.poll() is None
+    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "interrupted" and "Traceback" not in err
+    with pytest.raises(ProcessLookupError):             # no worker stays behind
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+
+
+def test_a_mismatch_is_reported_and_fails(monkeypatch, capsys):
+    def compile_another(net, config):
+        last = dataclasses.replace(net.layers[-1], bias=net.layers[-1].bias + np.arange(len(net.layers[-1].bias)) // 4)
+        return compile_net(dataclasses.replace(net, layers=(*net.layers[:-1], last)), config)
+
+    monkeypatch.setattr(classify, "compile_net", compile_another)
+    assert command.main([*INTERP, "--images", "2", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["exact"] == 0
+    assert "MISMATCH in picture 0: logit 4: expected" in captured.err
+
+
+def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
+    def compile_another(net, config):
+        first = net.layers[0]
+        thresholds = first.thresholds.copy()
+        thresholds[2] -= 1000
+        return compile_net(dataclasses.replace(
+            net, layers=(dataclasses.replace(first, thresholds=thresholds), *net.layers[1:])), config)
+
+    monkeypatch.setattr(classify, "compile_net", compile_another)
+    assert command.main([*INTERP, "--images", "1", "--trace"]) == 1
+    assert f"layer {store.load(store.SYNTHETIC).layers[0].name}, channel 2, y " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ((), "the following arguments are required: VERB"),
+    (("classify", "--engine", "verilator"), "invalid choice: 'verilator'"),
+    (("classify", "--config", "virtex"), "invalid choice: 'virtex'"),
+    (("classify", "--images", "many"), "invalid int value: 'many'"),
+    ((*INTERP, "--images", "0"), "--images 0"),
+    ((*INTERP, "--images", "100000000"), "--images 100000000"),
+    ((*INTERP, "--start", "100000000"), "--start 100000000"),
+    ((*INTERP, "--jobs", "0"), "--jobs must be at least 1"),
+    ((*INTERP, "--vcd", "x.vcd"), "--vcd needs one simulation of the RTL"),
+    ((*SYNTHETIC, "--vcd", "x.vcd", "--jobs", "2"), "--vcd needs one simulation of the RTL"),
+    ((*INTERP, "--output", "/no/folder/x.json"), "--output /no/folder/x.json"),
+    (("classify", "no-such-net"), store.SYNTHETIC),                     # the known ones are listed
+    (("classify", "no/such/net.npz"), "no/such/net.npz"),
+    (("classify", "pyproject.toml"), "pyproject.toml"),
+    (("classify", "no-such-picture.png"), "no-such-picture.png"),
+    (("classify", "--data", "/no/such/folder"), "/no/such/folder"),
+    ((*INTERP, "--config", "tiny"), "limit"),
+])
+def test_bad_input(arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ") and err.count("\n") == 1 and message in err
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:len(c) // 2], lambda c: b"", lambda c: c[:-200] + bytes(200),
+                                    lambda c: b"\x89PNG" + c], ids=["cut", "empty", "zeros", "foreign"])
+def test_a_damaged_net_is_bad_input(tmp_path, damage):
+    path = tmp_path / "net.npz"
+    path.write_bytes(damage((store.ZOO / f"{store.SYNTHETIC}.npz").read_bytes()))
+    code, out, err = run("classify", path, "--data", "synthetic")
+    assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1 and str(path) in err
+
+
+def test_no_compiler_is_one_line(tmp_path):
+    code, out, err = run(*SYNTHETIC, "--images", 1, CXX="/no/such/compiler", XDG_CACHE_HOME=str(tmp_path))
+    assert (code, out) == (2, "")
+    assert err == "error: $CXX is '/no/such/compiler', which is not a C++ compiler that runs\n"
+
+
+def test_a_reader_that_leaves_is_no_error():
+    process = start(*INTERP, "--images", 400, PYTHONUNBUFFERED="1")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(60) == 1
+    process.stderr.close()

@@ -1,0 +1,98 @@
+"""Results files: a later run continues them, and never mixes different runs."""
+import json
+
+import pytest
+
+from model.errors import UserError
+from sim.results import Record, ResultsFile, summarize, write_json
+
+HEADER = {"net": "n", "engine": "cxxrtl"}
+
+
+def record(index, **changes):
+    return Record(**{"index": index, "label": index % 3, "prediction": 0, "logits": [1, -index], "cycles": 100,
+                     "exact": True, "seconds": 0.5, "simulated_cycles": 120, **changes})
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "results.jsonl"
+    file = ResultsFile(path, HEADER)
+    for index in (4, 5):
+        file.append(record(index))
+    file.close()
+    return path
+
+
+def read(path):
+    file = ResultsFile(path, HEADER)
+    file.close()
+    return file.records
+
+
+def test_a_file_is_continued(path):
+    file = ResultsFile(path, HEADER)
+    assert file.records == {4: record(4), 5: record(5)}
+    file.append(record(6, exact=False))
+    file.close()
+    assert read(path) == {4: record(4), 5: record(5), 6: record(6, exact=False)}
+
+
+@pytest.mark.parametrize("cut", [1, 7, 60])
+def test_a_half_written_line_is_dropped(path, cut):
+    path.write_bytes(path.read_bytes()[:-cut])
+    file = ResultsFile(path, HEADER)
+    assert list(file.records) == [4]
+    file.append(record(5))
+    file.close()
+    assert list(read(path)) == [4, 5]
+
+
+def test_a_header_cut_off_starts_anew(path):
+    path.write_bytes(path.read_bytes()[:10])
+    assert read(path) == {}
+    assert json.loads(path.read_text()) == {"format": "uniqore-results-1", **HEADER}
+
+
+def test_results_of_another_run_are_refused_untouched(path):
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="results of something else .engine 'cxxrtl', not 'pysim'"):
+        ResultsFile(path, {**HEADER, "engine": "pysim"})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"a letter\n", b"[1]\n", b'{"net": "n"}\n', b"\xff\xfe\n"])
+def test_a_foreign_file_is_refused_untouched(tmp_path, content):
+    path = tmp_path / "foreign"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="foreign"):
+        ResultsFile(path, HEADER)
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_record_is_named_by_its_line(path):
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b'{"index": 4}\n', lines[2]]))
+    with pytest.raises(UserError, match="damaged: line 2"):
+        ResultsFile(path, HEADER)
+
+
+def test_summary():
+    records = [record(0), record(1), record(2, exact=False), record(3, cycles=101)]
+    assert summarize(records, 1e8) == {
+        "images": 4, "correct": 2, "accuracy": 0.5, "exact": 3, "cycles_per_image": 100.25, "seconds": 2.0,
+        "projected_images_per_second": round(1e8 / 100.25, 1), "clock_mhz": 100.0, "simulated_cycles_per_second": 240}
+    assert summarize([record(0)], 1e8)["cycles_per_image"] == 100
+    unknown = summarize([record(0, label=None)], 1e8)
+    assert unknown["correct"] is None and unknown["accuracy"] is None
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "summary.json"
+    write_json(path, {"a": 1})
+    assert json.loads(path.read_text()) == {"a": 1}
+    with pytest.raises(UserError, match="cannot write"):
+        write_json(tmp_path / "missing" / "summary.json", {})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"] and json.loads(path.read_text()) == {"a": 1}
