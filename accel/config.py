@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 __all__ = ["AccelConfig", "ULX3S_85F", "ULX3S_85F_1PX", "TINY", "TINY_1PX", "CONFIGS"]
 
 
+MACS_PER_MULTIPLIER = {4: 4, 3: 6, 2: 8}        # see `rtl.packing`
+
+
 def _ceil_log2(n):
     return max(n - 1, 0).bit_length()
 
@@ -43,15 +46,28 @@ class AccelConfig:
     clock_hz: float = 100e6
 
     def __post_init__(self):
-        for name, low, high in [("rows", 4, 64), ("chains", 1, 32), ("pixels_per_cycle", 1, 4), ("w_bits", 2, 4),
-                                ("a_bits", 2, 4), ("acc_bits", 16, 32)]:
+        for name, low, high in [("rows", 4, 32), ("chains", 1, 16), ("pixels_per_cycle", 1, 4), ("w_bits", 2, 4),
+                                ("a_bits", 2, 4), ("acc_bits", 16, 32), ("activation_depth", 1, 16384),
+                                ("accumulator_depth", 1, 16384), ("weight_depth", 1, 16384),
+                                ("threshold_depth", 1, 16384), ("program_depth", 1, 16384),
+                                ("image_height", 1, 127), ("image_width", 1, 127)]:
             value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} must be in {low} .. {high}, not {value!r}")
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer in {low} .. {high}, not {value!r}")
+        if self.w_bits != self.a_bits:
+            raise ValueError(f"the array multiplies digits of one width, not {self.w_bits} x {self.a_bits} bits")
         if self.rows % (2 * self.chains):
             raise ValueError(f"rows must be a multiple of 2 * chains = {2 * self.chains}, not {self.rows!r}")
         if self.pixels_per_cycle & (self.pixels_per_cycle - 1):
             raise ValueError(f"a whole core needs a power of two of pixels_per_cycle, not {self.pixels_per_cycle!r}")
+        if 2 * self.pixels_per_cycle > MACS_PER_MULTIPLIER[self.a_bits]:
+            raise ValueError(f"a multiplier does {MACS_PER_MULTIPLIER[self.a_bits]} MACs of {self.a_bits} bits, "
+                             f"not {2 * self.pixels_per_cycle} (pixels_per_cycle = {self.pixels_per_cycle!r})")
+        if self.channels * self.w_bits > 64:
+            raise ValueError(f"a weight word has 64 bits, not {self.channels} codes of {self.w_bits} bits")
+        if 2 * self.parts * self.activation_depth > 1 << 16:
+            raise ValueError(f"an activation write has a 16-bit address, too few for {self.parts} parts "
+                             f"of {self.activation_depth} bank rows")
         if 2 * self.image_rows > self.activation_depth:
             raise ValueError(f"two images need {2 * self.image_rows} bank rows, "
                              f"activation_depth is {self.activation_depth!r}")

@@ -81,8 +81,8 @@ class Image:
 
     def load_words(self):
         """The load stream: target uint8 (N,), address uint32 (N,), data uint64 (N,)."""
-        memories = [(Target.SETTINGS, np.array([self.settings])), (Target.WEIGHTS, self.weights),
-                    (Target.THRESHOLDS, self.thresholds), (Target.PROGRAM, self.program)]
+        memories = [(Target.WEIGHTS, self.weights), (Target.THRESHOLDS, self.thresholds),
+                    (Target.PROGRAM, self.program), (Target.SETTINGS, np.array([self.settings]))]
         targets = [np.full(len(words), target.value, np.uint8) for target, words in memories]
         addresses = [np.arange(len(words), dtype=np.uint32) for _, words in memories]
         data = [words.astype(np.uint64) for _, words in memories]

@@ -72,11 +72,12 @@ class Interpreter:
         dot = (a.astype(np.float32) @ level.astype(np.float32)).astype(np.int64)    # < 2**24: exact
         total = a.sum(axis=2, dtype=np.int64)[..., None]
         t = (dot << shift) + (beta * total << beta_shift)
+        old = 0 if first else self.acc
         if maximum:
             mask = (1 << config.a_bits) - 1
-            t = np.maximum(self.acc & mask, t & mask)
-        elif not first:
-            t = t + self.acc
+            t = np.maximum(old & mask, t & mask)
+        else:
+            t = old + t
         sign = 1 << config.acc_bits - 1
         self.acc = (t + sign & 2 * sign - 1) - sign         # two's complement of acc_bits
         if last and logits:

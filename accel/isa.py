@@ -15,8 +15,9 @@ compiler proves the final sum in range):
 
     S      = sum over rows r of a[r]                      a[r] = 0 outside the picture
     t[c]   = (sum over r of table[w[r][c]] * a[r] << shift) + (beta * S << beta_shift)
-    acc[c] = (0 if first else acc[c]) + t[c]
-    acc[c] = max(acc[c], t[c])                            with `maximum` (low a_bits only, unsigned: max-pool)
+    old[c] = 0 if first else acc[c]
+    acc[c] = old[c] + t[c]
+    acc[c] = max(old[c], t[c])                            with `maximum` (low a_bits only, unsigned: max-pool)
 
 There is no subtraction: a diagonal of signed gains (a residual) is an ordinary weight tile, level = u - 2**(n - 1) for
 codes u of n bits (n = w_bits, or digits of more), its off-diagonal codes being the one whose level is 0; where all gains
@@ -39,7 +40,7 @@ __all__ = ["Op", "Source", "Tile", "Levels", "Pass", "Emit", "End", "INSTRUCTION
 INSTRUCTION_BITS = 64
 ROW_BITS = 14              # bank row address
 SIDE_BITS = 7              # height, width
-PITCH_BITS = 6             # bank rows per picture row, groups per picture row
+PITCH_BITS = 6             # bank rows per picture row
 BETA_BITS = 12
 SHIFT_BITS = 4
 
@@ -126,7 +127,7 @@ class Target(enum.Enum, shape=2):
 
 class LoadWord(data.Struct):
     """One word of the load stream. PROGRAM: an instruction. WEIGHTS: weight code of output channel c at bits c * w_bits.
-    THRESHOLDS: two's complement. SETTINGS (address 0): a `Settings`."""
+    THRESHOLDS: two's complement. SETTINGS (address 0): a `Settings`; the last word of a load, after which pictures are taken."""
     target: Target
     address: 16
     data: 64

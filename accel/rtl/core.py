@@ -15,6 +15,8 @@ The core is rigid: from the token on everything has a fixed latency (cycle numbe
     5                x at the array                            V = S + 5     new accumulators
     S = 5 + array + c    partial sums                          V + 2 * a_bits    codes (c cycles of skew taken out)
 """
+from itertools import pairwise
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -43,7 +45,7 @@ def shortest_pass(config):
 
 
 def drain_cycles(config):
-    """Cycles from a token (token stage) until its codes are at the activation memory."""
+    """Cycles from a token (token stage) until its codes are at the activation memory; its logits are summed before."""
     return (Im2col.latency + SystolicArray.latency(config.rows) + config.chains - 1 + Accumulator.latency
             + 2 * config.a_bits)
 
@@ -58,18 +60,17 @@ class Core(wiring.Component):
 
     Members
     -------
-    load : In(stream of isa.LoadWord): fills the memories; taken only while no picture is being classified
+    load : In(stream of isa.LoadWord): fills the memories; taken only while no picture is being classified. A load ends
+        with its SETTINGS word; from its first word to that one no pixel is taken, and pictures that wait are dropped
     pixels : In(stream of isa.PixelWord): raster order; the next picture may come while one is being classified
     logits : Out(stream of isa.LogitWord)
     busy : Out(1); cycles : Out(32): cycles of the picture whose last logit is on offer
-    trace : every activation write: valid, group = word address / m (* parts + part), data = codes of m pixels; for
-        simulators, costs nothing where it is not connected
+    trace : every activation write, for simulators (`accel.image.Image.tensors` decodes it); costs nothing where it is
+        not connected. data = codes of m pixels, group = word address // m * parts + part
 
     Throughput: `config.macs_per_cycle` in every cycle of a pass of full tiles. `accel.cycles` gives the exact cycle count.
     """
     def __init__(self, config: AccelConfig, *, floorplan=None):
-        if config.w_bits != config.a_bits:
-            raise ValueError(f"the array multiplies digits of one width, not {config.w_bits} x {config.a_bits} bits")
         self.config, self.floorplan = config, floorplan
         codes = config.pixels_per_cycle * config.channels * config.a_bits
         super().__init__({
@@ -125,16 +126,20 @@ class Core(wiring.Component):
         m.submodules.thresholds = thresholds = BlockMemory(width=config.acc_bits, depth=config.threshold_depth)
         m.submodules.decoder = decoder = LevelDecoder(bits=config.w_bits, lanes=config.channels)
 
-        m.d.comb += [self.load.ready.eq(~sequencer.busy), sequencer.hold.eq(self.load.valid)]
-        word, valid = Signal(isa.LoadWord), Signal()
+        # A load ends with the settings: until then no picture is taken in, and none is started.
+        word, valid, loaded = Signal(isa.LoadWord), Signal(), Signal()
+        settings = valid & (word.target == isa.Target.SETTINGS)
+        m.d.comb += [self.load.ready.eq(~sequencer.busy), sequencer.hold.eq(self.load.valid | valid),
+                     loader.clear.eq(~loaded | settings)]
         m.d.sync += [word.eq(self.load.payload), valid.eq(self.load.valid & self.load.ready)]
         for target, store in ((isa.Target.PROGRAM, program), (isa.Target.WEIGHTS, weights),
                               (isa.Target.THRESHOLDS, thresholds)):
             m.d.comb += [store.write_enable.eq(valid & (word.target == target)),
                          store.write_address.eq(word.address), store.write_data.eq(word.data)]
-        with m.If(valid & (word.target == isa.Target.SETTINGS)):
+        with m.If(valid):
+            m.d.sync += loaded.eq(settings)
+        with m.If(settings):
             m.d.sync += loader.settings.eq(word.data)
-            m.d.comb += loader.clear.eq(1)
         m.d.comb += [
             program.read_address.eq(sequencer.program_address), sequencer.program_data.eq(program.read_data),
             thresholds.read_address.eq(sequencer.threshold_address),
@@ -217,6 +222,6 @@ class Core(wiring.Component):
                         unit.value.eq(accumulator.values[i * pixels + j]), unit.write.eq(write),
                         codes[j][channel].eq(delay(m, unit.code, config.chains - 1 - c, name=f"code_{channel}_{j}"))]
         m.d.comb += sequencer.logit.eq(sums[0].logit)
-        for lower, upper in zip(sums, sums[1:]):
+        for lower, upper in pairwise(sums):
             m.d.comb += lower.shift_in.eq(upper.logit)
         return codes

@@ -27,7 +27,7 @@ class ImageLoader(wiring.Component):
     settings : In(isa.Settings)
     full : Out(1): the current buffer holds a whole picture; buffer : Out(1): the current buffer
     release : In(1): the current buffer may be written again, the other one becomes current
-    clear : In(1): forget everything (the settings are about to change)
+    clear : In(1): forget everything, take no pixels (a net is being loaded)
 
     Throughput: a pixel each a_digits + 1 cycles, less where code writes go first.
     """
@@ -63,7 +63,7 @@ class ImageLoader(wiring.Component):
             with m.State("PIXEL"):
                 beyond = Signal()                                # the zero right of the line
                 m.d.comb += [beyond.eq((column == settings.width) & (settings.width != 0)),
-                             self.pixels.ready.eq((column != settings.width) & ~full.bit_select(writing, 1))]
+                             self.pixels.ready.eq((column != settings.width) & ~full.bit_select(writing, 1) & ~self.clear)]
                 with m.If(self.pixels.ready & self.pixels.valid | beyond):
                     m.d.sync += [window[t].eq(window[t + 1]) for t in range(taps - 1)]
                     m.d.sync += [window[taps - 1].eq(Mux(beyond, 0, self.pixels.payload)),

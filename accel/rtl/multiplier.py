@@ -20,7 +20,7 @@ class Multiplier(wiring.Component):
 
     Parameters
     ----------
-    a_width, b_width : bits, at most 18 (17 if the operand is signed elsewhere; both are unsigned here)
+    a_width, b_width : bits, at most 18, unsigned
     bel : placement of the block on ECP5, e.g. "X4/Y10/MULT18_0", or None for the placer's choice
 
     Members

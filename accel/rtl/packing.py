@@ -68,8 +68,8 @@ class Packing:
     def unpack(self, product, low_bits):
         """Products out of the packed product, in `order`, each as (field value, borrow): product = field - borrow.
 
-        low_bits: lowest bit of every product, in `order`. Works on ints, numpy arrays and Amaranth values of which only
-        bit slices, ^ and shifts are taken by the caller; here ints and arrays.
+        low_bits: lowest bit of every product, in `order`. The same lines serve numpy arrays and Amaranth values: what the
+        exhaustive test checks is what the hardware does.
         """
         out, borrow = [], 0
         for k in range(len(self.order)):

@@ -78,15 +78,10 @@ class ProcessingElement(wiring.Component):
         low_bits = [delay(m, active[i][0] & self.x_out[j][0], multiplier.latency, name=f"low_{i}_{j}")
                     for i, j in packing.order]
 
-        field, last = packing.field, len(packing.order) - 1
-        borrow = C(0, 1)
-        for k, (i, j) in enumerate(packing.order):
-            above = multiplier.p[(k + 1) * field] if (k + 1) * field < len(multiplier.p) else C(0, 1)
-            top = above ^ low_bits[k + 1] if k < last else above
-            product = Cat(multiplier.p[k * field:(k + 1) * field], top)
-            value, no_borrow = Signal(field + 1, name=f"field_{k}"), Signal(name=f"no_borrow_{k}")
+        fields = packing.unpack(multiplier.p, low_bits)
+        for (i, j), (field, borrow) in zip(packing.order, fields, strict=True):
+            value, no_borrow = Signal(packing.field + 1, name=f"field_{i}_{j}"), Signal(name=f"no_borrow_{i}_{j}")
             at = i * self.pixels + j
-            m.d.sync += [value.eq(product), no_borrow.eq(~borrow),
+            m.d.sync += [value.eq(field), no_borrow.eq(~borrow),
                          self.sums_out[at].eq(self.sums_in[at] + value + no_borrow)]
-            borrow = top
         return m

@@ -38,7 +38,7 @@ class Sequencer(wiring.Component):
     Parameters
     ----------
     config : AccelConfig
-    shortest_pass : cycles a pass takes at least; drain_cycles : from a token until its codes can be read and its logits taken
+    shortest_pass : cycles a pass takes at least; drain_cycles : from a token until its codes are at the activation memory
 
     Members
     -------
@@ -131,7 +131,7 @@ class Sequencer(wiring.Component):
                             m.next = "FETCH"
                     with m.Case(isa.Op.EMIT):
                         m.d.sync += count.eq(view[isa.Op.EMIT].count)
-                        with m.If(drained & weight_ready):
+                        with m.If(drained & weight_ready & ~load_busy):
                             m.next = "BIAS"
                     with m.Default():
                         with m.If(drained & weight_ready):

@@ -42,6 +42,8 @@ class SystolicArray(wiring.Component):
     Latency from x to sums[c]: `latency(rows)` + c. One token a cycle. rows * chains MULT18X18D.
     """
     def __init__(self, *, rows, chains, bits, pixels, floorplan=None):
+        if rows > 2 << 2 * bits:
+            raise ValueError(f"a chain of {bits}-bit products has at most {2 << 2 * bits} rows, not {rows}")
         self.rows, self.chains, self.bits, self.pixels = rows, chains, bits, pixels
         self.floorplan = floorplan
         self.sum_shape = signed(ProcessingElement.sum_width(bits, rows))
