@@ -1,6 +1,6 @@
 """The compiler's and the RTL's fuzz test: random nets through compile and the compiled simulator.
 
-Every logit, every activation write and every cycle count equals the integer model's, the interpreter's and the cycle model's.
+Every logit and every code of every layer equals the integer model's, every cycle count the cycle model's.
 """
 from dataclasses import replace
 
