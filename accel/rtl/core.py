@@ -130,7 +130,7 @@ class Core(wiring.Component):
         word, valid, loaded = Signal(isa.LoadWord), Signal(), Signal()
         settings = valid & (word.target == isa.Target.SETTINGS)
         m.d.comb += [self.load.ready.eq(~sequencer.busy), sequencer.hold.eq(self.load.valid | valid),
-                     loader.clear.eq(~loaded | settings)]
+                     loader.clear.eq(~loaded | valid)]
         m.d.sync += [word.eq(self.load.payload), valid.eq(self.load.valid & self.load.ready)]
         for target, store in ((isa.Target.PROGRAM, program), (isa.Target.WEIGHTS, weights),
                               (isa.Target.THRESHOLDS, thresholds)):

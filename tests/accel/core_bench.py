@@ -6,17 +6,29 @@ from amaranth.sim import Simulator
 
 from accel.rtl.core import Core
 
-__all__ = ["run_core"]
+__all__ = ["run_core", "run_loads"]
 
 
 def run_core(image, pictures, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
-    """Logits int64 (N, n), cycles (N,), activation writes (groups, data) of each picture, for pictures uint8 (N, 3, H, W).
+    """Logits int64 (N, n), cycles (N,), activation writes (groups, data) of each of `pictures`, uint8 (N, 3, H, W).
 
     gaps: chance that a source pauses or a sink is not ready, in each cycle. timeout: in cycles.
     """
-    dut = Core(image.config)
-    words = list(zip(*(column.tolist() for column in image.load_words()), strict=True))
-    pixels = [tuple(int(v) for v in p) for picture in pictures for p in picture.reshape(3, -1).T]
+    return run_loads([(image, pictures)], gaps=gaps, seed=seed, timeout=timeout, vcd=vcd)
+
+
+def run_loads(loads, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
+    """The same for several nets loaded one after the other: (image, pictures) each.
+
+    The pixels of a net are offered from the first word of its load on; a net is loaded when the pictures of the net
+    before are answered.
+    """
+    dut = Core(loads[0][0].config)
+    total, answered_before = 0, []
+    for _, pictures in loads:
+        answered_before.append(total)
+        total += len(pictures)
+    begun = [0]
     logits, cycles, writes = [[]], [], [[]]
     chance = random.Random(seed)
 
@@ -29,13 +41,23 @@ def run_core(image, pictures, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
         ctx.set(port.valid, 0)
 
     async def source(ctx):
-        for target, address, data in words:
-            await put(ctx, dut.load, {"target": target, "address": address, "data": data})
-        for r, g, b in pixels:
-            await put(ctx, dut.pixels, {"r": r, "g": g, "b": b})
+        for (image, _), before in zip(loads, answered_before, strict=True):
+            while len(cycles) < before:
+                await ctx.tick()
+            words = zip(*(column.tolist() for column in image.load_words()), strict=True)
+            for index, (target, address, data) in enumerate(words):
+                await put(ctx, dut.load, {"target": target, "address": address, "data": data})
+                begun[0] += index == 0
+
+    async def camera(ctx):
+        for index, (_, pictures) in enumerate(loads):
+            while begun[0] <= index:                # from the first word of a load on, pixels are the new net's
+                await ctx.tick()
+            for r, g, b in np.concatenate([p.reshape(3, -1).T for p in pictures]).tolist():
+                await put(ctx, dut.pixels, {"r": r, "g": g, "b": b})
 
     async def sink(ctx):
-        while len(cycles) < len(pictures):
+        while len(cycles) < total:
             while chance.random() < gaps:
                 await ctx.tick()
             ctx.set(dut.logits.ready, 1)
@@ -59,6 +81,7 @@ def run_core(image, pictures, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
     simulator = Simulator(dut)
     simulator.add_clock(1e-8)
     simulator.add_testbench(source, background=True)
+    simulator.add_testbench(camera, background=True)
     simulator.add_testbench(sink)
     simulator.add_testbench(trace, background=True)
     simulator.add_testbench(watchdog, background=True)
@@ -67,7 +90,7 @@ def run_core(image, pictures, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
             simulator.run()
     else:
         simulator.run()
-    return np.array(logits[:-1]), np.array(cycles), [_pack(w, len(dut.trace.data)) for w in writes[:-1]]
+    return logits[:-1], np.array(cycles), [_pack(w, len(dut.trace.data)) for w in writes[:-1]]
 
 
 def _pack(writes, width):

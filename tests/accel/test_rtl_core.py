@@ -12,9 +12,8 @@ from accel.compile import compile_net
 from accel.config import TINY, TINY_1PX
 from accel.cycles import cycles, layer_cycles
 from accel.interp import Interpreter
-from accel.rtl.core import Core
 
-from .core_bench import run_core
+from .core_bench import run_core, run_loads
 from .nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures
 
 
@@ -28,7 +27,7 @@ def check(image, pictures, **options):
         np.testing.assert_array_equal(writes[k][1], words)
         np.testing.assert_array_equal(logits[k], expected)
     np.testing.assert_array_equal(counted, cycles(image))
-    return logits
+    return np.array(logits)
 
 
 def small_net(seed, config):
@@ -79,9 +78,16 @@ def test_layer_cycles_add_up():
                                                        if layout.__name__ == "Pass")
 
 
-def test_different_operand_widths_are_refused():
-    with pytest.raises(ValueError, match="digits of one width"):
-        Core(replace(TINY, w_bits=3))
+@pytest.mark.parametrize("gaps", [0.0, 0.5])
+def test_another_net_is_loaded(gaps):
+    """Pixels are on offer while nets are loaded, with gaps in the load too: none is lost, none meets half a net."""
+    images = [small_net(5, TINY), small_net(6, TINY), small_net(5, TINY)]
+    rng = np.random.default_rng(13)
+    loads = [(image, rng.integers(0, 256, (2, 3, *image.image_shape), dtype=np.uint8)) for image in images]
+    logits, _, _ = run_loads(loads, gaps=gaps, seed=3)
+    expected = [Interpreter(image).run(picture)[0] for image, pictures in loads for picture in pictures]
+    for got, want in zip(logits, expected, strict=True):
+        np.testing.assert_array_equal(got, want)
 
 
 def test_one_pixel_pictures_of_one_group():
