@@ -32,7 +32,7 @@ def main(argv=None):
     verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")
     verb.add_argument("-o", "--output", metavar="IMAGE", required=True, help="file to write")
     verb.set_defaults(run=_compile)
-    verb = verbs.add_parser("cycles", parents=[config], help="cycles of a net, layer by layer (exact, without simulation)")
+    verb = verbs.add_parser("cycles", parents=[config], help="cycles of a net, layer by layer, exact")
     verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")
     verb.add_argument("--json", action="store_true", help="print one JSON value")
     verb.set_defaults(run=_cycles)

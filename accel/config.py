@@ -25,7 +25,8 @@ class AccelConfig:
     acc_bits: accumulator width; the compiler proves that no accumulator of a net leaves it.
     activation_depth: bank rows of the activation memory (a bank row is `banks` words, one word a pixel).
     accumulator_depth: pixel groups of one output tile.
-    weight_depth: words of `2 * chains * w_bits` bits. threshold_depth: words of `acc_bits`. program_depth: instructions.
+    weight_depth: words of `2 * chains * w_bits` bits. threshold_depth: words of `acc_bits`.
+    program_depth: instructions.
     image_height, image_width: the largest picture; two image buffers of that size are kept.
     clock_hz: the clock that placed-and-routed builds reach, used for projections only.
     """

@@ -1,7 +1,8 @@
 """The exact cycle model: what the sequencer's counter shows for a picture, without running anything.
 
-It follows `rtl.sequencer` instruction by instruction. Time is counted cycles: the counter stands still while a logit waits to
-be taken, and nothing else runs then. Pixels and weights have no influence, nor has the loading of the next picture.
+It follows `rtl.sequencer` instruction by instruction. Time is counted cycles: the counter stands still while a logit
+is on offer (at least a cycle each), and nothing else runs then. Pixels and weights have no influence, nor has the loading of the next
+picture.
 """
 from dataclasses import dataclass
 

@@ -20,16 +20,16 @@ compiler proves the final sum in range):
     acc[c] = max(old[c], t[c])                            with `maximum` (low a_bits only, unsigned: max-pool)
 
 There is no subtraction: a diagonal of signed gains (a residual) is an ordinary weight tile, level = u - 2**(n - 1) for
-codes u of n bits (n = w_bits, or digits of more), its off-diagonal codes being the one whose level is 0; where all gains
-are non-negative, beta = 0 and level = u.
+codes u of n bits (n = w_bits, or digits of more), the codes off the diagonal being the one whose level is 0; where
+all gains are non-negative, beta = 0 and level = u.
 
-With `last` the new acc[c] goes to the threshold unit and the codes to the activation memory, or, with `logits`, into the
-sum of logit c over all pixels.
+With `last` the new acc[c] goes to the threshold unit and the codes to the activation memory, or, with `logits`, into
+the sum of logit c over all pixels.
 
-Addresses. Pixel x of a picture row at bank row R is word x modulo `banks` of bank row R + x // banks; a picture row takes
-`pitch` bank rows, a channel tile height * pitch. The token of output group g in output row y reads, for pixel j of m,
-    row  stride * y + dy,   column  stride * (m * g + j) + dx    of the source, from bank row base + stride * y * pitch
-(`base` already contains the channel tile and dy * pitch and wraps around).
+Addresses. Pixel x of a picture row at bank row R is word x modulo `banks` of bank row R + x // banks; a picture row
+takes `pitch` bank rows, a channel tile height * pitch. The token of output group g in output row y reads, for pixel j
+of m, row `stride * y + dy` and column `stride * (m * g + j) + dx` of the source, from bank row
+`base + stride * y * pitch` (`base` already contains the channel tile and dy * pitch, and wraps around).
 """
 from amaranth import signed
 from amaranth.lib import data, enum
@@ -104,7 +104,10 @@ class Pass(data.Struct):
 
 
 class Emit(data.Struct):
-    """Send the first `count` logits of the tile, each plus a bias of two threshold words (low 16 bits, high 16 bits)."""
+    """Send the first `count` logits of the tile, each plus a bias of two threshold words (low 16 bits, high 16).
+
+    The tile loads no thresholds of its own.
+    """
     op: Op
     count: SIDE_BITS
     last: 1
@@ -126,8 +129,12 @@ class Target(enum.Enum, shape=2):
 
 
 class LoadWord(data.Struct):
-    """One word of the load stream. PROGRAM: an instruction. WEIGHTS: weight code of output channel c at bits c * w_bits.
-    THRESHOLDS: two's complement. SETTINGS (address 0): a `Settings`; the last word of a load, after which pictures are taken."""
+    """One word of the load stream.
+
+    PROGRAM: an instruction. WEIGHTS: weight code of output channel c at bits c * w_bits.
+    THRESHOLDS: two's complement. SETTINGS (address 0): a `Settings`; the last word of a load, after
+    which pictures are taken.
+    """
     target: Target
     address: 16
     data: 64

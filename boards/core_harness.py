@@ -1,7 +1,8 @@
 """Places and routes the core alone for the ULX3S-85F: `python -m boards.core_harness --help`.
 
-Every input of the core hangs on a shift register fed by one pin and every output goes, through registers, into one pin, so
-nothing of the core is optimized away and no pin is in a timing path. Prints JSON; the tool's log stays in the build folder.
+Every input of the core hangs on a shift register fed by one pin and every output goes, through registers, into one
+pin, so nothing of the core is optimized away and no pin is in a timing path. Prints JSON; the tool's log stays in
+the build folder.
 """
 import argparse
 import json
@@ -78,7 +79,8 @@ def place_and_route(config, *, build_dir, seed=1, target_hz=150e6):
     cells = {name: int(re.findall(rf"{cell}: *(\d+)/", log)[0]) for name, cell in
              [("lut4", "TRELLIS_COMB"), ("ff", "TRELLIS_FF"), ("dsp", "MULT18X18D"), ("dp16kd", "DP16KD")]}
     return {"config": config.name, "device": "LFE5U-85F speed grade 6", "seed": seed, "fmax_mhz": fmax, **cells,
-            "critical_path": _critical_path(log), "macs_per_cycle": config.macs_per_cycle, "peak_gmacs": round(config.macs_per_cycle * fmax / 1e3, 1),
+            "critical_path": _critical_path(log), "macs_per_cycle": config.macs_per_cycle,
+            "peak_gmacs": round(config.macs_per_cycle * fmax / 1e3, 1),
             "seconds": round(time.monotonic() - begin), "tools": tool_versions()}
 
 

@@ -1,7 +1,7 @@
 """Finds yosys, nextpnr-ecp5 and ecppack: an explicit variable, a native program on PATH, or the YoWASP wheels.
 
-The scripts of the wheels lie beside the running interpreter, so no PATH, no activated venv and no environment variable is
-needed.
+The scripts of the wheels lie beside the running interpreter, so no PATH, no activated venv and no environment
+variable is needed.
 """
 import os
 import shutil

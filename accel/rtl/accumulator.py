@@ -4,8 +4,8 @@
            sums         << shift        + correction      old + t, old >= t    new: sum or max
            read index   (memory)        old (0 if first)                       written back, and offered
 
-The correction beta * S << beta_shift is the same for all channels of a pixel: it is computed once and passes from chain to
-chain with the control. Everything is modulo 2**acc_bits.
+The correction beta * S << beta_shift is the same for all channels of a pixel: it is computed once and passes from
+chain to chain with the control. Everything is modulo 2**acc_bits.
 """
 import numpy as np
 from amaranth import *

@@ -2,8 +2,9 @@
 
     pixel (y, x) of a tensor at bank row R:   bank x % banks,  bank row R + y * pitch + x // banks       banks = 2 m
 
-m neighbours at distance 1 (stride 1) or 2 (stride 2) always lie in different banks. Codes arrive from the threshold units
-m pixels at a time, 2 * chains channels wide (a `part` of the word); pictures arrive a whole word at a time and give way.
+m neighbours at distance 1 (stride 1) or 2 (stride 2) always lie in different banks. Codes arrive from the threshold
+units m pixels at a time, 2 * chains channels wide (a `part` of the word); pictures arrive a whole word at a time and
+give way.
 """
 from amaranth import *
 from amaranth.lib import data, stream, wiring

@@ -1,15 +1,15 @@
 """The accelerator core: memories, array, accumulators, activation units, sequencer.
 
-     pixels -> ImageLoader --+
-                             v
-     +-----------> ActivationMemory -> Im2col -> SystolicArray -> Accumulator x chains -> ThresholdUnit x 2 m x chains --+
-     |                                   | sums     ^ digits          ^      |                  ^                        |
-     |                                   +--> beta * S ---------------+      +-> LogitSum -> logits                      |
-     |                      weights -> LevelDecoder-+                                   thresholds                       |
-     +-------------------------------------------------------------------------------------------------------------------+
-                            program -> Sequencer drives all of it
+    pixels -> ImageLoader --+
+                            v
+    +-----------> ActivationMemory -> Im2col -> SystolicArray -> Accumulator -> ThresholdUnit --+
+    |                                   | sums     ^ digits         ^   |            ^          |
+    |                                   +-> beta * S ---------------+   +-> LogitSum |-> logits |
+    |                        weights -> LevelDecoder                          thresholds        |
+    +-------------------------------------------------------------------------------------------+
+                          program -> Sequencer drives all of it
 
-The core is rigid: from the token on everything has a fixed latency (cycle numbers relative to the token stage, for chain c):
+The core is rigid: from the token on everything has a fixed latency (cycles relative to the token stage, chain c):
 
     0                token, pass fields                        S + 2         correction added
     5                x at the array                            V = S + 5     new accumulators
@@ -68,7 +68,8 @@ class Core(wiring.Component):
     trace : every activation write, for simulators (`accel.image.Image.tensors` decodes it); costs nothing where it is
         not connected. data = codes of m pixels, group = word address // m * parts + part
 
-    Throughput: `config.macs_per_cycle` in every cycle of a pass of full tiles. `accel.cycles` gives the exact cycle count.
+    Throughput: `config.macs_per_cycle` in every cycle of a pass of full tiles. `accel.cycles` gives the exact cycle
+    count.
     """
     def __init__(self, config: AccelConfig, *, floorplan=None):
         self.config, self.floorplan = config, floorplan

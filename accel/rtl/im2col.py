@@ -1,4 +1,4 @@
-"""im2col: turns a pass into one read of m neighbouring pixels a cycle, with zero padding and stride, and sums their codes.
+"""im2col: a pass becomes one read of m neighbouring pixels a cycle, with zero padding and stride; sums their codes.
 
     cycle  0        1              2         3              4            5 (and 9: sums)
            token    bank rows,     (memory)  words of the   m words      words outside the
@@ -108,13 +108,10 @@ class Im2col(wiring.Component):
             while len(level) > 1:
                 sums = []
                 for i in range(0, len(level), 2):
-                    total = Signal(range(sum(self._largest(v) for v in level[i:i + 2]) + 1), name=f"sum_{j}_{len(level)}_{i}")
+                    largest = sum((1 << len(value)) - 1 for value in level[i:i + 2])
+                    total = Signal(range(largest + 1), name=f"sum_{j}_{len(level)}_{i}")
                     m.d.sync += total.eq(sum(level[i:i + 2]))
                     sums.append(total)
                 level = sums
             m.d.comb += self.sums[j].eq(level[0])
         return m
-
-    @staticmethod
-    def _largest(value):
-        return (1 << len(value)) - 1

@@ -4,8 +4,8 @@ The first convolution sees 3 colours only; so that its rows are not idle, a word
 
     lane 3 * tap + colour = digit of pixel (y, x + tap - 1)     (tap 0 .. 2; zeros outside the picture)
 
-An 8-bit pixel is ceil(8 / a_bits) digits; each has a plane of its own, height * pitch bank rows apart. Arrays of fewer than 9
-rows hold one tap a word. Two buffers: the next picture may arrive while one is being classified.
+An 8-bit pixel is ceil(8 / a_bits) digits; each has a plane of its own, height * pitch bank rows apart. Arrays of
+fewer than 9 rows hold one tap a word. Two buffers: the next picture may arrive while one is being classified.
 """
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -62,8 +62,10 @@ class ImageLoader(wiring.Component):
         with m.FSM():
             with m.State("PIXEL"):
                 beyond = Signal()                                # the zero right of the line
-                m.d.comb += [beyond.eq((column == settings.width) & (settings.width != 0)),
-                             self.pixels.ready.eq((column != settings.width) & ~full.bit_select(writing, 1) & ~self.clear)]
+                m.d.comb += [
+                    beyond.eq((column == settings.width) & (settings.width != 0)),
+                    self.pixels.ready.eq(
+                        (column != settings.width) & ~full.bit_select(writing, 1) & ~self.clear)]
                 with m.If(self.pixels.ready & self.pixels.valid | beyond):
                     m.d.sync += [window[t].eq(window[t + 1]) for t in range(taps - 1)]
                     m.d.sync += [window[taps - 1].eq(Mux(beyond, 0, self.pixels.payload)),

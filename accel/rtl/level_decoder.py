@@ -1,8 +1,8 @@
-"""The weight quantizer's hardware half: weight codes become digits of single-scale integer levels at the edge of the array.
+"""The weight quantizer in hardware: at the edge of the array, codes become digits of single-scale integer levels.
 
-A weight is stored as a code u. Where level = alpha * u + beta, the array multiplies u itself (alpha and beta are dealt with
-behind the array, see `accumulator`), and the table is the identity. Where the level comes from a table, the table gives
-one w_bits digit of level - min(levels) for each code, and the pass runs once for each digit.
+A weight is stored as a code u. Where level = alpha * u + beta, the array multiplies u itself (alpha and beta are
+dealt with behind the array, see `accumulator`), and the table is the identity. Where the level comes from a table,
+the table gives one w_bits digit of level - min(levels) for each code, and the pass runs once for each digit.
 """
 from amaranth import *
 from amaranth.lib import data, wiring

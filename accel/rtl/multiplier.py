@@ -1,4 +1,4 @@
-"""Unsigned multiplier: one MULT18X18D with its input and output registers on ECP5, the same registers around `*` elsewhere.
+"""Unsigned multiplier: a MULT18X18D with its registers on ECP5, the same registers around `*` elsewhere.
 
 An inferred multiply becomes a bare combinational block (3.9 ns on speed grade 6); instantiated with REG_INPUTA/B and
 REG_OUTPUT the block costs 0.08 ns of setup and 0.74 ns from clock to product.

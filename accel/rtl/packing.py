@@ -5,8 +5,8 @@ Two weight codes times m activation codes in a single product,
     (w0 + w1 << i) * (a0 + a1 << j + ...)
 
 with fields of 2 * bits - 1 bits: one bit less than a product needs. Product k is one bit longer than its field; its top
-bit is the bit above the field XOR the lowest bit of product k + 1 (an AND gate beside the multiplier), and what it added to
-field k + 1 is taken off there. So 4 MACs fit at 4 x 4 bits, 6 at 3 x 3, 8 at 2 x 2.
+bit is the bit above the field XOR the lowest bit of product k + 1 (an AND gate beside the multiplier), and what it
+added to field k + 1 is taken off there. So 4 MACs fit at 4 x 4 bits, 6 at 3 x 3, 8 at 2 x 2.
 
     field:   [ .. product 1 .. |t0][ .. product 0 .. ]        t0 = top bit of product 0, overlapping product 1
 """
@@ -68,8 +68,8 @@ class Packing:
     def unpack(self, product, low_bits):
         """Products out of the packed product, in `order`, each as (field value, borrow): product = field - borrow.
 
-        low_bits: lowest bit of every product, in `order`. The same lines serve numpy arrays and Amaranth values: what the
-        exhaustive test checks is what the hardware does.
+        low_bits: lowest bit of every product, in `order`. The same lines serve numpy arrays and Amaranth values:
+        what the exhaustive test checks is what the hardware does.
         """
         out, borrow = [], 0
         for k in range(len(self.order)):

@@ -39,8 +39,8 @@ class ProcessingElement(wiring.Component):
         chain one cycle earlier for each row it has to pass beyond the first
     sums_in : ArrayLayout(signed, 2 m), index i * m + j; sums_out
 
-    Latency: x_in to sums_out 5 cycles, x_in to x_out 1, w_in to w_out 2, sums_in to sums_out 1. A w_in of cycle t is what
-    a swap_in of cycle t + 1 takes.
+    Latency: x_in to sums_out 5 cycles, x_in to x_out 1, w_in to w_out 2, sums_in to sums_out 1. A w_in of cycle t is
+    what a swap_in of cycle t + 1 takes.
     """
     x_latency = 5
 

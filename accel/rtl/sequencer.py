@@ -1,15 +1,15 @@
 """Runs the program: fetches instructions ahead, starts passes back to back, loads thresholds, sends logits.
 
-A pass has two stages, `rows` cycles apart. The weight stage reads the `rows` weight words; it is where a pass starts, ends and
-is counted. The token stage is the weight stage's flags, `rows` cycles later: by then the weights are where the first token
-meets them.
+A pass has two stages, `rows` cycles apart. The weight stage reads the `rows` weight words; it is where a pass
+starts, ends and is counted. The token stage is the weight stage's flags, `rows` cycles later: by then the weights
+are where the first token meets them.
 
     weight stage   | pass 0            | pass 1        |             pass length = max(tokens, shortest pass)
     token stage         | pass 0            | pass 1        |
     fetch          p1 . tile p2 ........... p3
 
-While a pass runs, the instructions up to the next `Pass` are executed into the `next` registers; the weight stage copies them
-when it starts. Everything behind the token stage has a fixed latency, so "drained" is a counter.
+While a pass runs, the instructions up to the next `Pass` are executed into the `next` registers; the weight stage
+copies them when it starts. Everything behind the token stage has a fixed latency, so "drained" is a counter.
 """
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -17,13 +17,14 @@ from amaranth.lib.wiring import In, Out
 
 from .. import isa
 from ..config import AccelConfig
+from .activation_memory import ActivationMemory
 from .block_memory import BlockMemory
 from .delay import delay
 from .im2col import Sweep, Token
 from .level_decoder import identity_table
 from .threshold_unit import ThresholdWrite
 
-__all__ = ["Sequencer", "PassState"]
+__all__ = ["Sequencer"]
 
 
 class PassState(data.StructLayout):
@@ -38,7 +39,8 @@ class Sequencer(wiring.Component):
     Parameters
     ----------
     config : AccelConfig
-    shortest_pass : cycles a pass takes at least; drain_cycles : from a token until its codes are at the activation memory
+    shortest_pass : cycles a pass takes at least
+    drain_cycles : from a token until its codes are at the activation memory
 
     Members
     -------
@@ -50,8 +52,8 @@ class Sequencer(wiring.Component):
     hold : In(1): do not start (memories are being loaded)
     logit : In(signed(32)): lowest logit; logit_shift : Out(1): next one
     logits : Out(stream of isa.LogitWord)
-    busy : Out(1); cycles : Out(32): from the start of the program to the last logit on offer; stands still while a logit
-        waits to be taken
+    busy : Out(1)
+    cycles : Out(32): from the start of the program to the last logit on offer; stands still while a logit is on offer
 
     Timing: an instruction takes 4 cycles; a `Pass` waits for the one before. `accel.cycles` is the exact model.
     """
@@ -137,7 +139,8 @@ class Sequencer(wiring.Component):
                         with m.If(drained & weight_ready):
                             m.d.comb += self.release.eq(1)
                             m.next = "IDLE"
-            # A logit: two threshold words are read (the address moves on with next_logit_word), then the sum is offered.
+            # A logit: two threshold words are read (the address moves on with next_logit_word), then the sum is
+            # offered.
             with m.State("BIAS"):
                 m.d.comb += [counting.eq(1), next_logit_word.eq(1)]
                 m.next = "BIAS_HIGH"
@@ -170,7 +173,8 @@ class Sequencer(wiring.Component):
         config = self.config
         current, busy = Signal(PassState()), Signal()
         token, first, final = Signal(Token), Signal(), Signal()
-        # Ends are flags registered one cycle ahead of the counters: `accept` enables some 250 flip-flops and is short of time.
+        # Ends are flags registered one cycle ahead of the counters: `accept` enables some 250 flip-flops and is
+        # short of time.
         steps, groups, lines = (Signal(range(self.shortest_pass)), Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS))
         long_enough, row_end, last_line, tokens_left = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
@@ -219,7 +223,11 @@ class Sequencer(wiring.Component):
         return token.valid, current.sweep.last
 
     def _drain_counters(self, m, valid, is_last, drained, drained_for_reads, last_drained):
-        """Everything that a token does is done `drain_cycles` after it left the token stage; reads come `rows` later anyway."""
+        """A token's codes are at the activation memory `drain_cycles` after it left the token stage.
+
+        Reads of the next pass come `rows` + 1 cycles after its start, more than the memory's write takes.
+        """
+        assert self.config.rows + 1 >= ActivationMemory.write_latency
         rows, full = self.config.rows, self.config.rows + self.drain_cycles
         in_flight, last_in_flight = Signal(range(full + 1)), Signal(range(full + 1))
         few_in_flight = Signal(init=1)                           # in_flight <= rows, registered

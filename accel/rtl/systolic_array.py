@@ -1,9 +1,9 @@
 """Weight-stationary systolic array of packed multipliers.
 
-Activations enter at the left, one row for each input channel, row r one cycle later than row r - 1, and move one chain to
-the right each cycle. Partial sums run down the chains. The next weight tile passes down beside the active one, and a swap
-flag that travels with the first token of a pass makes each element take its new weights just in time, so passes follow
-each other without a gap.
+Activations enter at the left, one row for each input channel, row r one cycle later than row r - 1, and move one
+chain to the right each cycle. Partial sums run down the chains. The next weight tile passes down beside the active
+one, and a swap flag that travels with the first token of a pass makes each element take its new weights just in
+time, so passes follow each other without a gap.
 
               chain 0    chain 1    chain 2
     x row 0  ->[PE]------>[PE]------>[PE]
