@@ -1,8 +1,8 @@
 """The exact cycle model: what the sequencer's counter shows for a picture, without running anything.
 
 It follows `rtl.sequencer` instruction by instruction. Time is counted cycles: the counter stands still while a logit
-is on offer (at least a cycle each), and nothing else runs then. Pixels and weights have no influence, nor has the loading of the next
-picture.
+is on offer (a cycle each at least), and nothing else runs then. Pixels and weights have no influence, nor has the
+loading of the next picture. From one picture's last logit to the next one's start it takes a few cycles more.
 """
 from dataclasses import dataclass
 
