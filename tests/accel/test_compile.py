@@ -274,7 +274,7 @@ def test_refused_offset():
     (dict(activation_depth=79), "layer0: bank rows of activation memory: needs 80, "
                                 "the limit is 79"),
     (dict(image_width=7), "image: shape of the picture: needs (3, 8, 8), the limit is (3, 8, 7)"),
-    (dict(a_bits=3), "layer0: a_bits: needs 4, the limit is 3"),
+    (dict(a_bits=3, w_bits=3), "layer0: a_bits: needs 4, the limit is 3"),
 ])
 def test_refused_sizes(limits, message):
     assert refusal(small_net(), replace(TINY, **limits)) == message
