@@ -98,7 +98,10 @@ def test_the_rtl_in_two_processes():
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "process"])
 def test_interrupt(jobs, whole_group):
+    # A shell lets its background jobs ignore SIGINT, and children inherit that: take it back before the program starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start(*SYNTHETIC, "--images", 1000, "--jobs", jobs, PYTHONUNBUFFERED="1")
+    signal.signal(signal.SIGINT, before)
     while not process.stdout.readline().lstrip().startswith("0 "):
         assert process.poll() is None
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
