@@ -11,7 +11,7 @@ from amaranth import Shape
 from . import isa
 from .rtl.core import drain_cycles, shortest_pass
 
-__all__ = ["LayerCycles", "cycles", "layer_cycles"]
+__all__ = ["LayerCycles", "PassTime", "cycles", "layer_cycles", "schedule"]
 
 FETCH = 3              # cycles from FETCH to EXECUTE
 INSTRUCTION = 4        # from EXECUTE to the next EXECUTE
@@ -37,12 +37,12 @@ class LayerCycles:
 
 def cycles(image):
     """Cycles of one picture, from the start of the program to the last logit on offer."""
-    return _run(image)[0]
+    return schedule(image)[0]
 
 
 def layer_cycles(image):
     """A `LayerCycles` for each layer; their cycles add up to `cycles(image)`."""
-    total, passes = _run(image)
+    total, passes = schedule(image)
     begins = [0] + [next(p.start for p in passes if p.index >= layer.start) for layer in image.layers[1:]]
     table = []
     for layer, begin, end in zip(image.layers, begins, [*begins[1:], total], strict=True):
@@ -55,15 +55,15 @@ def layer_cycles(image):
 
 
 @dataclass(frozen=True)
-class _Pass:
+class PassTime:
     """When a pass starts and how long it runs; index of its instruction."""
     index: int
     start: int
     cycles: int
 
 
-def _run(image):
-    """(cycles, the passes)."""
+def schedule(image):
+    """(cycles of one picture, a `PassTime` for each pass in order)."""
     config = image.config
     shortest, drain = shortest_pass(config), drain_cycles(config)
     execute = FETCH                      # cycle in which the instruction at hand is executed
@@ -88,7 +88,7 @@ def _run(image):
                 accept = max(accept, last_token + 1 + drain)
                 barrier = False
             length = max(tokens, shortest)
-            passes.append(_Pass(index, accept + 1, length))
+            passes.append(PassTime(index, accept + 1, length))
             last_token, pass_end = accept + tokens, accept + length
             if fields.last:
                 last_threshold_token = last_token

@@ -10,7 +10,8 @@ __all__ = ["run_core", "run_loads"]
 
 
 def run_core(image, pictures, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
-    """Logits int64 (N, n), cycles (N,), activation writes (groups, data) of each of `pictures`, uint8 (N, 3, H, W).
+    """Logits int64 (N, n), cycles (N,), activation writes (groups, data, the cycle of each) of each of `pictures`,
+    uint8 (N, 3, H, W).
 
     gaps: chance that a source pauses or a sink is not ready, in each cycle. timeout: in cycles.
     """
@@ -70,9 +71,10 @@ def run_loads(loads, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
                 writes.append([])
 
     async def trace(ctx):
-        async for _, _, valid, group, value in ctx.tick().sample(dut.trace.valid, dut.trace.group, dut.trace.data):
+        port = dut.trace
+        async for _, _, valid, *write in ctx.tick().sample(port.valid, port.group, port.data, dut.cycles):
             if valid:
-                writes[-1].append((group, value))
+                writes[-1].append(write)
 
     async def watchdog(ctx):
         await ctx.delay(timeout * 1e-8)
@@ -94,6 +96,6 @@ def run_loads(loads, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
 
 
 def _pack(writes, width):
-    groups = np.array([group for group, _ in writes], dtype=np.uint32)
-    words = [[value >> 64 * i & (1 << 64) - 1 for i in range(-(-width // 64))] for _, value in writes]
-    return groups, np.array(words, dtype=np.uint64)
+    groups, values, cycles = zip(*writes, strict=True)
+    words = [[value >> 64 * i & (1 << 64) - 1 for i in range(-(-width // 64))] for value in values]
+    return np.array(groups, dtype=np.uint32), np.array(words, dtype=np.uint64), np.array(cycles)

@@ -10,8 +10,9 @@ import pytest
 
 from accel.compile import compile_net
 from accel.config import TINY, TINY_1PX
-from accel.cycles import cycles, layer_cycles
+from accel.cycles import cycles, layer_cycles, schedule
 from accel.interp import Interpreter
+from accel.rtl.core import drain_cycles
 
 from .core_bench import run_core, run_loads
 from .nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures
@@ -67,6 +68,21 @@ def test_accumulators_at_their_extremes(sign):
     net = extreme_net(sign * 303, sign * 14)
     narrow = replace(TINY, name="narrow", acc_bits=16)
     check(compile_net(net, narrow), np.concatenate([corner_pictures(net), random_pictures(net, 1)]))
+
+
+def test_every_tile_is_written_when_the_schedule_says():
+    """The first code of each output tile leaves the core in the very cycle that follows from its last pass's start."""
+    image = small_net(4, TINY)
+    picture = np.zeros((1, 3, *image.image_shape), np.uint8)
+    _, _, ((groups, _, written),) = run_core(image, picture)
+    program = Interpreter(image).program
+    ends = [p for p in schedule(image)[1] if program[p.index][1]["last"] and not program[p.index][1]["logits"]]
+    tokens = [layer.shape[1] * -(-layer.shape[2] // image.config.pixels_per_cycle) for layer in image.layers
+              for _ in range(sum(layer.start <= p.index < layer.stop for p in ends))]
+    first = np.cumsum([0, *tokens])
+    assert first[-1] == len(groups)
+    delay = image.config.rows + drain_cycles(image.config)
+    np.testing.assert_array_equal(written[first[:-1]], [p.start + delay for p in ends])
 
 
 def test_layer_cycles_add_up():
