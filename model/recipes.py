@@ -45,6 +45,8 @@ RECIPES = {recipe.name: recipe for recipe in (
     Recipe(name="resnet8-w4a4-synthetic", arch="resnet8", dataset="synthetic",
            float_stage=replace(FLOAT, epochs=8),
            quant_stage=replace(QUANTIZED, epochs=8)),
+    replace(CIFAR10, name="resnet8half-w4a4-cifar10", arch="resnet8half", float_stage=replace(FLOAT, epochs=24),
+            quant_stage=replace(QUANTIZED, epochs=24)),
     replace(CIFAR10, name="resnet8-w4a4-plain-cifar10", float_of=CIFAR10.name,
             quant=QuantConfig(quantizer="plain"), quant_stage=replace(QUANTIZED, epochs=20)),
 )}

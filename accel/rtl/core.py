@@ -146,10 +146,11 @@ class Core(wiring.Component):
             thresholds.read_address.eq(sequencer.threshold_address),
             sequencer.threshold_data.eq(thresholds.read_data),
             weights.read_address.eq(sequencer.weight_address), decoder.table.eq(sequencer.table),
-            decoder.codes.eq(weights.read_data)]
+            # The memory's blocks lie all over the chip: their words get a cycle to come to the decoder.
+            decoder.codes.eq(delay(m, weights.read_data, Sequencer.table_latency - weights.latency, name="codes"))]
         # The last weight word of a pass is read rows - 1 cycles after its first, which is rows cycles before the first
         # token; the array wants it one cycle before that token.
-        spare = 1 + Im2col.latency - 1 - weights.latency - decoder.latency
+        spare = 1 + Im2col.latency - 1 - Sequencer.table_latency - decoder.latency
         m.d.comb += array.w.eq(delay(m, decoder.digits, spare, name="digits"))
 
     def _token_control(self, m, sequencer):

@@ -45,7 +45,8 @@ class Sequencer(wiring.Component):
     Members
     -------
     program_address, program_data; threshold_address, threshold_data : memory read ports (latency 2)
-    weight_address : Out, one word a cycle, row rows - 1 first; table : Out, with the weight words (2 cycles later)
+    weight_address : Out, one word a cycle, row rows - 1 first; table : Out, `table_latency` cycles after its pass's
+        first weight address
     token, sweep, state : Out, the token stage
     threshold_write : Out(ThresholdWrite)
     image_full, image_buffer : In(1), release : Out(1): picture buffers
@@ -57,6 +58,8 @@ class Sequencer(wiring.Component):
 
     Timing: an instruction takes 4 cycles; a `Pass` waits for the one before. `accel.cycles` is the exact model.
     """
+    table_latency = BlockMemory.latency + 1
+
     def __init__(self, config: AccelConfig, *, shortest_pass, drain_cycles):
         self.config, self.shortest_pass, self.drain_cycles = config, shortest_pass, drain_cycles
         self.write_layout = ThresholdWrite(
@@ -209,7 +212,7 @@ class Sequencer(wiring.Component):
         pass_table = Signal.like(table)
         with m.If(accept):
             m.d.sync += pass_table.eq(table)
-        with m.If(delay(m, token.first, BlockMemory.latency - 1, name="table_load")):
+        with m.If(delay(m, token.first, self.table_latency - 1, name="table_load")):
             m.d.sync += self.table.eq(pass_table)
 
         m.d.comb += self.token.eq(delay(m, token, config.rows, name="token"))
