@@ -3,7 +3,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-__all__ = ["AccelConfig", "ULX3S_85F", "ULX3S_85F_1PX", "TINY", "TINY_1PX", "CONFIGS"]
+__all__ = ["AccelConfig", "ULX3S_25F", "ULX3S_45F", "ULX3S_85F", "ULX3S_85F_1PX", "TINY", "TINY_1PX", "CONFIGS"]
 
 
 MACS_PER_MULTIPLIER = {4: 4, 3: 6, 2: 8}        # see `rtl.packing`
@@ -28,7 +28,8 @@ class AccelConfig:
     weight_depth: words of `2 * chains * w_bits` bits. threshold_depth: words of `acc_bits`.
     program_depth: instructions.
     image_height, image_width: the largest picture; two image buffers of that size are kept.
-    clock_hz: the clock that placed-and-routed builds reach, used for projections only.
+    clock_hz: the clock that bitstreams of it are built for.
+    lut_elements: processing elements, the last ones, that multiply in LUTs where the chip has too few multipliers.
     """
     name: str
     rows: int = 16
@@ -45,13 +46,15 @@ class AccelConfig:
     image_height: int = 32
     image_width: int = 32
     clock_hz: float = 100e6
+    lut_elements: int = 0
 
     def __post_init__(self):
         for name, low, high in [("rows", 4, 32), ("chains", 1, 16), ("pixels_per_cycle", 1, 4), ("w_bits", 2, 4),
                                 ("a_bits", 2, 4), ("acc_bits", 16, 32), ("activation_depth", 1, 16384),
                                 ("accumulator_depth", 1, 16384), ("weight_depth", 1, 16384),
                                 ("threshold_depth", 1, 16384), ("program_depth", 1, 16384),
-                                ("image_height", 1, 127), ("image_width", 1, 127)]:
+                                ("image_height", 1, 127), ("image_width", 1, 127),
+                                ("lut_elements", 0, self.rows * self.chains)]:
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer in {low} .. {high}, not {value!r}")
@@ -122,16 +125,19 @@ class AccelConfig:
         return _ceil_log2(self.activation_depth)
 
     def digest(self):
-        """Hex digest of every parameter but the name and the projected clock."""
-        fields = {k: v for k, v in asdict(self).items() if k not in ("name", "clock_hz")}
+        """Hex digest of every parameter that decides which images run: not of name, clock and kind of multiplier."""
+        fields = {k: v for k, v in asdict(self).items() if k not in ("name", "clock_hz", "lut_elements")}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 ULX3S_85F = AccelConfig(name="ulx3s-85f")
 ULX3S_85F_1PX = AccelConfig(name="ulx3s-85f-1px", pixels_per_cycle=1, activation_depth=4096)
+ULX3S_45F = AccelConfig(name="ulx3s-45f", chains=4, weight_depth=16384, clock_hz=80e6)
+ULX3S_25F = AccelConfig(name="ulx3s-25f", rows=8, chains=4, weight_depth=4096, threshold_depth=2048, clock_hz=80e6,
+                        lut_elements=6)
 TINY = AccelConfig(name="tiny", rows=4, chains=2, activation_depth=512, accumulator_depth=128, weight_depth=2048,
                    threshold_depth=1024, program_depth=1024, image_height=8, image_width=8)
 TINY_1PX = AccelConfig(name="tiny-1px", rows=4, chains=2, pixels_per_cycle=1, activation_depth=512,
                        accumulator_depth=128, weight_depth=2048, threshold_depth=1024, program_depth=1024,
                        image_height=8, image_width=8)
-CONFIGS = {c.name: c for c in (ULX3S_85F, ULX3S_85F_1PX, TINY, TINY_1PX)}
+CONFIGS = {c.name: c for c in (ULX3S_85F, ULX3S_85F_1PX, ULX3S_45F, ULX3S_25F, TINY, TINY_1PX)}

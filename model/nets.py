@@ -117,7 +117,7 @@ def _vgg(name, widths):
 
 ARCHS = {net.name: net for net in (
     _residual("resnet8", (16, 32, 64), 1),                              # MLPerf Tiny image classification
-    _residual("resnet8half", (8, 16, 32), 1),                           # the same at half the width: fits the small FPGAs
+    _residual("resnet8half", (8, 16, 32), 1),                           # at half the width, for small FPGAs
     _residual("resnet20", (16, 32, 64), 3),                             # arXiv 1512.03385, section 4.2
     _residual("resnet18", (64, 128, 256, 512), 2),                      # arXiv 1512.03385, with a CIFAR stem
     _vgg("vgg", (32, 32, "M", 64, 64, "M", 128, 128, "M")),

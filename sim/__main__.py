@@ -5,7 +5,7 @@ import sys
 
 from model.errors import UserError
 
-from . import classify
+from . import classify, serve
 
 __all__ = ["main"]
 
@@ -22,6 +22,9 @@ def main(argv=None):
     verb = verbs.add_parser("classify", help="classify pictures, every logit checked against the integer model")
     classify.add_arguments(verb)
     verb.set_defaults(run=classify.run)
+    verb = verbs.add_parser("serve", help="the whole board in simulation behind a pseudo-terminal")
+    serve.add_arguments(verb)
+    verb.set_defaults(run=serve.run)
     try:
         options = parser.parse_args(argv)
         return options.run(options)

@@ -12,7 +12,7 @@ from accel.rtl.core import Core
 from model.errors import UserError
 
 from .engine import NO_GAPS, Engine, Result
-from .library import build_library
+from .library import build_library, open_library
 from .payload import pack, records, unpack
 
 __all__ = ["CxxrtlEngine", "build"]
@@ -25,7 +25,7 @@ def build(config, *, waveforms=False):
     """Path of the library that simulates the core of `config`, built unless it is cached."""
     folder = Path(accel.__file__).parent
     # All that Core is made of; a test keeps it so.
-    files = [folder / "config.py", folder / "isa.py", *sorted((folder / "rtl").rglob("*.py"))]
+    files = [folder / "config.py", folder / "isa.py", folder / "link.py", *sorted((folder / "rtl").rglob("*.py"))]
     sources = [config.digest(), amaranth.__version__, *(file.read_text() for file in files)]
     return build_library(lambda: Core(config), name=config.name, sources="\0".join(sources), waveforms=waveforms)
 
@@ -47,10 +47,7 @@ def _pointer(array):
 
 
 def _open_library(path):
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise UserError(f"cannot load the simulator {path}, remove it to have it built again: {error}") from error
+    library = open_library(path)
     library.uniqore_open.argtypes, library.uniqore_open.restype = [c_char_p], c_void_p
     library.uniqore_close.argtypes, library.uniqore_close.restype = [c_void_p], None
     library.uniqore_trace_words.argtypes, library.uniqore_trace_words.restype = [], c_uint32

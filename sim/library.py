@@ -5,6 +5,7 @@ appears by an atomic rename; a lock makes a second process wait for the first in
 """
 import concurrent.futures
 import contextlib
+import ctypes
 import hashlib
 import os
 import shutil
@@ -21,7 +22,7 @@ from model.errors import UserError
 from . import two_state
 from .tools import find_compiler, find_yosys
 
-__all__ = ["build_library", "cache_folder"]
+__all__ = ["build_library", "cache_folder", "open_library"]
 
 DRIVER = Path(__file__).with_name("driver.cc")
 REWRITER = Path(two_state.__file__)
@@ -60,16 +61,17 @@ def cache_folder():
     return folder
 
 
-def build_library(make_core, *, name, sources, waveforms=False):
+def build_library(make_core, *, name, sources, waveforms=False, driver=DRIVER):
     """Path of the shared library that simulates the component `make_core()`; builds it unless it is cached.
 
     name: for people, in messages and the file name. sources: text that changes whenever the component does (making it
-    to see would take longer than most simulations). waveforms: able to write VCD files; much slower.
+    to see would take longer than most simulations). waveforms: able to write VCD files; much slower. driver: C++ file
+    that drives it.
     """
     yosys, compiler = find_yosys(), find_compiler()
     script, flags = WAVEFORMS if waveforms else FAST
     flags = (*COMPILER_FLAGS, *flags)
-    ingredients = [sources, DRIVER.read_text(), REWRITER.read_text(), yosys.version, script, compiler.version, *flags]
+    ingredients = [sources, driver.read_text(), REWRITER.read_text(), yosys.version, script, compiler.version, *flags]
     key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:KEY_DIGITS]
     library = cache_folder() / f"{name}-{key}.so"
     if library.exists():
@@ -80,12 +82,21 @@ def build_library(make_core, *, name, sources, waveforms=False):
             print(f"building the simulator of {name}, once (a minute or so) ...",
                   end="", flush=True, file=sys.stderr)
             try:
-                _build(library, rtlil.convert(make_core(), name="core", emit_src=False), yosys, script, compiler, flags)
+                rtl = rtlil.convert(make_core(), name="core", emit_src=False)
+                _build(library, rtl, driver, yosys, script, compiler, flags)
             except BaseException:
                 print(file=sys.stderr)
                 raise
             print(f" {time.perf_counter() - started:.0f} s", file=sys.stderr)
     return library
+
+
+def open_library(path):
+    """The library at `path`, loaded."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise UserError(f"cannot load the simulator {path}, remove it to have it built again: {error}") from error
 
 
 @contextlib.contextmanager
@@ -101,15 +112,15 @@ def _locked(path, message):
         yield
 
 
-def _build(library, rtl, yosys, script, compiler, flags):
+def _build(library, rtl, driver, yosys, script, compiler, flags):
     folder = Path(tempfile.mkdtemp(prefix=library.stem + ".", dir=library.parent))
     try:
         (folder / "core.il").write_text(rtl)
         (folder / "core.ys").write_text(script)
-        shutil.copy(DRIVER, folder)
+        shutil.copy(driver, folder)
         # The folder is the working directory: YoWASP sees the file system from there.
         log = _step([*yosys.command, "core.ys"], folder)
-        sources = ["driver.cc"]
+        sources = [driver.name]
         if script is FAST[0]:
             if "feedback" in log:       # then one evaluation a cycle would not be enough
                 wires = log.partition("feedback arcs through wires:\n")[2].partition("\n")[0].strip()

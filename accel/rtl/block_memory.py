@@ -23,6 +23,7 @@ class BlockMemory(wiring.Component):
     Parameters
     ----------
     width : bits of a word; depth : words, at most 16384
+    init : the words it holds at configuration (zeros where there are fewer than `depth`)
 
     Members
     -------
@@ -33,10 +34,12 @@ class BlockMemory(wiring.Component):
     """
     latency = 2
 
-    def __init__(self, *, width, depth):
+    def __init__(self, *, width, depth, init=()):
         if depth > SHAPES[-1][0]:
             raise ValueError(f"a block memory has at most {SHAPES[-1][0]} words, not {depth}")
-        self.width, self.depth = width, depth
+        if len(init) > depth:
+            raise ValueError(f"{len(init)} words do not fit in a memory of {depth}")
+        self.width, self.depth, self.init = width, depth, tuple(int(word) for word in init)
         address = max(1, (depth - 1).bit_length())
         super().__init__({
             "write_enable": In(1), "write_address": In(address), "write_data": In(width),
@@ -54,7 +57,7 @@ class BlockMemory(wiring.Component):
             for low in range(0, self.width, bits):
                 m.submodules[f"block{low // bits}"] = self._block(words, bits, low)
             return m
-        m.submodules.storage = storage = memory.Memory(shape=self.width, depth=self.depth, init=[])
+        m.submodules.storage = storage = memory.Memory(shape=self.width, depth=self.depth, init=self.init)
         write, read = storage.write_port(), storage.read_port()
         m.d.comb += [write.addr.eq(self.write_address), write.data.eq(self.write_data),
                      write.en.eq(self.write_enable), read.addr.eq(self.read_address)]
@@ -74,7 +77,30 @@ class BlockMemory(wiring.Component):
             ports |= {"i_ADA0": 1, "i_ADA1": 1}                # byte enables
         ports |= {f"i_DIA{i}": self.write_data[low + i] if low + i < high else 0 for i in range(18)}
         ports |= {f"o_DOB{i}": self.read_data[low + i] for i in range(high - low)}
+        ports |= {f"p_INITVAL_{n:02X}": value for n, value in enumerate(self._init_values(words, bits, low))}
         return Instance(
             "DP16KD", p_DATA_WIDTH_A=bits, p_DATA_WIDTH_B=bits, p_REGMODE_A="OUTREG", p_REGMODE_B="OUTREG",
             p_GSR="DISABLED", p_CSDECODE_A="0b000", p_CSDECODE_B="0b000", p_WRITEMODE_A="NORMAL",
             p_WRITEMODE_B="NORMAL", i_WEA=self.write_enable, i_WEB=0, **ports)
+
+    def _init_values(self, words, bits, low):
+        """Parameters INITVAL_00 .. INITVAL_3F of the block of bits `low` ...: none where all is zero.
+
+        A parameter is 16 groups of 20 bits, of which 18 count: two bytes, each with its ninth bit. Narrow words lie in
+        the eights of the bytes and leave the ninth bit alone.
+        """
+        if not self.init:
+            return []
+        mask = (1 << bits) - 1
+        groups = [0] * 1024
+        if bits >= 9:
+            per_group = 18 // bits
+            for i, word in enumerate(self.init):
+                groups[i // per_group] |= (word >> low & mask) << i % per_group * bits
+        else:
+            per_byte = 8 // bits
+            for i, word in enumerate(self.init):
+                byte, at = divmod(i, per_byte)
+                groups[byte // 2] |= (word >> low & mask) << (byte % 2 * 9 + at * bits)
+        return [Const(sum(group << 20 * k for k, group in enumerate(groups[n:n + 16])), 320)
+                for n in range(0, 1024, 16)]

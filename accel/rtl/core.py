@@ -15,13 +15,14 @@ The core is rigid: from the token on everything has a fixed latency (cycles rela
     5                x at the array                            V = S + 5     new accumulators
     S = 5 + array + c    partial sums                          V + 2 * a_bits    codes (c cycles of skew taken out)
 """
+from dataclasses import dataclass
 from itertools import pairwise
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .. import isa
+from .. import isa, link
 from ..config import AccelConfig
 from .accumulator import Accumulator, AccumulatorControl, shift_left
 from .activation_memory import ActivationMemory, CodeWrite
@@ -36,7 +37,26 @@ from .sequencer import Sequencer
 from .systolic_array import SystolicArray
 from .threshold_unit import ThresholdUnit
 
-__all__ = ["Core", "shortest_pass", "drain_cycles"]
+__all__ = ["Core", "Preset", "shortest_pass", "drain_cycles"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Words of the memories at configuration: those of an `accel.image.Image`. settings: an `isa.Settings` as a
+    number."""
+    program: tuple = ()
+    weights: tuple = ()
+    thresholds: tuple = ()
+    settings: int = 0
+
+    @classmethod
+    def of(cls, image):
+        """(Preset, fields of `controller.NetState`) of a compiled net, for `System`."""
+        height, width = image.image_shape
+        words = {name: tuple(getattr(image, name).tolist()) for name in ("program", "weights", "thresholds")}
+        return cls(**words, settings=image.settings), {
+            "net": link.digest_number(image.net_digest), "n_logits": image.n_logits,
+            "pixel_bytes": 3 * height * width}
 
 
 def shortest_pass(config):
@@ -57,6 +77,7 @@ class Core(wiring.Component):
     ----------
     config : AccelConfig
     floorplan : function (row, chain) -> BEL of the array's multipliers, or None
+    preset : Preset, the net that the memories hold at configuration, or None
 
     Members
     -------
@@ -71,8 +92,8 @@ class Core(wiring.Component):
     Throughput: `config.macs_per_cycle` in every cycle of a pass of full tiles. `accel.cycles` gives the exact cycle
     count.
     """
-    def __init__(self, config: AccelConfig, *, floorplan=None):
-        self.config, self.floorplan = config, floorplan
+    def __init__(self, config: AccelConfig, *, floorplan=None, preset=None):
+        self.config, self.floorplan, self.preset = config, floorplan, preset
         codes = config.pixels_per_cycle * config.channels * config.a_bits
         super().__init__({
             "load": In(stream.Signature(isa.LoadWord)), "pixels": In(stream.Signature(isa.PixelWord)),
@@ -90,7 +111,7 @@ class Core(wiring.Component):
         m.submodules.im2col = im2col = Im2col(config)
         m.submodules.array = array = SystolicArray(
             rows=config.rows, chains=config.chains, bits=config.a_bits, pixels=config.pixels_per_cycle,
-            floorplan=self.floorplan)
+            floorplan=self.floorplan, lut_elements=config.lut_elements)
         wiring.connect(m, wiring.flipped(self.pixels), loader.pixels)
         wiring.connect(m, loader.o, activations.image)
         wiring.connect(m, sequencer.logits, wiring.flipped(self.logits))
@@ -121,14 +142,19 @@ class Core(wiring.Component):
     def _memories(self, m, sequencer, loader, array):
         """Program, weights, thresholds and settings, filled by the load stream."""
         config = self.config
-        m.submodules.program = program = BlockMemory(width=isa.INSTRUCTION_BITS, depth=config.program_depth)
+        preset = self.preset or Preset()
+        m.submodules.program = program = BlockMemory(
+            width=isa.INSTRUCTION_BITS, depth=config.program_depth, init=preset.program)
         m.submodules.weights = weights = BlockMemory(
-            width=config.channels * config.w_bits, depth=config.weight_depth)
-        m.submodules.thresholds = thresholds = BlockMemory(width=config.acc_bits, depth=config.threshold_depth)
+            width=config.channels * config.w_bits, depth=config.weight_depth, init=preset.weights)
+        m.submodules.thresholds = thresholds = BlockMemory(
+            width=config.acc_bits, depth=config.threshold_depth,
+            init=[int(t) % (1 << config.acc_bits) for t in preset.thresholds])
         m.submodules.decoder = decoder = LevelDecoder(bits=config.w_bits, lanes=config.channels)
 
         # A load ends with the settings: until then no picture is taken in, and none is started.
-        word, valid, loaded = Signal(isa.LoadWord), Signal(), Signal()
+        word, valid, loaded = Signal(isa.LoadWord), Signal(), Signal(init=self.preset is not None)
+        stored_settings = Signal(isa.Settings, init=isa.Settings.from_bits(preset.settings))
         settings = valid & (word.target == isa.Target.SETTINGS)
         m.d.comb += [self.load.ready.eq(~sequencer.busy), sequencer.hold.eq(self.load.valid | valid),
                      loader.clear.eq(~loaded | valid)]
@@ -140,9 +166,10 @@ class Core(wiring.Component):
         with m.If(valid):
             m.d.sync += loaded.eq(settings)
         with m.If(settings):
-            m.d.sync += loader.settings.eq(word.data)
+            m.d.sync += stored_settings.eq(word.data)
         m.d.comb += [
-            program.read_address.eq(sequencer.program_address), sequencer.program_data.eq(program.read_data),
+            loader.settings.eq(stored_settings), program.read_address.eq(sequencer.program_address),
+            sequencer.program_data.eq(program.read_data),
             thresholds.read_address.eq(sequencer.threshold_address),
             sequencer.threshold_data.eq(thresholds.read_data),
             weights.read_address.eq(sequencer.weight_address), decoder.table.eq(sequencer.table),

@@ -31,6 +31,7 @@ class ProcessingElement(wiring.Component):
     pixels : m
     row : position in the chain (0 first); decides the width of the sums
     bel : placement of the multiplier
+    lut : multiply in LUTs instead, one small product each (about 110 LUT4 at 2 x 2 products of 4 x 4 bits)
 
     Members
     -------
@@ -44,8 +45,8 @@ class ProcessingElement(wiring.Component):
     """
     x_latency = 5
 
-    def __init__(self, *, bits, pixels, row, bel=None):
-        self.bits, self.pixels, self.row, self.bel = bits, pixels, row, bel
+    def __init__(self, *, bits, pixels, row, bel=None, lut=False):
+        self.bits, self.pixels, self.row, self.bel, self.lut = bits, pixels, row, bel, lut
         self.packing = Packing(bits, pixels)
         super().__init__({
             "x_in": In(data.ArrayLayout(bits, pixels)), "swap_in": In(1),
@@ -61,14 +62,20 @@ class ProcessingElement(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        packing = self.packing
-
         passing, active = Signal.like(self.w_in), Signal.like(self.w_in)
         m.d.sync += [passing.eq(self.w_in), self.w_out.eq(passing), self.x_out.eq(self.x_in),
                      self.swap_out.eq(self.swap_in)]
         with m.If(self.swap_in):
             m.d.sync += active.eq(passing)
 
+        products = self._lut_products if self.lut else self._packed_products
+        for at, (value, no_borrow) in products(m, active):
+            m.d.sync += self.sums_out[at].eq(self.sums_in[at] + value + no_borrow)
+        return m
+
+    def _packed_products(self, m, active):
+        """(index of its sum, (field, not its borrow)) of every product, 3 cycles after x_out."""
+        packing = self.packing
         m.submodules.multiplier = multiplier = Multiplier(
             a_width=packing.weight_width, b_width=packing.pixel_width, bel=self.bel)
         for i in range(2):
@@ -81,7 +88,20 @@ class ProcessingElement(wiring.Component):
         fields = packing.unpack(multiplier.p, low_bits)
         for (i, j), (field, borrow) in zip(packing.order, fields, strict=True):
             value, no_borrow = Signal(packing.field + 1, name=f"field_{i}_{j}"), Signal(name=f"no_borrow_{i}_{j}")
-            at = i * self.pixels + j
-            m.d.sync += [value.eq(field), no_borrow.eq(~borrow),
-                         self.sums_out[at].eq(self.sums_in[at] + value + no_borrow)]
-        return m
+            m.d.sync += [value.eq(field), no_borrow.eq(~borrow)]
+            yield i * self.pixels + j, (value, no_borrow)
+
+    def _lut_products(self, m, active):
+        """The same without a multiplier block: bits of the weight two at a time, then the sum of these."""
+        for i in range(2):
+            w = delay(m, active[i], 1, name=f"operand_{i}")
+            for j in range(self.pixels):
+                x = delay(m, self.x_out[j], 1, name=f"operand_{i}_{j}")
+                partial = []
+                for low in range(0, self.bits, 2):
+                    part = Signal(self.bits + 2, name=f"partial_{i}_{j}_{low}")
+                    m.d.sync += part.eq(sum(Mux(w[k], x, 0) << k - low for k in range(low, min(low + 2, self.bits))))
+                    partial.append(part << low)
+                value = Signal(2 * self.bits, name=f"product_{i}_{j}")
+                m.d.sync += value.eq(sum(partial))
+                yield i * self.pixels + j, (value, 1)

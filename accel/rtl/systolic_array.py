@@ -30,6 +30,7 @@ class SystolicArray(wiring.Component):
     ----------
     rows, chains, bits, pixels : shape of the array, bits of both operands
     floorplan : function (row, chain) -> BEL of the multiplier, or None
+    lut_elements : elements, the last of the last chains, that multiply in LUTs
 
     Members
     -------
@@ -39,13 +40,13 @@ class SystolicArray(wiring.Component):
         cycle before the swap, the others in the cycles before that
     sums : Out, ArrayLayout(ArrayLayout(signed, 2 * pixels), chains); index i * pixels + j
 
-    Latency from x to sums[c]: `latency(rows)` + c. One token a cycle. rows * chains MULT18X18D.
+    Latency from x to sums[c]: `latency(rows)` + c. One token a cycle. rows * chains - lut_elements MULT18X18D.
     """
-    def __init__(self, *, rows, chains, bits, pixels, floorplan=None):
+    def __init__(self, *, rows, chains, bits, pixels, floorplan=None, lut_elements=0):
         if rows > 2 << 2 * bits:
             raise ValueError(f"a chain of {bits}-bit products has at most {2 << 2 * bits} rows, not {rows}")
         self.rows, self.chains, self.bits, self.pixels = rows, chains, bits, pixels
-        self.floorplan = floorplan
+        self.floorplan, self.lut_elements = floorplan, lut_elements
         self.sum_shape = signed(ProcessingElement.sum_width(bits, rows))
         super().__init__({
             "x": In(data.ArrayLayout(data.ArrayLayout(bits, pixels), rows)), "swap": In(1),
@@ -65,7 +66,8 @@ class SystolicArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        elements = [[ProcessingElement(bits=self.bits, pixels=self.pixels, row=r,
+        first_lut = self.rows * self.chains - self.lut_elements
+        elements = [[ProcessingElement(bits=self.bits, pixels=self.pixels, row=r, lut=c * self.rows + r >= first_lut,
                                        bel=self.floorplan and self.floorplan(r, c))
                      for c in range(self.chains)] for r in range(self.rows)]
         for c in range(self.chains):

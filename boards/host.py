@@ -1,0 +1,284 @@
+"""The host's end of the UART protocol (docs/uart.md), as a library:
+
+    with Device("/dev/ttyUSB0") as device:
+        device.load(net)
+        for answer in device.classify(pictures):        # uint8 (N, 3, H, W)
+            answer.logits, answer.label, answer.cycles
+"""
+import binascii
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import serial
+from serial.tools import list_ports
+
+from accel import link
+from accel.compile import compile_net
+from accel.config import CONFIGS
+from accel.link import Command, Fault
+from model.errors import UserError
+
+__all__ = ["Answer", "Device", "DeviceError", "FrameReader", "find_port"]
+
+BAUD = 3_000_000
+FTDI_CHIPS = {(0x0403, 0x6015), (0x0403, 0x6001)}          # FT231X of the ULX3S, FT232R of other boards
+ENTRIES_A_FRAME = (link.MAX_PAYLOAD - link.size(link.LoadIndex)) // link.size(link.LoadEntry)
+OVERHEAD = len(link.frame(0, 0))
+SENTENCES = {
+    Fault.HEADER_CHECK: "a frame's header came damaged",
+    Fault.VERSION: "the device does not speak this version of the protocol",
+    Fault.LENGTH: "a frame's payload has the wrong length for its command or for the loaded net",
+    Fault.FRAME_CHECK: "a frame came damaged",
+    Fault.TIMEOUT: "a frame broke off",
+    Fault.COMMAND: "the device does not know this command",
+    Fault.BUSY: "the device still has pictures to answer",
+    Fault.NOT_LOADED: "no net is loaded",
+    Fault.CONFIG: "the net was compiled for another configuration than the device's",
+    Fault.ORDER: "a piece of the net came out of order",
+    Fault.IMAGE_CHECK: "the net did not arrive whole",
+}
+
+
+class DeviceError(UserError):
+    """The device refused something; `fault` says what, None where it did not answer at all."""
+    def __init__(self, message, fault=None):
+        super().__init__(message)
+        self.fault = fault
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """logits: int32 (n,). label: their argmax, as the device sends it. cycles: on the chip. seconds: from the first
+    byte of the picture sent to the answer, waiting behind the picture before included."""
+    logits: np.ndarray
+    label: int
+    cycles: int
+    seconds: float
+
+
+class FrameReader:
+    """Frames out of a byte stream; what does not hold its checks is passed over and counted in `damaged`."""
+    def __init__(self):
+        self._octets = bytearray()
+        self.damaged = 0
+
+    def feed(self, octets):
+        self._octets += octets
+
+    def next(self):
+        """(kind, sequence, payload) of the next whole frame, or None until more bytes are fed."""
+        header_end = len(link.SYNC) + link.size(link.Header)
+        octets = self._octets
+        while True:
+            start = octets.find(link.SYNC)
+            if start < 0:
+                del octets[:-1]                             # the last byte may begin a sync
+                return None
+            del octets[:start]
+            if len(octets) < header_end + 2:
+                return None
+            header = bytes(octets[len(link.SYNC):header_end])
+            fields = link.from_bytes(link.Header, header)
+            if (binascii.crc_hqx(header, 0xFFFF).to_bytes(2, "little") == octets[header_end:header_end + 2]
+                    and fields.length <= link.MAX_PAYLOAD):
+                end = fields.length + OVERHEAD
+                if len(octets) < end:
+                    return None
+                payload = bytes(octets[header_end + 2:end - 4])
+                if binascii.crc32(header + payload).to_bytes(4, "little") == octets[end - 4:end]:
+                    del octets[:end]
+                    if fields.version != link.PROTOCOL:
+                        raise DeviceError(f"the device speaks version {fields.version} of the protocol, this program "
+                                          f"{link.PROTOCOL}: flash the gateware that came with it")
+                    return fields.kind, fields.sequence, payload
+            self.damaged += 1
+            del octets[:1]
+
+
+def find_port():
+    """The one serial port with an FTDI adapter. UserError where there is none, or more than one."""
+    found = [port for port in list_ports.comports() if (port.vid, port.pid) in FTDI_CHIPS]
+    if not found:
+        raise UserError("no board found: connect the ULX3S's US1 socket, or give --port (a name such as /dev/ttyUSB0)")
+    if len(found) > 1:
+        raise UserError(f"several adapters found, choose one with --port: {', '.join(port.device for port in found)}")
+    return found[0].device
+
+
+def _open(port, baud):
+    try:
+        return serial.serial_for_url(port, baudrate=baud, timeout=0.02, write_timeout=10)
+    except serial.SerialException as error:
+        reason = str(error).lower()
+        if "permission" in reason:
+            raise UserError(f"no permission for {port}: add yourself to its group (often dialout) and log in again"
+                            ) from error
+        if "no such file" in reason or "cannot find" in reason or "filenotfound" in reason:
+            raise UserError(f"no port {port}: is the board connected?") from error
+        raise UserError(f"cannot open {port}: {error}") from error
+    except ValueError as error:
+        raise UserError(f"cannot open {port}: {error}") from error
+
+
+class Device:
+    """A board at a serial port.
+
+    port: its name, a pyserial URL, "auto", or an object with read, write and close.
+    timeout: seconds to wait for an answer. retries: how often something is sent again.
+    notice: called with a sentence for every trouble that was overcome.
+
+    Raises UserError where the port cannot be opened, DeviceError where no uniqore answers there or another version.
+    """
+    def __init__(self, port="auto", *, baud=BAUD, timeout=5.0, retries=3, notice=lambda sentence: None):
+        if isinstance(port, str):
+            self.name = find_port() if port == "auto" else port
+            self._port = _open(self.name, baud)
+        else:
+            self.name, self._port = "the device", port
+        self._timeout, self._retries, self._notice = timeout, retries, notice
+        self._reader, self._sequence = FrameReader(), int(time.time()) & 0xFF
+        try:
+            self.info = self._read_info()
+            # Whatever a host before this one left behind.
+            self._request(Command.RESET)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._port.close()
+
+    @property
+    def config(self):
+        """The `AccelConfig` of the gateware."""
+        found = [config for config in CONFIGS.values() if link.digest_number(config.digest()) == self.info.config]
+        if not found:
+            raise DeviceError("the gateware has a configuration that this program does not know: flash the one that "
+                              "came with it")
+        return found[0]
+
+    def status(self):
+        """A constant view of `link.Status`."""
+        return link.from_bytes(link.Status, self._request(Command.STATUS))
+
+    def load(self, net):
+        """Loads an integer net unless it is in the device already; returns whether it had to. UserError where it does
+        not fit the device."""
+        image = compile_net(net, self.config)
+        entries, end = link.image_entries(image)
+        if self.info.loaded and self.info.net == end["net"]:
+            return False
+        for attempt in range(self._retries + 1):
+            try:
+                self._load(entries, end)
+                break
+            except DeviceError as error:
+                if error.fault not in (None, Fault.IMAGE_CHECK, Fault.ORDER) or attempt == self._retries:
+                    raise
+                self._notice(f"{error}; loading the net again")
+        self.info = self._read_info()
+        if self.info.net != end["net"]:
+            raise DeviceError("the device holds another net than the one that was loaded")
+        return True
+
+    def _load(self, entries, end):
+        size, total = link.size(link.LoadEntry), end["entries"]
+        self._request(Command.BEGIN_LOAD, link.as_bytes(link.BeginLoad, {"config": self.info.config}))
+        at = 0
+        while at < total:
+            piece = entries[size * at:size * (at + ENTRIES_A_FRAME)]
+            try:
+                self._request(Command.LOAD, link.as_bytes(link.LoadIndex, {"index": at}) + piece)
+                at += len(piece) // size
+            except DeviceError as error:
+                if error.fault != Fault.ORDER:
+                    raise
+                at = self.status().load_next        # an answer was lost: go on where the device is
+        self._request(Command.END_LOAD, link.as_bytes(link.EndLoad, end), retries=0)
+
+    def classify(self, pictures):
+        """Yields an `Answer` per picture of uint8 (N, 3, H, W), in order; the next one is on its way meanwhile."""
+        octets = pictures.transpose(0, 2, 3, 1).reshape(len(pictures), -1)
+        if octets.shape[1] != self.info.pixel_bytes:
+            raise UserError(f"the loaded net takes pictures of {self.info.pixel_bytes} bytes, not {octets.shape[1]}")
+        waiting, sent, failures = deque(), 0, 0         # (sequence, when) of pictures on their way
+        done = 0
+        while done < len(pictures):
+            while sent < len(pictures) and len(waiting) < self.info.window:
+                waiting.append((self._send(Command.INFER, octets[sent].tobytes()), time.perf_counter()))
+                sent += 1
+            try:
+                payload = self._receive(Command.INFER, waiting[0][0])
+            except DeviceError as error:
+                failures += 1
+                if failures > self._retries:
+                    raise
+                self._notice(f"picture {done}: {error}; sending it again")
+                self._request(Command.RESET)
+                waiting.clear()
+                sent = done
+                continue
+            logits = np.frombuffer(payload[:4 * self.info.n_logits], "<i4").astype(np.int32)
+            label, cycles = np.frombuffer(payload[-6:-4], "<u2")[0], np.frombuffer(payload[-4:], "<u4")[0]
+            yield Answer(logits, int(label), int(cycles), time.perf_counter() - waiting.popleft()[1])
+            done, failures = done + 1, 0
+
+    def _read_info(self):
+        try:
+            info = link.from_bytes(link.Info, self._request(Command.INFO))
+        except ValueError as error:
+            raise DeviceError(f"{self.name} answers, but not as this version's gateware: flash the one that came with "
+                              f"this program ({error})") from error
+        gateware = tuple(info.gateware[i] for i in range(3))
+        if gateware[0] != link.GATEWARE[0]:
+            raise DeviceError(f"the gateware is version {'.'.join(map(str, gateware))}, this program needs "
+                              f"{link.GATEWARE[0]}.x: flash the one that came with it")
+        return info
+
+    def _send(self, kind, payload=b""):
+        self._sequence = (self._sequence + 1) & 0xFF
+        try:
+            self._port.write(link.frame(kind, self._sequence, payload))
+        except OSError as error:                        # pyserial's errors are such
+            raise UserError(f"{self.name} does not take data any more: {error}") from error
+        return self._sequence
+
+    def _request(self, kind, payload=b"", retries=None):
+        """The payload of the answer; sends again where none comes or the frame came damaged."""
+        left = self._retries if retries is None else retries
+        while True:
+            sequence = self._send(kind, payload)
+            try:
+                return self._receive(kind, sequence)
+            except DeviceError as error:
+                again = error.fault in (None, Fault.HEADER_CHECK, Fault.FRAME_CHECK, Fault.TIMEOUT)
+                if not again or not left:
+                    raise
+                left -= 1
+                self._notice(f"{kind.name}: {error}; sending it again")
+
+    def _receive(self, kind, sequence):
+        until = time.monotonic() + self._timeout
+        while time.monotonic() < until:
+            while (frame := self._reader.next()) is not None:
+                got, echoed, payload = frame
+                if echoed == sequence and got == kind | link.REPLY:
+                    return payload
+                if got == Command.ERROR | link.REPLY and len(payload) == 1 and (
+                        echoed == sequence or payload[0] == Fault.HEADER_CHECK):
+                    known = payload[0] in set(Fault)
+                    raise DeviceError(SENTENCES.get(payload[0], f"the device reports fault {payload[0]}"),
+                                      Fault(payload[0]) if known else None)
+            try:
+                self._reader.feed(self._port.read(max(1, getattr(self._port, "in_waiting", 1))))
+            except OSError as error:
+                raise UserError(f"{self.name} is gone: {error}") from error
+        raise DeviceError(f"no answer from {self.name} within {self._timeout:g} s")

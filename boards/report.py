@@ -1,0 +1,50 @@
+"""Figures of built bitstreams, with what each zoo net would do on them."""
+import json
+from pathlib import Path
+
+from accel.compile import DoesNotFit, compile_net
+from accel.cycles import cycles
+from model import store
+from model.errors import UserError
+
+from .bitstream import DEVICES
+
+__all__ = ["BASELINES", "report"]
+
+BASELINES = Path(__file__).with_name("baselines")
+FIELDS = ("device", "clock_mhz", "fmax_mhz", "timing_met", "lut4", "ff", "dsp", "dp16kd", "macs_per_cycle",
+          "peak_gmacs", "tools", "critical_path", "seed", "seconds", "command")
+
+
+def report(folder=BASELINES, devices=tuple(DEVICES)):
+    """A dict per device that has a uniqore-ulx3s-DEVICE.json in `folder`. UserError where there is none of them.
+
+    nets: by zoo name that fits, {cycles, images_per_second}: cycles of the exact cycle model (equal to the simulated
+    RTL's) at the bitstream's clock; nothing here is measured on a board.
+    """
+    nets = {name: store.load(name) for name in store.zoo_names()}
+    reports = []
+    for device in devices:
+        path = Path(folder) / f"uniqore-ulx3s-{device.lower()}.json"
+        if not path.exists():
+            continue
+        try:
+            figures = json.loads(path.read_text())
+            reports.append({name: figures[name] for name in FIELDS} | {
+                "nets": _nets(nets, DEVICES[device].config, figures["clock_mhz"])})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is not the report of a build") from error
+    if not reports:
+        raise UserError(f"no reports of {', '.join(devices)} in {folder}: python -m boards.ulx3s build writes them")
+    return reports
+
+
+def _nets(nets, config, clock_mhz):
+    found = {}
+    for name, net in nets.items():
+        try:
+            count = cycles(compile_net(net, config))
+        except DoesNotFit:
+            continue
+        found[name] = {"cycles": count, "images_per_second": round(clock_mhz * 1e6 / count, 1)}
+    return found

@@ -1,0 +1,154 @@
+"""Streams pictures to a board and reports what it answers."""
+import json
+import sys
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from model import integer
+from model.errors import UserError
+from sim.job import choose_job, split_arguments
+
+from .host import BAUD, Device
+
+__all__ = ["add_arguments", "confusion_matrix", "run"]
+
+
+def add_arguments(parser):
+    add = parser.add_argument
+    add("arguments", nargs="*", metavar="NET | FILES",
+        help="net to load (default: the best shipped one; uploaded unless the board holds it), then picture files")
+    add("--port", default="auto", help="serial port, or auto (default)")
+    add("--baud", type=int, default=BAUD)
+    add("--images", type=int, metavar="N", help="pictures of the test set (default: 100)")
+    add("--start", type=int, metavar="I", help="first of them (default: 0)")
+    add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
+    add("--check", action="store_true", help="compare every logit with the integer model; exit code 1 if any differs")
+    add("--timeout", type=float, default=5.0, metavar="SECONDS", help="for an answer (default: %(default)s)")
+    add("--plot", metavar="FILE", help="write the confusion matrix as a picture")
+    add("--json", action="store_true", help="print one JSON value and nothing else")
+
+
+def run(options):
+    """Exit code: 0, or 1 where --check finds a difference."""
+    if options.timeout <= 0 or options.baud <= 0:
+        raise UserError("--timeout and --baud must be positive")
+    net_name, files = split_arguments(options.arguments)
+    job = choose_job(net_name, files, data_dir=options.data, start=options.start, images=options.images,
+                     default_images=100)
+    if options.plot:
+        _pyplot()                       # a missing library is said before the run, not after it
+    bar = tqdm(total=len(job.pictures), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
+    notices = []
+
+    def notice(sentence):
+        notices.append(sentence)
+        bar.write(f"note: {sentence}", file=sys.stderr)
+
+    answers, started = [], None
+    with bar, Device(options.port, baud=options.baud, timeout=options.timeout, notice=notice) as device:
+        if not options.json:
+            print(f"{device.name}: {device.config.name} at {device.info.clock_hz / 1e6:g} MHz")
+        began = time.perf_counter()
+        if device.load(job.net) and not options.json:
+            print(f"{job.net.name} uploaded, {time.perf_counter() - began:.2f} s")
+        started = time.perf_counter()
+        expected = integer.forward(job.net, job.pictures) if options.check else None
+        for k, answer in enumerate(device.classify(job.pictures)):
+            answers.append(answer)
+            _tell(options, job, k, answer, bar)
+            bar.update()
+        seconds, clock_hz = time.perf_counter() - started, device.info.clock_hz
+    summary = _summary(job, answers, expected, seconds, clock_hz, notices)
+    if options.plot:
+        _plot(summary["confusion"], job.classes, options.plot)
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        _print(summary, options.check)
+    return int(options.check and summary["exact"] != summary["images"])
+
+
+def confusion_matrix(labels, predictions, classes):
+    """int64 (classes, classes): row = label, column = prediction."""
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (labels, predictions), 1)
+    return matrix
+
+
+def _tell(options, job, k, answer, bar):
+    right = None if job.labels is None else answer.label == job.labels[k]
+    if right is not None:
+        _tell.correct = (_tell.correct if k else 0) + int(right)
+        bar.set_postfix_str(f"accuracy {_tell.correct / (k + 1):.1%}")
+    if not options.json:
+        label = "-" if job.labels is None else job.class_name(job.labels[k])
+        bar.write(f"{job.names[k]:>6}  {label:<12} {job.class_name(answer.label):<12} {answer.cycles:>9,} cycles "
+                  f"{1e3 * answer.seconds:8.1f} ms", file=sys.stdout)
+
+
+def _summary(job, answers, expected, seconds, clock_hz, notices):
+    predictions = np.array([answer.label for answer in answers])
+    labelled = job.labels is not None
+    correct = int((predictions == job.labels).sum()) if labelled else None
+    cycles = sum(answer.cycles for answer in answers) / len(answers)
+    exact = None if expected is None else sum(
+        bool((answer.logits == wanted).all()) and answer.label == wanted.argmax()
+        for answer, wanted in zip(answers, expected, strict=True))
+    return {
+        "images": len(answers), "correct": correct, "accuracy": correct / len(answers) if labelled else None,
+        "exact": exact, "cycles_per_image": int(cycles) if cycles.is_integer() else cycles, "engine": "board",
+        "net": job.net.name, "seconds": round(seconds, 3), "images_per_second": round(len(answers) / seconds, 2),
+        "round_trip_ms": round(1e3 * sum(answer.seconds for answer in answers) / len(answers), 3),
+        "on_chip_ms": round(1e3 * cycles / clock_hz, 4), "troubles": notices, "classes": list(job.classes),
+        "confusion": confusion_matrix(job.labels, predictions, len(job.classes)).tolist() if labelled else None,
+        "results": [{"index": job.start + k, "label": int(job.labels[k]) if labelled else None,
+                     "prediction": answer.label, "logits": answer.logits.tolist(), "cycles": answer.cycles}
+                    for k, answer in enumerate(answers)]}
+
+
+def _print(s, checked):
+    if checked:
+        print(f"exact: {s['exact']}/{s['images']} (every logit equal to the integer model)")
+    if s["accuracy"] is not None:
+        print(f"accuracy: {s['accuracy']:.2%} ({s['correct']}/{s['images']})")
+    print(f"on chip: {s['cycles_per_image']:,} cycles, {s['on_chip_ms']} ms an image; "
+          f"round trip {s['round_trip_ms']} ms")
+    print(f"{s['images_per_second']} images/s over the line, {s['seconds']:.1f} s")
+    if s["confusion"]:
+        width = max(map(len, s["classes"]))
+        print("confusion (rows: label):")
+        for name, row in zip(s["classes"], s["confusion"], strict=True):
+            if any(row):
+                print(f"  {name:>{width}} " + " ".join(f"{count:>4}" for count in row))
+
+
+def _pyplot():
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise UserError("--plot needs matplotlib: pip install 'uniqore[train]'") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    return pyplot
+
+
+def _plot(matrix, classes, path):
+    if matrix is None:
+        raise UserError("--plot needs labels: pictures of a data set, not files")
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(6, 6))
+    axes.imshow(matrix, cmap="Blues")
+    axes.set(xlabel="prediction", ylabel="label", xticks=range(len(classes)), yticks=range(len(classes)))
+    axes.set_xticklabels(classes, rotation=90)
+    axes.set_yticklabels(classes)
+    for row, counts in enumerate(matrix):
+        for column, count in enumerate(counts):
+            if count and len(classes) <= 20:
+                axes.text(column, row, count, ha="center", va="center")
+    figure.tight_layout()
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {path}: {error}") from error

@@ -1,0 +1,80 @@
+"""A whole board in compiled simulation, at its UART pins."""
+import ctypes
+from ctypes import POINTER, c_double, c_uint8, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+
+import amaranth
+import numpy as np
+
+import accel
+from accel.rtl.core import Preset
+from accel.rtl.system import System
+
+from .library import build_library, open_library
+
+__all__ = ["CYCLES_PER_BIT", "BoardSimulator", "build_board"]
+
+DRIVER = Path(__file__).with_name("board_driver.cc")
+CYCLES_PER_BIT = 8          # of the default baud rate: the fastest a board takes, so that simulation has less to do
+TIMEOUT = 50_000            # cycles of silence after which the board gives a frame up
+OUT_BYTES = 1 << 16
+
+
+class Line(ctypes.Structure):
+    """`Line` of board_driver.cc."""
+    _fields_ = [("bit_cycles", c_double), ("input", POINTER(c_uint8)), ("in_count", c_uint64), ("in_done", c_uint64),
+                ("out", POINTER(c_uint8)), ("out_capacity", c_uint64), ("out_count", c_uint64),
+                ("framing_errors", c_uint64), ("cycle", c_uint64), ("last_active", c_uint64), ("leds", c_uint32)]
+
+
+def build_board(config, *, image=None, cycles_per_bit=CYCLES_PER_BIT, timeout=TIMEOUT):
+    """Path of the library that simulates the `System` of `config` with `image` preset, built unless it is cached."""
+    folder = Path(accel.__file__).parent
+    files = [folder / "config.py", folder / "isa.py", folder / "link.py", *sorted((folder / "rtl").rglob("*.py"))]
+    loaded = [] if image is None else [*map(str, (array.tobytes() for array in (
+        image.program, image.weights, image.thresholds))), str(image.settings)]
+    sources = [config.digest(), str(config.clock_hz), amaranth.__version__, str(cycles_per_bit), str(timeout),
+               image.net_digest if image else "", *loaded, *(file.read_text() for file in files)]
+
+    def make():
+        preset, net = (None, None) if image is None else Preset.of(image)
+        return System(config, baud=config.clock_hz / cycles_per_bit, preset=preset, net=net, timeout=timeout)
+    return build_library(make, name=f"board-{config.name}", sources="\0".join(sources), driver=DRIVER)
+
+
+class BoardSimulator:
+    """The board in `library` (from `build_board`), switched on.
+
+    bit_cycles: bit time of the adapter at its other end, in cycles of the board.
+    """
+    def __init__(self, library, *, bit_cycles=CYCLES_PER_BIT):
+        self._library = open_library(library)
+        self._library.uniqore_board_open.argtypes, self._library.uniqore_board_open.restype = [], c_void_p
+        self._library.uniqore_board_close.argtypes, self._library.uniqore_board_close.restype = [c_void_p], None
+        run = self._library.uniqore_board_run
+        run.argtypes, run.restype = [c_void_p, POINTER(Line), c_uint64], None
+        self._run, self._out = run, (c_uint8 * OUT_BYTES)()
+        self.line = Line(bit_cycles=bit_cycles, out=self._out, out_capacity=OUT_BYTES)
+        self._pending = b""
+        self._simulator = self._library.uniqore_board_open()
+
+    def exchange(self, octets, cycles):
+        """Puts `octets` behind what is still to be sent, simulates `cycles` cycles and returns what the board said."""
+        line = self.line
+        self._pending = self._pending[line.in_done:] + octets
+        self._buffer = np.frombuffer(self._pending + b"\0", np.uint8)
+        line.input = self._buffer.ctypes.data_as(POINTER(c_uint8))
+        line.in_count, line.in_done, line.out_count = len(self._pending), 0, 0
+        self._run(self._simulator, line, cycles)
+        return bytes(self._out[:line.out_count])
+
+    @property
+    def idle_cycles(self):
+        """Cycles since there was anything on either line; 0 while bytes wait to be sent."""
+        return 0 if self.line.in_done < self.line.in_count else self.line.cycle - self.line.last_active
+
+    def close(self):
+        if self._simulator:
+            self._library.uniqore_board_close(self._simulator)
+            self._simulator = None
+
