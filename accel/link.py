@@ -15,8 +15,8 @@ from amaranth.lib import data, enum
 from . import isa
 
 __all__ = ["GATEWARE", "MAX_PAYLOAD", "PROTOCOL", "SYNC", "WINDOW", "BeginLoad", "Command", "EndLoad", "Fault",
-           "Header", "Info", "LoadEntry", "LoadIndex", "REPLY", "Status", "as_bytes", "digest_number", "frame", "from_bytes",
-           "image_entries", "info_of", "size"]
+           "Header", "Info", "LoadEntry", "LoadIndex", "REPLY", "Status", "as_bytes", "digest_number", "frame",
+           "from_bytes", "image_entries", "info_of", "size"]
 
 PROTOCOL = 1
 GATEWARE = (1, 0, 0)        # major, minor, patch: a host refuses another major

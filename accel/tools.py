@@ -1,15 +1,33 @@
-"""Finds a program of the FPGA toolchain: an explicit variable, a native program on PATH, or a script of a YoWASP wheel.
+"""Finds a program of the FPGA toolchain: an explicit variable, a recent native program on PATH, or a YoWASP wheel's.
 
 The wheels' scripts lie beside the running interpreter, so neither PATH nor an activated venv nor a variable is needed.
 """
+import functools
 import os
+import re
 import shutil
+import subprocess
 import sysconfig
 from pathlib import Path
 
 from model.errors import UserError
 
 __all__ = ["find_tool"]
+
+OLDEST = {"yosys": (0, 45), "nextpnr-ecp5": (0, 7)}     # native ones; older ones map or place this design worse, or not
+
+
+@functools.cache
+def _recent(path, name):
+    """Whether the native program at `path` says it is at least of the version in OLDEST."""
+    if name not in OLDEST:
+        return True
+    try:
+        said = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    version = re.search(r"(\d+)\.(\d+)", said.stdout + said.stderr)
+    return version is not None and tuple(map(int, version.groups())) >= OLDEST[name]
 
 
 def find_tool(variable, name):
@@ -19,8 +37,9 @@ def find_tool(variable, name):
     """
     scripts = [Path(sysconfig.get_path("scripts", scheme)) / f"yowasp-{name}"
                for scheme in ("posix_venv", "posix_user", "posix_home", "posix_prefix")]
-    found = os.environ.get(variable) or shutil.which(name) or shutil.which(f"yowasp-{name}")
-    found = found or next((str(script) for script in scripts if script.exists()), None)
+    native = shutil.which(name)
+    found = os.environ.get(variable) or (native if native and _recent(native, name) else None)
+    found = found or shutil.which(f"yowasp-{name}") or next((str(s) for s in scripts if s.exists()), None)
     if not found or not shutil.which(found):
         raise UserError(f"no {name}: pip install 'uniqore[fpga]' brings it, or set {variable} to its path")
     return found

@@ -37,7 +37,7 @@ def prepare(board, *, net, baud, folder):
     image = None if net is None else compile_net(store.load(net), board.config)
     plan = make_platform(board).build(Top(board, image=image, baud=baud), name=NAME, do_build=False, emit_src=False)
     try:
-        plan.execute_local(folder, run_script=False)
+        plan.extract(folder)
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     script = Path(folder, f"build_{NAME}.sh").read_text()

@@ -1,8 +1,7 @@
-"""Places and routes the core alone for the ULX3S-85F: `python -m boards.core_harness --help`.
+"""Places and routes the core, or one of its blocks, alone on the ULX3S-85F: `python -m boards.core_harness --help`.
 
-Every input of the core hangs on a shift register fed by one pin and every output goes, through registers, into one
-pin, so nothing of the core is optimized away and no pin is in a timing path. Prints JSON; the tool's log stays in
-the build folder.
+Every input hangs on a shift register fed by one pin and every output goes, through registers, into one pin, so nothing
+is optimized away and no pin is in a timing path. Prints JSON; the tool's log stays in the build folder.
 """
 import argparse
 import json
@@ -15,44 +14,88 @@ from pathlib import Path
 from amaranth import *
 from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth.lib import io
+from amaranth.lib.wiring import In, Out
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from accel.config import CONFIGS
-from accel.rtl.core import Core
+from accel.rtl.accumulator import Accumulator
+from accel.rtl.activation_memory import ActivationMemory
+from accel.rtl.controller import Controller
+from accel.rtl.core import Core, drain_cycles, shortest_pass
+from accel.rtl.framing import FrameReceiver, FrameSender
+from accel.rtl.im2col import Im2col
+from accel.rtl.image_loader import ImageLoader
+from accel.rtl.processing_element import ProcessingElement
+from accel.rtl.sequencer import Sequencer
+from accel.rtl.system import SILENCE_SECONDS
+from accel.rtl.systolic_array import SystolicArray
+from accel.rtl.threshold_unit import ThresholdUnit
+from accel.rtl.uart import UartReceiver
 from model.errors import UserError
 
 from .floorplan import lfe5u_85f
 from .toolchain import tool_environment, tool_versions
 
-__all__ = ["Harness", "place_and_route", "read_log"]
+__all__ = ["UNITS", "Harness", "place_and_route", "read_log"]
 
 
 class Harness(Elaboratable):
-    """The core between a shift register and an XOR tree."""
-    def __init__(self, core):
-        self.core = core
+    """A component between a shift register and an XOR tree."""
+    def __init__(self, unit):
+        self.unit = unit
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.core = core = self.core
+        m.submodules.unit = unit = self.unit
         pins = platform.request("uart", 0, dir="-")
         m.submodules.rx = rx = io.Buffer("i", pins.rx)
         m.submodules.tx = tx = io.Buffer("o", pins.tx)
-        inputs = [core.load.payload, core.load.valid, core.pixels.payload, core.pixels.valid, core.logits.ready]
-        values = [Value.cast(v) for v in inputs]
-        chain = Signal(sum(map(len, values)))
+        ports = list(unit.signature.flatten(unit))
+        inputs = [Value.cast(value) for _, member, value in ports if member.flow == In]
+        outputs = [Value.cast(value) for _, member, value in ports if member.flow == Out]
+        chain = Signal(sum(map(len, inputs)))
         m.d.sync += chain.eq(Cat(rx.i, chain))
         at = 0
-        for value in values:
+        for value in inputs:
             m.d.sync += value.eq(chain[at:at + len(value)])
             at += len(value)
-        level = Cat(core.load.ready, core.pixels.ready, core.logits.payload, core.logits.valid, core.busy, core.cycles)
+        level = Signal(sum(map(len, outputs)))
+        m.d.sync += level.eq(Cat(outputs))
         while len(level) > 1:
             folded = Signal(-(-len(level) // 4))
             m.d.sync += folded.eq(Cat(level[i:i + 4].xor() for i in range(0, len(level), 4)))
             level = folded
         m.d.comb += tx.o.eq(level)
         return m
+
+
+def _element(config, *, lut):
+    """The last one of a chain."""
+    return ProcessingElement(bits=config.a_bits, pixels=config.pixels_per_cycle, row=config.rows - 1, lut=lut)
+
+
+# Blocks that can be placed and routed alone, name -> function of the configuration.
+UNITS = {
+    "core": lambda config: Core(config, floorplan=lfe5u_85f if config.rows * config.chains == 128 else None),
+    "element": lambda config: _element(config, lut=False),
+    "lut-element": lambda config: _element(config, lut=True),
+    "array": lambda config: SystolicArray(
+        rows=config.rows, chains=config.chains, bits=config.a_bits, pixels=config.pixels_per_cycle,
+        lut_elements=config.lut_elements),
+    "accumulator": lambda config: Accumulator(
+        config, sum_shape=signed(ProcessingElement.sum_width(config.a_bits, config.rows))),
+    "threshold": lambda config: ThresholdUnit(a_bits=config.a_bits, acc_bits=config.acc_bits, channel=0,
+                                              channels=config.channels),
+    "im2col": Im2col,
+    "activations": ActivationMemory,
+    "loader": ImageLoader,
+    "sequencer": lambda config: Sequencer(config, shortest_pass=shortest_pass(config),
+                                          drain_cycles=drain_cycles(config)),
+    "uart": lambda config: UartReceiver(clock_hz=config.clock_hz, baud=3e6),
+    "receiver": lambda config: FrameReceiver(timeout=int(config.clock_hz * SILENCE_SECONDS)),
+    "sender": lambda config: FrameSender(),
+    "controller": lambda config: Controller(config, baud=3e6),
+}
 
 
 def _platform(clock_hz):
@@ -64,20 +107,18 @@ def _platform(clock_hz):
     return Platform()
 
 
-def place_and_route(config, *, build_dir, seed=1, target_hz=150e6):
-    """Builds the harness; returns a dict of figures. Raises UserError when a tool fails."""
+def place_and_route(config, *, unit="core", build_dir, seed=1, target_hz=150e6):
+    """Builds the harness around a unit of UNITS; returns a dict of figures. Raises UserError when a tool fails."""
     begin = time.monotonic()
     plan = _platform(target_hz).build(
-        Harness(Core(config, floorplan=lfe5u_85f)), name="core", do_build=False,
+        Harness(UNITS[unit](config)), name="core", do_build=False,
         nextpnr_opts=f"--timing-allow-fail --seed {seed}")
     try:
         plan.execute_local(build_dir, env=tool_environment())
     except subprocess.CalledProcessError as error:
         raise UserError(f"place and route failed, see {build_dir}/core.rpt and core.tim") from error
     figures = read_log(Path(build_dir, "core.tim").read_text())
-    return {"config": config.name, "device": "LFE5U-85F speed grade 6", "seed": seed, **figures,
-            "macs_per_cycle": config.macs_per_cycle,
-            "peak_gmacs": round(config.macs_per_cycle * figures["fmax_mhz"] / 1e3, 1),
+    return {"unit": unit, "config": config.name, "device": "LFE5U-85F speed grade 6", "seed": seed, **figures,
             "seconds": round(time.monotonic() - begin), "tools": tool_versions()}
 
 
@@ -104,12 +145,14 @@ def read_log(log):
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m boards.core_harness", description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="ulx3s-85f", choices=sorted(CONFIGS))
+    parser.add_argument("--unit", default="core", choices=sorted(UNITS),
+                        help="block to build (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target-mhz", type=float, default=150)
     parser.add_argument("-o", "--build-dir", default="build/core")
     args = parser.parse_args(argv)
     try:
-        figures = place_and_route(CONFIGS[args.config], build_dir=args.build_dir, seed=args.seed,
+        figures = place_and_route(CONFIGS[args.config], unit=args.unit, build_dir=args.build_dir, seed=args.seed,
                                   target_hz=args.target_mhz * 1e6)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

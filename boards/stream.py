@@ -94,7 +94,7 @@ def _summary(job, answers, expected, seconds, clock_hz, notices):
     correct = int((predictions == job.labels).sum()) if labelled else None
     cycles = sum(answer.cycles for answer in answers) / len(answers)
     exact = None if expected is None else sum(
-        bool((answer.logits == wanted).all()) and answer.label == wanted.argmax()
+        bool((answer.logits == wanted).all()) and answer.label == int(wanted.argmax())
         for answer, wanted in zip(answers, expected, strict=True))
     return {
         "images": len(answers), "correct": correct, "accuracy": correct / len(answers) if labelled else None,

@@ -72,7 +72,7 @@ class Controller(wiring.Component):
 
         replies = {"info": self._info(m, net).as_value(),
                    "status": self._status(m, net, outstanding, load_next, images).as_value()}
-        text = Signal(8 * max(map(len, replies.values())))              # what is left of a reply's payload
+        text = Signal(max(map(len, replies.values())))                  # what is left of a reply's payload
         text_bytes = Signal(range(len(text) // 8 + 1))
 
         def begin_reply(kind, octets):

@@ -15,7 +15,7 @@ from .core import Core
 from .framing import FrameReceiver, FrameSender
 from .uart import UartReceiver, UartTransmitter
 
-__all__ = ["System"]
+__all__ = ["SILENCE_SECONDS", "System"]
 
 SILENCE_SECONDS = 0.1           # a frame that stops for so long is given up: longer than any USB adapter's pause
 

@@ -4,6 +4,7 @@ import pytest
 pytest.importorskip("amaranth_boards")
 
 from accel.config import ULX3S_85F
+from accel.tools import find_tool
 from boards import core_harness, toolchain
 from boards.floorplan import lfe5u_85f
 from model.errors import UserError
@@ -49,3 +50,13 @@ def test_missing_tools_are_named(monkeypatch):
     monkeypatch.setenv("NEXTPNR_ECP5", "/nowhere/nextpnr-ecp5")
     with pytest.raises(UserError, match="no nextpnr-ecp5"):
         toolchain.tool_environment()
+
+
+@pytest.mark.parametrize("version, chosen", [("0.9", False), ("0.44", False), ("0.45", True), ("1.0", True)])
+def test_a_native_yosys_is_preferred_only_if_it_is_recent(tmp_path, monkeypatch, version, chosen):
+    native = tmp_path / "yosys"
+    native.write_text(f"#!/bin/sh\necho 'Yosys {version} (git sha1 abc)'\n")
+    native.chmod(0o755)
+    monkeypatch.delenv("YOSYS", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert (find_tool("YOSYS", "yosys") == str(native)) == chosen

@@ -1,0 +1,253 @@
+# amaranth: UnusedElaboratable=no
+"""The simulated board and the host library: every command, every refusal, every fault, and the next picture right."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from accel import link
+from accel.compile import compile_net
+from accel.config import TINY
+from accel.cycles import cycles
+from accel.link import Command, Fault
+from boards.host import Device, DeviceError, FrameReader
+from sim.board import build_board
+from tests.accel.nets import random_net
+from tests.sim.board_port import BoardPort
+
+pytestmark = pytest.mark.cxx
+SILENCE = 5000
+CONFIG = replace(TINY, clock_hz=100e6)
+
+
+def small_nets():
+    nets = [random_net(seed, CONFIG) for seed in range(12)]
+    return sorted(nets, key=lambda net: cycles(compile_net(net, CONFIG)))[:2]
+
+
+@pytest.fixture(scope="module")
+def nets():
+    return small_nets()
+
+
+@pytest.fixture(scope="module")
+def library(nets):
+    return build_board(CONFIG, image=compile_net(nets[0], CONFIG), timeout=SILENCE)
+
+
+@pytest.fixture
+def port(library):
+    port = BoardPort(library)
+    yield port
+    port.board.close()
+
+
+def pictures_of(net, count=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, *net.input_shape), dtype=np.uint8)
+
+
+def check_pictures(device, net, count=3, seed=0):
+    from model import integer
+    pictures = pictures_of(net, count, seed)
+    answers = list(device.classify(pictures))
+    expected = integer.forward(net, pictures)
+    for answer, logits in zip(answers, expected, strict=True):
+        np.testing.assert_array_equal(answer.logits, logits)
+        assert answer.label == int(np.argmax(logits))
+        assert answer.cycles == cycles(compile_net(net, CONFIG))
+
+
+def converse(port, octets, cycles_after=200_000):
+    """All frames that raw bytes bring back."""
+    reader, frames = FrameReader(), []
+    reader.feed(port.board.exchange(octets, cycles_after))
+    while (frame := reader.next()) is not None:
+        frames.append(frame)
+    assert not reader.damaged
+    return frames
+
+
+def refusal(sequence, fault):
+    return (Command.ERROR | link.REPLY, sequence, bytes([fault]))
+
+
+def test_the_preset_net_classifies_at_once(port, nets):
+    with Device(port) as device:
+        assert device.config is TINY or device.config.digest() == TINY.digest()
+        assert device.info.loaded and not device.load(nets[0])
+        assert tuple(device.info.gateware[i] for i in range(3)) == link.GATEWARE
+        for name, value in link.info_of(CONFIG, baud=CONFIG.clock_hz / 8).items():
+            assert name == "gateware" or getattr(device.info, name) == value
+        check_pictures(device, nets[0], count=7)
+        status = device.status()
+        assert (status.images, status.outstanding, status.framing_errors, status.overruns) == (7, 0, 0, 0)
+
+
+def test_nets_are_loaded_one_after_the_other(port, nets):
+    with Device(port) as device:
+        for net in (nets[1], nets[0], nets[1]):
+            assert device.load(net)
+            check_pictures(device, net)
+
+
+def test_two_pictures_overlap_and_a_third_is_refused(port, nets):
+    pixels = pictures_of(nets[0], 1)[0].transpose(1, 2, 0).tobytes()
+    alone = converse(port, link.frame(Command.INFER, 1, pixels))
+    three = converse(port, b"".join(link.frame(Command.INFER, k, pixels) for k in (1, 2, 3)))
+    answers = [frame for frame in three if frame[0] == Command.INFER | link.REPLY]
+    assert answers[0] == alone[0] and answers[1][2] == alone[0][2]
+    assert [frame[1] for frame in answers] in ([1, 2], [1, 2, 3])
+    assert len(answers) == 3 or refusal(3, Fault.BUSY) in three
+
+
+def _flip(at):
+    return lambda octets: octets[:at] + bytes([octets[at] ^ 0x10]) + octets[at + 1:]
+
+
+def _noise(octets):
+    return np.random.default_rng(4).integers(0, 256, 500, dtype=np.uint8).tobytes() + b"\xa5" + octets
+
+
+FAULTS = {
+    "header bit": (_flip(5), "header came damaged"),
+    "kind bit": (_flip(3), "header came damaged"),
+    "payload bit": (_flip(30), "a frame came damaged"),
+    "check bit": (_flip(-2 % 13), None),
+    "sync lost": (_flip(0), "no answer"),
+    "cut off": (lambda octets: octets[:60], "a frame "),
+    "noise before": (_noise, None),
+    "nothing arrives": (lambda octets: b"", "no answer"),
+}
+
+
+@pytest.mark.parametrize("name", [n for n in FAULTS if n != "check bit"])
+def test_after_a_fault_in_a_picture_it_is_sent_again_and_right(port, nets, name):
+    fault, sentence = FAULTS[name]
+    notices = []
+    with Device(port, notice=notices.append, timeout=1.0) as device:
+        check_pictures(device, nets[0], count=1)
+        port.fault = fault
+        check_pictures(device, nets[0], count=4, seed=5)
+    assert sentence is None or any(sentence in notice for notice in notices), notices
+
+
+@pytest.mark.parametrize("name", ["payload bit", "cut off", "nothing arrives", "header bit"])
+@pytest.mark.parametrize("piece", [1, 2])
+def test_after_a_fault_in_a_load_it_goes_on(port, nets, name, piece, monkeypatch):
+    monkeypatch.setattr("boards.host.ENTRIES_A_FRAME", 20)
+    notices = []
+    with Device(port, notice=notices.append, timeout=1.0) as device:
+        count = [0]
+        whole = port.write
+
+        def write(octets):
+            if octets[3] == Command.LOAD:
+                count[0] += 1
+                if count[0] == piece:
+                    port.fault = FAULTS[name][0]
+            whole(octets)
+        port.write = write
+        device.load(nets[1])
+        check_pictures(device, nets[1])
+    assert notices
+
+
+def test_a_lost_answer_does_not_apply_a_piece_twice(port, nets):
+    class Forgetful:
+        """Drops the first answer to a LOAD."""
+        dropped = False
+
+        def __getattr__(self, name):
+            return getattr(port, name)
+
+        def read(self, count):
+            octets = port.read(1 << 16)
+            if not Forgetful.dropped and octets[3:4] == bytes([Command.LOAD | link.REPLY]):
+                Forgetful.dropped = True
+                return b""
+            return octets
+    with Device(Forgetful(), timeout=1.0) as device:
+        device.load(nets[1])
+        assert Forgetful.dropped
+        check_pictures(device, nets[1])
+
+
+@pytest.mark.parametrize("octets, fault", [
+    (link.frame(Command.INFO, 9, version=2), Fault.VERSION), (link.frame(0x55, 9), Fault.COMMAND),
+    (link.frame(Command.INFER, 9, bytes(5)), Fault.LENGTH), (link.frame(Command.BEGIN_LOAD, 9, bytes(8)), Fault.CONFIG),
+    (link.frame(Command.BEGIN_LOAD, 9, bytes(7)), Fault.LENGTH), (link.frame(Command.LOAD, 9, bytes(15)), Fault.ORDER),
+    (link.frame(Command.END_LOAD, 9, bytes(28)), Fault.ORDER)])
+def test_what_cannot_be_done_is_refused_and_the_net_stays(port, nets, octets, fault):
+    assert converse(port, octets) == [refusal(9, fault)]
+    with Device(port) as device:
+        assert not device.load(nets[0])
+        check_pictures(device, nets[0])
+
+
+def test_a_load_without_its_end_leaves_no_net(port, nets):
+    begin = link.as_bytes(link.BeginLoad, {"config": link.digest_number(CONFIG.digest())})
+    entries, end = link.image_entries(compile_net(nets[1], CONFIG))
+    wrong = link.as_bytes(link.EndLoad, end | {"check": end["check"] ^ 1, "entries": 2})
+    pieces = [(Command.BEGIN_LOAD, begin), (Command.LOAD, link.as_bytes(link.LoadIndex, {"index": 0}) + entries[:22]),
+              (Command.LOAD, link.as_bytes(link.LoadIndex, {"index": 0}) + entries[:22]),
+              (Command.END_LOAD, wrong), (Command.INFER, bytes(end["pixel_bytes"]))]
+    answers = [converse(port, link.frame(kind, k, payload))[0] for k, (kind, payload) in enumerate(pieces)]
+    assert answers == [(Command.BEGIN_LOAD | link.REPLY, 0, b""), (Command.LOAD | link.REPLY, 1, b"\2\0\0\0"),
+                       refusal(2, Fault.ORDER), refusal(3, Fault.IMAGE_CHECK), refusal(4, Fault.NOT_LOADED)]
+    with Device(port) as device:
+        assert device.load(nets[0])
+        check_pictures(device, nets[0])
+
+
+def test_a_host_killed_in_mid_picture_leaves_nothing_behind_for_the_next(port, nets):
+    pixels = pictures_of(nets[0], 1)[0].transpose(1, 2, 0).tobytes()
+    port.board.exchange(link.frame(Command.INFER, 1, pixels) + link.frame(Command.INFER, 2, pixels)[:40], 0)
+    for _ in range(2):                                          # and another host after that one
+        with Device(port, timeout=1.0) as device:
+            check_pictures(device, nets[0])
+
+
+def test_reset_drops_pictures_on_their_way(port, nets):
+    pixels = pictures_of(nets[0], 1)[0].transpose(1, 2, 0).tobytes()
+    frames = converse(port, link.frame(Command.INFER, 1, pixels) + link.frame(Command.RESET, 2))
+    assert frames[-1] == (Command.RESET | link.REPLY, 2, b"")
+    with Device(port) as device:
+        check_pictures(device, nets[0])
+
+
+@pytest.mark.parametrize("bit_cycles", [8 * 0.98, 8 * 1.02])
+def test_an_adapter_two_percent_off(library, nets, bit_cycles):
+    port = BoardPort(library, bit_cycles=bit_cycles)
+    with Device(port) as device:
+        check_pictures(device, nets[0], count=5)
+        assert device.status().framing_errors == 0
+
+
+def test_a_device_that_does_not_answer_is_said_so():
+    class Silence:
+        in_waiting = 0
+
+        def write(self, octets):
+            pass
+
+        def read(self, count):
+            return b""
+
+        def close(self):
+            pass
+    with pytest.raises(DeviceError, match="no answer from the device within 0.05 s"):
+        Device(Silence(), timeout=0.05, retries=1)
+
+
+def test_frames_are_found_in_any_stream():
+    rng = np.random.default_rng(6)
+    frames = [(int(rng.integers(256)), k, rng.integers(0, 256, int(rng.integers(0, 60)), dtype=np.uint8).tobytes())
+              for k in range(50)]
+    octets = b"".join(rng.integers(0, 165, int(rng.integers(0, 9)), dtype=np.uint8).tobytes() + link.frame(*frame)
+                      for frame in frames)
+    reader, got = FrameReader(), []
+    for at in range(0, len(octets), 7):
+        reader.feed(octets[at:at + 7])
+        while (frame := reader.next()) is not None:
+            got.append(frame)
+    assert got == frames

@@ -1,0 +1,211 @@
+"""The command line of the board: dry runs, refusals, reports, and pictures streamed to the simulated board."""
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("amaranth_boards")
+
+from accel.config import CONFIGS
+from boards import build, flash, host, ulx3s
+from boards.bitstream import DEVICES
+from boards.pll import pll_dividers
+from boards.report import BASELINES, report
+from boards.stream import confusion_matrix
+from model.errors import UserError
+
+from .test_core_harness import LOG
+
+SMALL = "resnet8half-w4a4-cifar10"
+ROOT = Path(__file__).parents[2]
+
+
+CLOCKS = {board.config.clock_hz for board in DEVICES.values()} | {100e6, 25e6, 112.5e6}
+
+
+@pytest.mark.parametrize("hertz", sorted(CLOCKS))
+def test_the_pll_makes_exactly_the_clock_within_its_limits(hertz):
+    dividers = pll_dividers(25e6, hertz)
+    assert 25e6 / dividers.reference * dividers.feedback == hertz
+    assert 400e6 <= hertz * dividers.output <= 800e6
+    assert 25e6 / dividers.reference >= 3.125e6
+
+
+def test_a_clock_that_no_pll_setting_makes_is_refused():
+    with pytest.raises(UserError, match="no PLL setting makes 107.77 MHz"):
+        pll_dividers(25e6, 107.77e6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_device_is_prepared_with_its_net_and_needs_no_tool(device, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert ulx3s.main(["build", "--device", device, "-o", str(tmp_path), "--dry-run"]) == 0
+    folder = tmp_path / f"work-{device.lower()}"
+    assert str(folder) in capsys.readouterr().out
+    netlist = (folder / "top.il").read_text()
+    assert "INITVAL_00" in netlist and "EHXPLLL" in netlist
+    assert sum(line.strip().startswith("cell \\MULT18X18D") for line in netlist.splitlines()) <= {
+        "12F": 28, "25F": 28, "45F": 72, "85F": 156}[device]
+    assert not list(tmp_path.glob("*.bit"))
+
+
+def test_what_cannot_be_built_is_said_in_one_line(tmp_path, capsys, monkeypatch):
+    for arguments, sentence in [
+            (["--baud", "50000000"], "at most an eighth"), (["--net", "no-such-net"], "no-such-net"),
+            (["--device", "25F", "--net", "resnet8-w4a4-cifar10"], "activation memory"), (["--jobs", "0"], "--jobs"),
+            (["--device", "99F"], "invalid choice")]:
+        assert ulx3s.main(["build", "-o", str(tmp_path), "--dry-run", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and sentence in error and error.count("\n") == 1
+    monkeypatch.setenv("YOSYS", "/nowhere/yosys")
+    assert ulx3s.main(["build", "-o", str(tmp_path)]) == 2
+    assert "no yosys" in capsys.readouterr().err
+
+
+class FakeTools:
+    """nextpnr that meets the clock with some seeds only, as a shell script."""
+    def __init__(self, folder, good, slow=()):
+        (folder / "log").write_text(LOG)
+        tool = folder / "nextpnr"
+        tool.write_text(f"""#!/bin/sh
+while [ $# -gt 0 ]; do case $1 in --log) log=$2;; --textcfg) out=$2;; --seed) seed=$2;; esac; shift; done
+case " {' '.join(map(str, slow))} " in *" $seed "*) sleep 60;; esac
+cp log $log
+case " {' '.join(map(str, good))} " in *" $seed "*) echo bits > $out; exit 0;; esac
+exit 1
+""")
+        tool.chmod(0o755)
+        self.environment = dict(os.environ, NEXTPNR_ECP5=str(tool))
+
+
+def test_seeds_are_tried_until_one_meets_the_clock(tmp_path, capsys):
+    tools = FakeTools(tmp_path, good=[3], slow=[1])
+    seed, figures = build.route(tmp_path, [], tools.environment, seeds=[1, 2, 3, 4], jobs=2, limit=4)
+    assert seed == 3 and figures["fmax_mhz"] == 109.61
+    assert "seed 2: 109.61 MHz, missed" in capsys.readouterr().err
+
+
+def test_a_missed_clock_is_an_error_and_a_hanging_router_is_given_up(tmp_path, capsys):
+    tools = FakeTools(tmp_path, good=[], slow=[2])
+    with pytest.raises(UserError, match=r"no seed of 1, 2 meets the clock \(best 109.61 MHz\).*No bitstream"):
+        build.route(tmp_path, [], tools.environment, seeds=[1, 2], jobs=1, limit=2)
+    assert "seed 2: given up" in capsys.readouterr().err
+
+
+def test_flash_prints_or_explains(tmp_path, capsys, monkeypatch):
+    tool = tmp_path / "openFPGALoader"
+    tool.write_text("#!/bin/sh\necho unable to open ftdi device\nexit 1\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("OPENFPGALOADER", str(tool))
+    bits = tmp_path / "a b.bit"
+    assert ulx3s.main(["flash", str(bits), "--dry-run", "--write-flash"]) == 0
+    assert capsys.readouterr().out == shlex.join([str(tool), "-b", "ulx3s", "-f", str(bits)]) + "\n"
+    assert ulx3s.main(["flash", str(bits)]) == 2 and "no bitstream" in capsys.readouterr().err
+    bits.write_bytes(b"x")
+    for said, sentence in [
+            ("unable to open ftdi device", "no ULX3S found"), ("Permission denied", "no permission"),
+            ("libusb-1.0.so: cannot open shared object", "needs libusb"), ("bang", "failed: bang")]:
+        tool.write_text(f"#!/bin/sh\necho '{said}'\nexit 1\n")
+        assert ulx3s.main(["flash", str(bits)]) == 2 and sentence in capsys.readouterr().err
+    monkeypatch.setenv("OPENFPGALOADER", "/nowhere/loader")
+    with pytest.raises(UserError, match="uniqore\\[flash\\]"):
+        flash.flash_command(bits, write_flash=False)
+
+
+def test_reports_of_the_committed_builds_hold_together(capsys):
+    """Committed figures: complete, on time, of the configurations in the code, within the chips."""
+    reports = report()
+    assert reports
+    for entry in reports:
+        board = DEVICES[entry["device"]]
+        stored = json.loads((BASELINES / f"uniqore-ulx3s-{entry['device'].lower()}.json").read_text())
+        assert stored["config_digest"] == board.config.digest() and stored["clock_mhz"] * 1e6 == board.config.clock_hz
+        assert entry["timing_met"] and entry["fmax_mhz"] >= entry["clock_mhz"]
+        assert entry["macs_per_cycle"] == CONFIGS[board.config.name].macs_per_cycle
+        assert board.net in entry["nets"]
+    assert ulx3s.main(["report", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == reports
+
+
+def test_a_folder_without_reports_is_refused(tmp_path, capsys):
+    assert ulx3s.main(["report", "-o", str(tmp_path)]) == 2
+    assert "no reports of 12F, 25F, 45F, 85F" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["--port", "/dev/no-such-port"], "no port /dev/no-such-port"), (["--port", "bad://x"], "cannot open bad://x"),
+    (["--timeout", "0"], "must be positive"), (["no-such-net"], "no-such-net")])
+def test_stream_refuses_in_one_line(arguments, sentence, capsys):
+    assert ulx3s.main(["stream", "--data", "synthetic", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and sentence in error and error.count("\n") == 1
+
+
+def test_ports_are_found_by_their_adapter(monkeypatch):
+    class Port:
+        def __init__(self, device, vid, pid):
+            self.device, self.vid, self.pid = device, vid, pid
+    board, other = Port("/dev/ttyUSB1", 0x0403, 0x6015), Port("/dev/ttyS0", None, None)
+    for ports, found in [([other, board], "/dev/ttyUSB1"), ([other], "no board found"), ([board, board], "several")]:
+        monkeypatch.setattr(host.list_ports, "comports", lambda ports=ports: ports)
+        if found.startswith("/"):
+            assert host.find_port() == found
+        else:
+            with pytest.raises(UserError, match=found):
+                host.find_port()
+
+
+def test_confusion_counts_labels_by_row():
+    assert confusion_matrix(np.array([0, 0, 2]), np.array([1, 0, 2]), 3).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The small board with its net, as `python -m sim serve` gives it."""
+    port = tmp_path_factory.mktemp("serve") / "port"
+    # A shell lets its background jobs ignore SIGINT, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "sim", "serve", SMALL, "--config", "ulx3s-25f", "--port-link", str(port)],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
+    assert "simulated board ulx3s-25f" in process.stdout.readline()
+    yield port
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert not port.is_symlink()
+
+
+@pytest.mark.cxx
+def test_stream_works_against_the_simulated_board(served, capsys, tmp_path):
+    rng = np.random.default_rng(1)
+    files = []
+    for k in range(3):
+        from PIL import Image
+        files.append(str(tmp_path / f"{k}.png"))
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(files[-1])
+    assert ulx3s.main(["stream", SMALL, *files, "--port", str(served), "--check", "--json", "--timeout", "60"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["images"], summary["exact"], summary["accuracy"], summary["engine"]) == (3, 3, None, "board")
+    assert summary["cycles_per_image"] == 34696 and len(summary["results"][0]["logits"]) == 10
+
+
+@pytest.mark.cxx
+def test_two_hosts_after_each_other_the_first_killed_in_mid_image(served, capsys):
+    first = subprocess.Popen([sys.executable, "-m", "boards.ulx3s", "stream", SMALL, "--data", "synthetic", "--images",
+                              "50", "--port", str(served), "--timeout", "60"], cwd=ROOT, stdout=subprocess.PIPE)
+    for _ in range(2):
+        first.stdout.readline()
+    time.sleep(0.3)
+    first.kill()
+    first.wait()
+    assert ulx3s.main(["stream", SMALL, "--data", "synthetic", "--images", "2", "--port", str(served), "--check",
+                       "--timeout", "20"]) == 0
+    assert "exact: 2/2" in capsys.readouterr().out

@@ -1,0 +1,33 @@
+"""A simulated board as a serial port, with faults on the way to it on request."""
+from sim.board import BoardSimulator
+
+__all__ = ["BoardPort"]
+
+CYCLES_A_READ = 20_000
+
+
+class BoardPort:
+    """Reads and writes as pyserial does. fault: function bytes -> bytes, applied to what the host writes, once."""
+
+    def __init__(self, library, **options):
+        self.board = BoardSimulator(library, **options)
+        self._said, self.fault = bytearray(), None
+
+    def write(self, octets):
+        if self.fault:
+            octets, self.fault = self.fault(octets), None
+        self._said += self.board.exchange(octets, 0)
+
+    def read(self, count):
+        if not self._said:
+            self._said += self.board.exchange(b"", CYCLES_A_READ)
+        octets = bytes(self._said[:count])
+        del self._said[:count]
+        return octets
+
+    @property
+    def in_waiting(self):
+        return len(self._said)
+
+    def close(self):
+        pass
