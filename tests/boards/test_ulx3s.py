@@ -179,7 +179,8 @@ def served(tmp_path_factory):
     assert "simulated board ulx3s-25f" in process.stdout.readline()
     yield port
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    process.communicate(timeout=30)
+    assert process.returncode == 130
     assert not port.is_symlink()
 
 
@@ -205,7 +206,7 @@ def test_two_hosts_after_each_other_the_first_killed_in_mid_image(served, capsys
         first.stdout.readline()
     time.sleep(0.3)
     first.kill()
-    first.wait()
+    first.communicate()
     assert ulx3s.main(["stream", SMALL, "--data", "synthetic", "--images", "2", "--port", str(served), "--check",
                        "--timeout", "20"]) == 0
     assert "exact: 2/2" in capsys.readouterr().out
