@@ -23,6 +23,10 @@ from .toolchain import tool_environment, tool_versions
 __all__ = ["Router", "build", "prepare"]
 
 NAME = "top"
+# Mapped one by one: of the whole design in one piece, yosys 0.70's abc9 fails with an assertion on some configurations.
+UNITS = [f"top.system.{unit}" for unit in (
+    "core", "core.sequencer", "core.loader", "core.im2col", "core.activations", "core.array", "controller", "receiver",
+    "sender", "uart_rx", "uart_tx")]
 POLL_SECONDS = 1.0
 ARCS = re.compile(r"^Info: +\d+ \| +\d+ +\d+ \| +\d+ +\d+ \| +(\d+)\|", re.MULTILINE)
 PHASES = (("Routing..", "routing"), ("Creating initial analytic placement", "placing"),
@@ -35,7 +39,10 @@ def prepare(board, *, net, baud, folder):
     net: zoo name or path of the net the bitstream starts with, or None.
     """
     image = None if net is None else compile_net(store.load(net), board.config)
-    plan = make_platform(board).build(Top(board, image=image, baud=baud), name=NAME, do_build=False, emit_src=False)
+    plan = make_platform(board).build(
+        Top(board, image=image, baud=baud), name=NAME, do_build=False, emit_src=False,
+        script_after_read=f"setattr -mod -set keep_hierarchy 1 {' '.join(UNITS)}",
+        script_after_synth=f"setattr -mod -unset keep_hierarchy {' '.join(UNITS)}\nflatten\nopt_clean")
     try:
         plan.extract(folder)
     except OSError as error:

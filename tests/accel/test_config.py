@@ -31,4 +31,4 @@ def test_digest_is_of_what_is_built():
 
 def test_macs_per_cycle():
     assert {name: config.macs_per_cycle for name, config in CONFIGS.items()} == {
-        "ulx3s-85f": 512, "ulx3s-85f-1px": 256, "tiny": 32, "tiny-1px": 16}
+        "ulx3s-85f": 512, "ulx3s-85f-1px": 256, "ulx3s-45f": 256, "ulx3s-25f": 128, "tiny": 32, "tiny-1px": 16}

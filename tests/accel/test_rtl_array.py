@@ -8,10 +8,10 @@ from accel.rtl.systolic_array import SystolicArray
 from .simulate import run_cycles
 
 
-def run_array(rows, chains, bits, pixels, lengths, gap, extreme=None):
+def run_array(rows, chains, bits, pixels, lengths, gap, extreme=None, lut_elements=0):
     """Passes of `lengths` tokens, `gap` idle cycles between tokens; returns what came out and what should have."""
     rng = np.random.default_rng(rows * 100 + bits * 10 + pixels)
-    dut = SystolicArray(rows=rows, chains=chains, bits=bits, pixels=pixels)
+    dut = SystolicArray(rows=rows, chains=chains, bits=bits, pixels=pixels, lut_elements=lut_elements)
     top = (1 << bits) - 1
     tokens, loads, expected, cycle = {}, {}, {}, rows + 3
     for length in lengths:
@@ -47,6 +47,13 @@ def run_array(rows, chains, bits, pixels, lengths, gap, extreme=None):
 @pytest.mark.parametrize("gap", [0, 2])
 def test_array_multiplies_matrices(bits, pixels, gap):
     run_array(5, 3, bits, pixels, [5, 9, 6, 5], gap)
+
+
+@pytest.mark.parametrize("bits, pixels", [(4, 1), (4, 2), (3, 3), (2, 4)])
+@pytest.mark.parametrize("lut_elements", [1, 6, 10])
+def test_elements_without_a_multiplier_block_do_the_same(bits, pixels, lut_elements):
+    run_array(5, 2, bits, pixels, [5, 9, 6], 0, lut_elements=lut_elements)
+    run_array(5, 2, bits, pixels, [5], 0, lut_elements=lut_elements, extreme=(1 << bits) - 1)
 
 
 @pytest.mark.parametrize("bits, pixels", [(4, 2), (3, 3), (2, 4)])

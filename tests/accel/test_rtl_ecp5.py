@@ -1,14 +1,18 @@
 # amaranth: UnusedElaboratable=no
 """What the blocks become on an ECP5: instances of real cells with real ports, as many as the datasheets say."""
+import json
 import re
 import subprocess
 
+import numpy as np
 import pytest
+from amaranth import *
 from amaranth.back import rtlil
+from amaranth.lib import memory
 
 from accel.config import ULX3S_85F
 from accel.rtl.accumulator import Accumulator
-from accel.rtl.block_memory import BlockMemory
+from accel.rtl.block_memory import SHAPES, BlockMemory
 from accel.rtl.multiplier import Multiplier
 from accel.rtl.systolic_array import SystolicArray
 from accel.tools import find_tool
@@ -52,3 +56,35 @@ def test_array(tmp_path):
 def test_accumulator(tmp_path):
     sum_shape = SystolicArray(rows=16, chains=8, bits=4, pixels=2).sum_shape
     assert cells(Accumulator(ULX3S_85F, sum_shape=sum_shape), "DP16KD", tmp_path) == 5
+
+
+class InferredMemory(Elaboratable):
+    """A memory as yosys maps one itself."""
+    def __init__(self, width, depth, init):
+        self.width, self.depth, self.init = width, depth, init
+        self.address, self.word = Signal(range(depth)), Signal(width)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.storage = storage = memory.Memory(
+            shape=self.width, depth=self.depth, init=self.init, attrs={"ram_style": "block"})
+        port = storage.read_port()
+        m.d.comb += [port.addr.eq(self.address), self.word.eq(port.data)]
+        return m
+
+
+@pytest.mark.synth
+@pytest.mark.parametrize("depth, width", SHAPES)
+def test_initial_words_lie_where_yosys_puts_them(depth, width, tmp_path):
+    init = np.random.default_rng(width).integers(0, 1 << width, depth).tolist()
+    dut = InferredMemory(width, depth, init)
+    (tmp_path / "dut.il").write_text(rtlil.convert(dut, name="dut", ports=[dut.address, dut.word], emit_src=False))
+    script = "read_rtlil dut.il; synth_ecp5 -top dut; write_json dut.json"
+    subprocess.run([find_tool("YOSYS", "yosys"), "-q", "-p", script], cwd=tmp_path, check=True, capture_output=True)
+    mapped = json.loads((tmp_path / "dut.json").read_text())["modules"]["dut"]["cells"].values()
+    (block,) = [cell["parameters"] for cell in mapped if cell["type"] == "DP16KD"]
+    text = rtlil.convert(BlockMemory(width=width, depth=depth, init=init), name="dut", platform=Ecp5(), emit_src=False)
+    ours = dict(re.findall(r"parameter \\(INITVAL_\w\w) 320'([01]+)", text))
+    assert len(ours) == 64
+    assert {name: int(value, 2) for name, value in ours.items()} == {
+        name: int(value, 2) for name, value in block.items() if name.startswith("INITVAL_")}
