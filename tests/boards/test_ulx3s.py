@@ -210,3 +210,21 @@ def test_two_hosts_after_each_other_the_first_killed_in_mid_image(served, capsys
     assert ulx3s.main(["stream", SMALL, "--data", "synthetic", "--images", "2", "--port", str(served), "--check",
                        "--timeout", "20"]) == 0
     assert "exact: 2/2" in capsys.readouterr().out
+
+
+@pytest.mark.synth
+@pytest.mark.slow
+def test_the_smallest_bitstream_is_built_again_as_committed(tmp_path):
+    """From PyPI's tools alone, no variable set. Same tools and seed: the same figures, but for what newer code moves."""
+    kept = ("HOME", "TMPDIR", "YOWASP_CACHE_DIR")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    command = [sys.executable, "-m", "boards.ulx3s", "build", "--device", "25F", "--seed", "1", "2", "--json",
+               "-o", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment | {"PATH": "/usr/bin:/bin"}, capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    built = json.loads(done.stdout)
+    committed = json.loads((BASELINES / "uniqore-ulx3s-25f.json").read_text())
+    assert built["timing_met"] and Path(built["bitstream"]).stat().st_size > 100_000
+    for name, tolerance in [("lut4", 0.05), ("ff", 0.05), ("dsp", 0), ("dp16kd", 0), ("fmax_mhz", 0.15)]:
+        assert abs(built[name] - committed[name]) <= tolerance * committed[name], name
