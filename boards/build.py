@@ -18,16 +18,11 @@ from model.errors import UserError
 
 from .bitstream import Top, make_platform
 from .core_harness import read_log
-from .toolchain import tool_environment, tool_versions
+from .toolchain import mapping_options, tool_environment, tool_versions
 
 __all__ = ["Router", "build", "prepare"]
 
 NAME = "top"
-# abc9 of yosys 0.70 gives wires names that may be taken already, and then stops with an assertion (about a name or a
-# size): before it runs, all private names become public ones, which it does not make.
-BEFORE_MAPPING = f"synth_ecp5 -top {NAME} -run begin:map_luts"
-RENAME = "rename -enumerate -pattern n%"
-AFTER_RENAMING = "-run map_luts:"
 POLL_SECONDS = 1.0
 ARCS = re.compile(r"^Info: +\d+ \| +\d+ +\d+ \| +\d+ +\d+ \| +(\d+)\|", re.MULTILINE)
 PHASES = (("Routing..", "routing"), ("Creating initial analytic placement", "placing"),
@@ -42,7 +37,7 @@ def prepare(board, *, net, baud, folder):
     image = None if net is None else compile_net(store.load(net), board.config)
     plan = make_platform(board).build(
         Top(board, image=image, baud=baud), name=NAME, do_build=False, emit_src=False,
-        script_after_read=f"{BEFORE_MAPPING}\n{RENAME}", synth_opts=AFTER_RENAMING)
+        **mapping_options(NAME))
     try:
         plan.extract(folder)
     except OSError as error:

