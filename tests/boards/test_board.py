@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import serial
 
 from accel import link
 from accel.compile import compile_net
@@ -11,6 +12,7 @@ from accel.config import TINY
 from accel.cycles import cycles
 from accel.link import Command, Fault
 from boards.host import Device, DeviceError, FrameReader
+from model.errors import UserError
 from sim.board import build_board
 from tests.accel.nets import random_net
 from tests.sim.board_port import BoardPort
@@ -251,3 +253,57 @@ def test_frames_are_found_in_any_stream():
         while (frame := reader.next()) is not None:
             got.append(frame)
     assert got == frames
+
+
+class Impostor:
+    """Answers every frame with one of its own making. change: of the fields of Info."""
+    in_waiting = 0
+
+    def __init__(self, *, version=link.PROTOCOL, payload=None, **change):
+        info = link.info_of(CONFIG, baud=3e6) | change
+        self._payload = link.as_bytes(link.Info, info) if payload is None else payload
+        self._version, self._said = version, b""
+
+    def write(self, octets):
+        self._said += link.frame(octets[3] | link.REPLY, octets[4], self._payload, version=self._version)
+
+    def read(self, count):
+        said, self._said = self._said, b""
+        return said
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("device, sentence", [
+    (Impostor(gateware=[9, 0, 0]), "the gateware is version 9.0.0, this program needs 1.x: flash"),
+    (Impostor(version=2), "speaks version 2 of the protocol, this program 1: flash"),
+    (Impostor(payload=b"abc"), "not as this version's gateware")])
+def test_other_gateware_is_named(device, sentence):
+    with pytest.raises(DeviceError, match=sentence):
+        Device(device, timeout=0.2, retries=0)
+
+
+def test_a_configuration_that_the_program_does_not_know_is_named(nets):
+    with Device(Impostor(config=1234), timeout=0.2, retries=0) as device:
+        with pytest.raises(DeviceError, match="configuration that this program does not know"):
+            device.load(nets[0])
+
+
+def test_a_net_too_large_for_the_device_is_refused_and_the_old_one_stays(port, nets):
+    from model import store
+    with Device(port) as device:
+        with pytest.raises(UserError, match="the limit is"):
+            device.load(store.load(store.DEFAULT))
+        check_pictures(device, nets[0])
+
+
+@pytest.mark.parametrize("reason, sentence", [
+    ("[Errno 13] could not open port: Permission denied", "no permission for /dev/x: add yourself"),
+    ("[Errno 2] could not open port: No such file or directory", "no port /dev/x"), ("odd", "cannot open /dev/x: odd")])
+def test_ports_that_do_not_open_are_explained(monkeypatch, reason, sentence):
+    def refuse(*_, **__):
+        raise serial.SerialException(reason)
+    monkeypatch.setattr(serial, "serial_for_url", refuse)
+    with pytest.raises(UserError, match=sentence):
+        Device("/dev/x")
