@@ -70,9 +70,12 @@ class Controller(wiring.Component):
         left, wanted = Signal(16), Signal(range(ENTRY_BYTES + 1))
         entry = link.LoadEntry(word)
 
-        replies = {"info": self._info(m, net).as_value(),
-                   "status": self._status(m, net, outstanding, load_next, images).as_value()}
-        text = Signal(max(map(len, replies.values())))                  # what is left of a reply's payload
+        answer, fault = Signal(link.Command, init=link.Command.INFO), Signal(link.Fault)
+        payloads = {link.Command.INFO: self._info(m, net).as_value(),
+                    link.Command.STATUS: self._status(m, net, outstanding, load_next, images).as_value(),
+                    link.Command.RESET: C(0, 0), link.Command.BEGIN_LOAD: C(0, 0), link.Command.LOAD: load_next,
+                    link.Command.END_LOAD: C(0, 0), link.Command.ERROR: fault}
+        text = Signal(max(map(len, payloads.values())))                 # what is left of a reply's payload
         text_bytes = Signal(range(len(text) // 8 + 1))
 
         def begin_reply(kind, octets):
@@ -80,16 +83,14 @@ class Controller(wiring.Component):
                          self.header.p.kind.eq(kind.value | link.REPLY),
                          self.header.p.sequence.eq(request.sequence), self.header.p.length.eq(octets)]
 
-        def reply(kind, payload=None):
-            octets = 0 if payload is None else -(-len(Value.cast(payload)) // 8)
-            begin_reply(kind, octets)
-            m.d.sync += [text_bytes.eq(octets), self.reading.eq(0)]
-            if octets:
-                m.d.sync += text.eq(payload)
-            m.next = "TEXT"
+        def reply(kind):
+            """What to answer is decided here, and put together a cycle later: `text` has many sources."""
+            m.d.sync += [answer.eq(kind), self.reading.eq(0)]
+            m.next = "COMPOSE"
 
-        def refuse(fault):
-            reply(link.Command.ERROR, Cat(fault, C(0, 8))[:8])
+        def refuse(reason):
+            m.d.sync += fault.eq(reason)
+            reply(link.Command.ERROR)
 
         def read(octets, following):
             """The next bytes of the payload into the upper end of `word`, then `following`."""
@@ -134,9 +135,9 @@ class Controller(wiring.Component):
                 with m.Else():
                     with m.Switch(request.kind):
                         with m.Case(link.Command.INFO):
-                            reply(link.Command.INFO, replies["info"])
+                            reply(link.Command.INFO)
                         with m.Case(link.Command.STATUS):
-                            reply(link.Command.STATUS, replies["status"])
+                            reply(link.Command.STATUS)
                         with m.Case(link.Command.RESET):
                             m.d.sync += [discard.eq(1), self.reading.eq(0)]
                             m.next = "DISCARD"
@@ -192,13 +193,13 @@ class Controller(wiring.Component):
                     m.next = "LOAD_MORE"
             with m.State("LOAD_MORE"):
                 with m.If(left == 0):
-                    reply(link.Command.LOAD, load_next)
+                    reply(link.Command.LOAD)
                 with m.Elif(short_entry):
                     refuse(link.Fault.LENGTH)
                 with m.Else():
                     read(ENTRY_BYTES, "LOAD_ENTRY")
             with m.State("LOAD_ENTRY"):
-                m.d.comb += [self.load.valid.eq(entry.target != isa.Target.SETTINGS.value),
+                m.d.comb += [self.load.valid.eq(entry.target < isa.Target.SETTINGS.value),
                              self.load.p.target.eq(entry.target), self.load.p.address.eq(entry.address),
                              self.load.p.data.eq(entry.data)]
                 with m.If(self.load.ready | ~self.load.valid):
@@ -294,6 +295,13 @@ class Controller(wiring.Component):
                 with m.Elif(self.logits.valid):
                     m.next = "LOGIT"
 
+            with m.State("COMPOSE"):
+                with m.Switch(answer):
+                    for kind, payload in payloads.items():
+                        with m.Case(kind):
+                            begin_reply(kind, len(payload) // 8)
+                            m.d.sync += [text.eq(payload), text_bytes.eq(len(payload) // 8)]
+                m.next = "TEXT"
             with m.State("TEXT"):
                 m.d.comb += [self.payload.valid.eq((text_bytes != 0) & ~self.header.valid),
                              self.payload.payload.eq(text[:8])]
