@@ -216,7 +216,7 @@ def test_two_hosts_after_each_other_the_first_killed_in_mid_image(served, capsys
 @pytest.mark.synth
 @pytest.mark.slow
 def test_the_smallest_bitstream_is_built_again_as_committed(tmp_path):
-    """From PyPI's tools alone, no variable set. The same figures, but for what newer code moves."""
+    """From PyPI's tools alone, no variable set: the committed figures within 10 %, the clock perhaps better."""
     kept = ("HOME", "TMPDIR", "YOWASP_CACHE_DIR")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     command = [sys.executable, "-m", "boards.ulx3s", "build", "--device", "25F", "--seed", "1", "2", "--json",
@@ -227,5 +227,6 @@ def test_the_smallest_bitstream_is_built_again_as_committed(tmp_path):
     built = json.loads(done.stdout)
     committed = json.loads((BASELINES / "uniqore-ulx3s-25f.json").read_text())
     assert built["timing_met"] and Path(built["bitstream"]).stat().st_size > 100_000
-    for name, tolerance in [("lut4", 0.05), ("ff", 0.05), ("dsp", 0), ("dp16kd", 0), ("fmax_mhz", 0.15)]:
+    assert built["fmax_mhz"] >= 0.9 * committed["fmax_mhz"]
+    for name, tolerance in [("lut4", 0.1), ("ff", 0.1), ("dsp", 0), ("dp16kd", 0)]:
         assert abs(built[name] - committed[name]) <= tolerance * committed[name], name
