@@ -113,7 +113,7 @@ class LoadIndex(data.Struct):
 
 
 class LoadEntry(data.Struct):
-    """An `isa.LoadWord` in whole bytes. SETTINGS are refused here: they come with END_LOAD."""
+    """An `isa.LoadWord` in whole bytes. SETTINGS are passed over here: they come with END_LOAD."""
     target: 8
     address: 16
     data: 64
@@ -136,7 +136,7 @@ def size(layout):
 
 
 def as_bytes(layout, fields):
-    return data.Layout.cast(layout).const(fields).as_bits().to_bytes(size(layout), "little") if fields else b""
+    return data.Layout.cast(layout).const(fields).as_bits().to_bytes(size(layout), "little")
 
 
 def from_bytes(layout, octets):

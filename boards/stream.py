@@ -37,8 +37,10 @@ def run(options):
     net_name, files = split_arguments(options.arguments)
     job = choose_job(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                      default_images=100)
-    if options.plot:
-        _pyplot()                       # a missing library is said before the run, not after it
+    if options.plot:                    # what cannot be plotted is said before the run, not after it
+        _pyplot()
+        if job.labels is None:
+            raise UserError("--plot needs labels: pictures of a data set, not files")
     bar = tqdm(total=len(job.pictures), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
     notices = []
 
@@ -46,7 +48,8 @@ def run(options):
         notices.append(sentence)
         bar.write(f"note: {sentence}", file=sys.stderr)
 
-    answers, started = [], None
+    expected = integer.forward(job.net, job.pictures) if options.check else None
+    answers, correct = [], 0
     with bar, Device(options.port, baud=options.baud, timeout=options.timeout, notice=notice) as device:
         if not options.json:
             print(f"{device.name}: {device.config.name} at {device.info.clock_hz / 1e6:g} MHz")
@@ -54,10 +57,13 @@ def run(options):
         if device.load(job.net) and not options.json:
             print(f"{job.net.name} uploaded, {time.perf_counter() - began:.2f} s")
         started = time.perf_counter()
-        expected = integer.forward(job.net, job.pictures) if options.check else None
         for k, answer in enumerate(device.classify(job.pictures)):
             answers.append(answer)
-            _tell(options, job, k, answer, bar)
+            if job.labels is not None:
+                correct += int(answer.label == job.labels[k])
+                bar.set_postfix_str(f"accuracy {correct / len(answers):.1%}")
+            if not options.json:
+                _tell(job, k, answer, bar)
             bar.update()
         seconds, clock_hz = time.perf_counter() - started, device.info.clock_hz
     summary = _summary(job, answers, expected, seconds, clock_hz, notices)
@@ -77,15 +83,10 @@ def confusion_matrix(labels, predictions, classes):
     return matrix
 
 
-def _tell(options, job, k, answer, bar):
-    right = None if job.labels is None else answer.label == job.labels[k]
-    if right is not None:
-        _tell.correct = (_tell.correct if k else 0) + int(right)
-        bar.set_postfix_str(f"accuracy {_tell.correct / (k + 1):.1%}")
-    if not options.json:
-        label = "-" if job.labels is None else job.class_name(job.labels[k])
-        bar.write(f"{job.names[k]:>6}  {label:<12} {job.class_name(answer.label):<12} {answer.cycles:>9,} cycles "
-                  f"{1e3 * answer.seconds:8.1f} ms", file=sys.stdout)
+def _tell(job, k, answer, bar):
+    label = "-" if job.labels is None else job.class_name(job.labels[k])
+    bar.write(f"{job.names[k]:>6}  {label:<12} {job.class_name(answer.label):<12} {answer.cycles:>9,} cycles "
+              f"{1e3 * answer.seconds:8.1f} ms", file=sys.stdout)
 
 
 def _summary(job, answers, expected, seconds, clock_hz, notices):
@@ -135,8 +136,6 @@ def _pyplot():
 
 
 def _plot(matrix, classes, path):
-    if matrix is None:
-        raise UserError("--plot needs labels: pictures of a data set, not files")
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(6, 6))
     axes.imshow(matrix, cmap="Blues")
