@@ -1,18 +1,22 @@
 """A whole board but for its pins: the core behind a UART.
 
-    rx -> UartReceiver -> FrameReceiver -> Controller -> Core
-    tx <- UartTransmitter <- FrameSender <-+                        leds
+    rx -> UartReceiver -> FrameReceiver -> Controller =StreamRegister=> Core
+    tx <- UartTransmitter <- FrameSender <-+    |     <=StreamRegister=
+                                               leds
+
+The core takes up the whole chip, and the rest is somewhere in it: every wire between the two is registered.
 """
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .. import link
+from .. import isa, link
 from ..config import AccelConfig
 from .block_memory import BlockMemory
 from .controller import Controller
 from .core import Core
 from .framing import FrameReceiver, FrameSender
+from .stream_register import StreamRegister
 from .uart import UartReceiver, UartTransmitter
 
 __all__ = ["SILENCE_SECONDS", "System"]
@@ -54,9 +58,17 @@ class System(wiring.Component):
         wiring.connect(m, controller.header, sender.header)
         wiring.connect(m, controller.payload, sender.payload)
         wiring.connect(m, sender.o, uart_tx.i)
-        wiring.connect(m, controller.load, core.load)
-        wiring.connect(m, controller.pixels, core.pixels)
-        wiring.connect(m, core.logits, controller.logits)
+        m.submodules.load = load = StreamRegister(isa.LoadWord)
+        m.submodules.pixels = pixels = StreamRegister(isa.PixelWord)
+        m.submodules.logits = logits = StreamRegister(isa.LogitWord)
+        for source, register, sink in ((controller.load, load, core.load), (controller.pixels, pixels, core.pixels),
+                                       (core.logits, logits, controller.logits)):
+            wiring.connect(m, source, register.i)
+            wiring.connect(m, register.o, sink)
+        # The core may start the next picture, and count anew, while the last logit waits in the register.
+        cycles = Signal.like(core.cycles)
+        with m.If(logits.i.ready):
+            m.d.sync += cycles.eq(core.cycles)
 
         framing_errors, frames = Signal(16), Signal(16)
         with m.If(uart_rx.framing_error):
@@ -71,7 +83,7 @@ class System(wiring.Component):
             buffer.write_data.eq(receiver.buffer_data), buffer.read_address.eq(controller.buffer_address),
             controller.buffer_data.eq(buffer.read_data),
             receiver.hold.eq(controller.reading), receiver.read_address.eq(controller.buffer_address),
-            controller.cycles.eq(core.cycles), counters.frames.eq(frames), counters.framing_errors.eq(framing_errors),
+            controller.cycles.eq(cycles), counters.frames.eq(frames), counters.framing_errors.eq(framing_errors),
             *(counters[name].eq(getattr(receiver, name))
               for name in ("header_errors", "frame_errors", "timeouts", "overruns"))]
         return m
