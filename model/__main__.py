@@ -49,9 +49,10 @@ def evaluate(net, images, labels, engine, device="cpu"):
 
 
 def train(args):
-    training_module("recipes").train_named(
-        args.recipe, args.runs, data_dir=args.data, device=args.device, threads=args.threads, seed=args.seed,
-        float_epochs=args.float_epochs, epochs=args.epochs)
+    recipes = training_module("recipes")
+    recipes.train_named(
+        recipes.with_quantizer(args.net, args.quantizer), args.runs, data_dir=args.data, device=args.device,
+        threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, distill=args.distill)
 
 
 def dataset_of(net, folder):
@@ -128,11 +129,14 @@ def parser():
     def common(sub):
         sub.add_argument("--data", metavar="DIR", help="folder with the data set; or the word synthetic")
 
-    sub = command("train", train, "train a net of the zoo, or resume it: 01_float.pt, then 02_qat.pt")
+    sub = command("train", train, "train a net, or resume it: its float parent's 01_float.pt, then its 02_qat.pt")
     common(sub)
-    sub.add_argument("recipe", nargs="?", default=store.DEFAULT)
+    sub.add_argument("net", nargs="?", default=store.DEFAULT,
+                     help="ARCH-wBaB[-QUANTIZER][-median][-seedN]-DATASET (default: %(default)s)")
+    sub.add_argument("--quantizer", metavar="Q", help="uniq, plain, learned, companded, uniform: instead of the name's")
     sub.add_argument("--runs", type=Path, default=RUNS, help="folder of runs (default: runs)")
-    sub.add_argument("--seed", type=int, help="seed of the float stage; the quantized one takes the next")
+    sub.add_argument("--distill", type=float, metavar="SHARE",
+                     help="of the loss that the float parent's answers make; 0: none (default: the recipe's)")
     sub.add_argument("--float-epochs", type=positive, metavar="N")
     sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")

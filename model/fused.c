@@ -1,17 +1,21 @@
-/* Batch-norm and companding of one layer, forward and backward, for training on a CPU (see fused.py).
+/* Batch-norm and activation quantizer of one layer, forward and backward, for training on a CPU (see fused.py).
 
    Tensors are bfloat16 channels-last, so memory is (pixels, channels); channels is a multiple of 16, one vector.
        xhat = (x - mean) * rstd
-       v    = a * erf(k * xhat + b) + o          a, k, b, o per channel
-       y    = unit * floor(clamp(v, 0, top + 0.5))
-   The gradient of floor is taken as 1 inside the clamp. Sums run in float over blocks and in double over all. */
+   compand:  v = clamp(a * erf(k * xhat + b) + o, 0, top + 0.5)          a, k, b, o per channel
+             y = unit * floor(v), or unit * v; the gradient of floor is taken as 1 inside the clamp
+   segment:  z = k * xhat + b                                            k, b per channel
+             y = unit * #{j : z >= edge[j], 0 < j < levels}; gradient of the lines through (edge[j], j)
+   Sums run in float over blocks and in double over all. */
 #include <stdint.h>
 #include <string.h>
 
 #define LANES 16
 #define BLOCK 512
+#define MOST_LEVELS 256
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef float pair __attribute__((vector_size(8)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t uvec __attribute__((vector_size(4 * LANES)));
 typedef uint16_t hvec __attribute__((vector_size(2 * LANES)));
@@ -81,7 +85,8 @@ void moments(const uint16_t *x, int64_t pixels, int64_t channels, double *sum, d
 }
 
 /* par: rows mean, rstd, a, k, b, o of `channels` floats each. */
-void forward(const uint16_t *x, uint16_t *y, int64_t pixels, int64_t channels, const float *par, float top, float unit) {
+void compand_forward(const uint16_t *x, uint16_t *y, int64_t pixels, int64_t channels, const float *par, float top,
+                     float unit, int rounds) {
     const vec zero = {0};
     for (int64_t p0 = 0; p0 < pixels; p0 += BLOCK)
         for (int64_t c = 0; c < channels; c += LANES) {
@@ -91,15 +96,17 @@ void forward(const uint16_t *x, uint16_t *y, int64_t pixels, int64_t channels, c
             for (int64_t p = p0; p < end; p++) {
                 vec gauss, v = a * erf_of(k * ((load(x + p * channels + c) - mean) * rstd) + b, &gauss) + o;
                 v = choose(v > zero, v, zero);
-                v = choose(v < zero + top, v, zero + top);
-                store(y + p * channels + c, unit * __builtin_convertvector(__builtin_convertvector(v, ivec), vec));
+                v = choose(v < zero + (top + 0.5f), v, zero + (top + 0.5f));
+                if (rounds)
+                    v = __builtin_convertvector(__builtin_convertvector(v, ivec), vec);
+                store(y + p * channels + c, unit * v);
             }
         }
 }
 
 /* Writes dL/dxhat into dx and adds the sums over pixels of dL/d(a, o, k, b), four rows of `channels`. */
-void backward(const uint16_t *x, const uint16_t *dy, uint16_t *dx, int64_t pixels, int64_t channels, const float *par,
-              float top, float unit, double *sums) {
+void compand_backward(const uint16_t *x, const uint16_t *dy, uint16_t *dx, int64_t pixels, int64_t channels,
+                      const float *par, float top, float unit, double *sums) {
     const vec zero = {0};
     for (int64_t p0 = 0; p0 < pixels; p0 += BLOCK)
         for (int64_t c = 0; c < channels; c += LANES) {
@@ -125,6 +132,86 @@ void backward(const uint16_t *x, const uint16_t *dy, uint16_t *dx, int64_t pixel
                 sums[channels + c + i] += d_o[i];
                 sums[2 * channels + c + i] += dk[i];
                 sums[3 * channels + c + i] += db[i];
+            }
+        }
+}
+
+/* par: rows mean, rstd, k, b. edge: levels + 1 ascending floats. */
+void segment_forward(const uint16_t *x, uint16_t *y, int64_t pixels, int64_t channels, const float *par,
+                     const float *edge, int64_t levels, float unit) {
+    for (int64_t p0 = 0; p0 < pixels; p0 += BLOCK)
+        for (int64_t c = 0; c < channels; c += LANES) {
+            int64_t end = p0 + BLOCK < pixels ? p0 + BLOCK : pixels;
+            vec mean = loadf(par + c), rstd = loadf(par + channels + c), k = loadf(par + 2 * channels + c),
+                b = loadf(par + 3 * channels + c);
+            for (int64_t p = p0; p < end; p++) {
+                vec z = k * ((load(x + p * channels + c) - mean) * rstd) + b;
+                ivec code = {0};
+                for (int64_t j = 1; j < levels; j++)
+                    code -= z >= edge[j];
+                store(y + p * channels + c, unit * __builtin_convertvector(code, vec));
+            }
+        }
+}
+
+/* table[code] for codes below `levels`. */
+static inline vec look_up(const float *table, ivec code, int64_t levels) {
+    vec found;
+#if !defined(__clang__)
+    if (levels <= LANES)
+        return __builtin_shuffle(loadf(table), code);
+#endif
+    for (int i = 0; i < LANES; i++)
+        found[i] = table[code[i]];
+    return found;
+}
+
+/* Writes dL/dxhat into dx, adds the sums over pixels of dL/d(k, b) to `sums`, two rows of `channels`, and for each
+   segment the sums of dL/dz and of dL/dz times the place in the segment to `bins`, `levels` pairs. y: what
+   segment_forward wrote. */
+void segment_backward(const uint16_t *x, const uint16_t *y, const uint16_t *dy, uint16_t *dx, int64_t pixels,
+                      int64_t channels, const float *par, const float *edge, int64_t levels, float unit,
+                      double *sums, double *bins) {
+    const vec zero = {0};
+    float low[MOST_LEVELS] = {0}, inverse[MOST_LEVELS] = {0};
+    pair histogram[MOST_LEVELS * LANES], terms[LANES];
+    for (int64_t j = 0; j < levels; j++) {
+        low[j] = edge[j];
+        inverse[j] = 1.0f / (edge[j + 1] - edge[j]);
+    }
+    for (int64_t p0 = 0; p0 < pixels; p0 += BLOCK)
+        for (int64_t c = 0; c < channels; c += LANES) {
+            int64_t end = p0 + BLOCK < pixels ? p0 + BLOCK : pixels;
+            vec mean = loadf(par + c), rstd = loadf(par + channels + c), k = loadf(par + 2 * channels + c),
+                b = loadf(par + 3 * channels + c);
+            vec dk = {0}, db = {0};
+            memset(histogram, 0, levels * LANES * sizeof(pair));
+            for (int64_t p = p0; p < end; p++) {
+                int64_t at = p * channels + c;
+                vec xhat = (load(x + at) - mean) * rstd, z = k * xhat + b;
+                ivec code = __builtin_convertvector(load(y + at) * (1 / unit), ivec);
+                vec width = look_up(inverse, code, levels);
+                ivec inside = (z >= edge[0]) & (z < edge[levels]);
+                vec dz = choose(inside, load(dy + at) * unit * width, zero);
+                vec upper = dz * ((z - look_up(low, code, levels)) * width);
+                vec first = __builtin_shufflevector(dz, upper, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+                vec second = __builtin_shufflevector(dz, upper, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
+                                                     15, 31);
+                memcpy(terms, &first, sizeof first);
+                memcpy(terms + LANES / 2, &second, sizeof second);
+                for (int i = 0; i < LANES; i++)            /* a histogram for each lane: no two additions collide */
+                    histogram[code[i] * LANES + i] += terms[i];
+                dk += dz * xhat;
+                db += dz;
+                store(dx + at, dz * k);
+            }
+            for (int i = 0; i < LANES; i++) {
+                sums[c + i] += dk[i];
+                sums[channels + c + i] += db[i];
+                for (int64_t j = 0; j < levels; j++) {
+                    bins[2 * j] += histogram[j * LANES + i][0];
+                    bins[2 * j + 1] += histogram[j * LANES + i][1];
+                }
             }
         }
 }

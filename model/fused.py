@@ -1,4 +1,4 @@
-"""Batch-norm and companding in one pass over memory, for training on a CPU: fused.c, called through ctypes.
+"""Batch-norm and activation quantizer in one pass over memory, for training on a CPU: fused.c, called through ctypes.
 
 Training is bound by memory traffic: written as torch operations, batch-norm, erf and the straight-through floor take
 twice as long as the convolutions between them, compiled or not. `available()` is False without a C compiler; the
@@ -16,9 +16,11 @@ from pathlib import Path
 
 import torch
 
+from .distributed import add_over_processes, world_size
 from .download import cache_folder
+from .quantizers.base import edge_gradient
 
-__all__ = ["available", "norm_compand"]
+__all__ = ["available", "norm_compand", "norm_segment"]
 
 SOURCE = Path(__file__).with_name("fused.c")
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
@@ -52,50 +54,103 @@ def pointer(t):
     return ctypes.c_void_p(t.data_ptr())
 
 
+class Statistics:
+    """Mean and variance that a batch-norm divides by, and the way its gradient takes through them.
+
+    size: pixels and channels of x (N, C, H, W), channels last, for the kernels.
+    """
+    def __init__(self, x, norm):
+        channels = x.shape[1]
+        self.pixels = x.numel() // channels
+        self.size = ctypes.c_int64(self.pixels), ctypes.c_int64(channels)
+        self.batch, self.total = norm.training, self.pixels * world_size()
+        if not self.batch:
+            self.mean, var = norm.running_mean, norm.running_var.double()
+        else:
+            total = torch.zeros(2, channels, dtype=torch.float64)
+            library().moments(pointer(x), *self.size, pointer(total[0]), pointer(total[1]))
+            self.mean, square = add_over_processes(total) / self.total
+            var = square - self.mean.square()
+            norm.track(self.mean.float(), var.float() * (self.total / (self.total - 1)))
+        self.rstd = (var.clamp_min(0) + norm.eps).rsqrt()
+
+    def parameters(self, *rows):
+        """The kernels' `par`: mean, 1 / std and `rows`, each (C,)."""
+        return torch.stack([self.mean.float(), self.rstd.float(), *rows]).contiguous()
+
+    def backward(self, x, dx, par, k, dk, db):
+        """Turns dL/dxhat in `dx` into dL/dx, given the sums of dL/dk and dL/db over this process's pixels."""
+        offset, slope = torch.zeros(2, len(k))
+        if self.batch:
+            slope, offset = (add_over_processes(torch.stack([dk, db])) * k / self.total).contiguous()
+        library().backward_norm(pointer(x), pointer(dx), *self.size, pointer(par), pointer(offset), pointer(slope))
+
+
 class NormCompand(torch.autograd.Function):
     """y = unit * floor(clamp(a * erf(k * xhat + b) + o, 0, top + 0.5)), xhat = (x - mean) / std; a, k, b, o (C,)."""
 
     @staticmethod
-    def forward(ctx, x, a, k, b, o, running_mean, running_var, use_batch, momentum, eps, top, unit):
+    def forward(ctx, x, a, k, b, o, norm, top, unit, rounds):
         x = x.contiguous(memory_format=torch.channels_last)
-        n, channels, height, width = x.shape
-        pixels = n * height * width
-        size = ctypes.c_int64(pixels), ctypes.c_int64(channels)
-        if use_batch:
-            total = torch.zeros(2, channels, dtype=torch.float64)
-            library().moments(pointer(x), *size, pointer(total[0]), pointer(total[1]))
-            mean = total[0] / pixels
-            var = total[1] / pixels - mean.square()
-            running_mean.lerp_(mean.float(), momentum)
-            running_var.lerp_(var.float() * (pixels / (pixels - 1)), momentum)
-        else:
-            mean, var = running_mean.double(), running_var.double()
-        par = torch.stack([mean.float(), (var.clamp_min(0) + eps).rsqrt().float(), a, k, b, o]).contiguous()
+        statistics = Statistics(x, norm)
+        par = statistics.parameters(a, k, b, o)
         y = torch.empty_like(x)
         scale = ctypes.c_float(top), ctypes.c_float(unit)
-        library().forward(pointer(x), pointer(y), *size, pointer(par), *scale)
+        library().compand_forward(pointer(x), pointer(y), *statistics.size, pointer(par), *scale, int(rounds))
         ctx.save_for_backward(x, par)
-        ctx.rest = size, scale, use_batch
+        ctx.rest = statistics, scale
         return y
 
     @staticmethod
     def backward(ctx, dy):
         x, par = ctx.saved_tensors
-        size, scale, use_batch = ctx.rest
-        pixels, channels = size[0].value, size[1].value
+        statistics, scale = ctx.rest
         dy = dy.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
         dx = torch.empty_like(x)
-        sums = torch.zeros(4, channels, dtype=torch.float64)
-        library().backward(pointer(x), pointer(dy), pointer(dx), *size, pointer(par), *scale, pointer(sums))
+        sums = torch.zeros(4, par.shape[1], dtype=torch.float64)
+        library().compand_backward(pointer(x), pointer(dy), pointer(dx), *statistics.size, pointer(par), *scale,
+                                   pointer(sums))
         da, do, dk, db = sums.float()
-        k = par[3]
-        offset = (db * k / pixels if use_batch else torch.zeros(channels)).contiguous()
-        slope = (dk * k / pixels if use_batch else torch.zeros(channels)).contiguous()
-        library().backward_norm(pointer(x), pointer(dx), *size, pointer(par), pointer(offset), pointer(slope))
-        return dx, da, dk, db, do, *(None,) * 7
+        statistics.backward(x, dx, par, par[3], dk, db)
+        return dx, da, dk, db, do, *(None,) * 4
 
 
-def norm_compand(x, a, k, b, o, norm, top, unit):
+class NormSegment(torch.autograd.Function):
+    """y = unit * #{j : z >= edges[j], 0 < j < n}, z = k * (x - mean) / std + b; k, b (C,), edges (n + 1,)."""
+
+    @staticmethod
+    def forward(ctx, x, k, b, edges, norm, unit):
+        x = x.contiguous(memory_format=torch.channels_last)
+        statistics = Statistics(x, norm)
+        par, edges = statistics.parameters(k, b), edges.float().contiguous()
+        y = torch.empty_like(x)
+        scale = ctypes.c_int64(len(edges) - 1), ctypes.c_float(unit)
+        library().segment_forward(pointer(x), pointer(y), *statistics.size, pointer(par), pointer(edges), *scale)
+        ctx.save_for_backward(x, y, par, edges)
+        ctx.rest = statistics, scale
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, y, par, edges = ctx.saved_tensors
+        statistics, scale = ctx.rest
+        dy = dy.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        dx = torch.empty_like(x)
+        sums = torch.zeros(2, par.shape[1], dtype=torch.float64)
+        bins = torch.zeros(len(edges) - 1, 2, dtype=torch.float64)
+        library().segment_backward(pointer(x), pointer(y), pointer(dy), pointer(dx), *statistics.size, pointer(par),
+                                   pointer(edges), *scale, pointer(sums), pointer(bins))
+        dk, db = sums.float()
+        statistics.backward(x, dx, par, par[2], dk, db)
+        return dx, dk, db, edge_gradient(*bins.float().T), None, None
+
+
+def norm_compand(x, a, k, b, o, norm, top, unit, rounds=True):
+    """Codes times `unit`, bfloat16, of accumulators x. norm: the BatchNorm, for its statistics and mode; rounds:
+    False leaves the floor out."""
+    return NormCompand.apply(x, a, k, b, o, norm, float(top), float(unit), rounds)
+
+
+def norm_segment(x, k, b, edges, norm, unit):
     """Codes times `unit`, bfloat16, of accumulators x. norm: the BatchNorm, for its statistics and mode."""
-    return NormCompand.apply(x, a, k, b, o, norm.running_mean, norm.running_var, norm.training,
-                             norm.momentum, norm.eps, float(top), float(unit))
+    return NormSegment.apply(x, k, b, edges, norm, float(unit))

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import fused
+from .distributed import add_over_processes, world_size
 from .integer import IMAGE
 from .nets import ConvSpec, HeadSpec, LayerSpec, PoolSpec
 from .quant import over_channels, through
-from .quantizers import ACTIVATIONS, WEIGHTS, Companding
+from .quantizers import ACTIVATIONS, GRIDDED, WEIGHTS, Companding, Phase, Segmented
 
 __all__ = ["QuantConfig", "Network", "BatchNorm", "PIXEL_UNIT", "CODE_UNIT", "GAIN_BITS", "HEAD_BITS"]
 
@@ -26,14 +27,14 @@ HEAD_BITS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class QuantConfig:
-    """quantizer: a name in WEIGHTS and ACTIVATIONS; grid: "index" or "median" (plain and noise)."""
+    """quantizer: a name in WEIGHTS and ACTIVATIONS; grid: "index" or "median" (of `uniq` and `plain`)."""
     quantizer: str = "learned"
     w_bits: int = 4
     a_bits: int = 4
     grid: str = "index"
 
     def weights(self, shape):
-        options = {"grid": self.grid} if self.quantizer in ("plain", "noise") else {}
+        options = {"grid": self.grid} if self.quantizer in GRIDDED else {}
         return WEIGHTS[self.quantizer](shape, self.w_bits, **options)
 
     def activation(self, channels):
@@ -94,9 +95,27 @@ class BatchNorm(nn.Module):
     def gamma(self):
         return self.weight.abs() + 1e-4
 
+    def track(self, mean, var):
+        """Takes the moments of a batch (C,) into the running ones."""
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(var, self.momentum)
+
     def forward(self, x):
+        if self.training and world_size() > 1:
+            return self.forward_distributed(x)
         return F.batch_norm(x, self.running_mean, self.running_var, self.gamma(), self.bias,
                             self.training, self.momentum, self.eps)
+
+    def forward_distributed(self, x):
+        """With the moments of the batch over all processes, so that their number does not change the result."""
+        x = at_least_float32(x)
+        count = x.numel() // x.shape[1] * world_size()
+        mean, square = add_over_processes(torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])) / count
+        var = square - mean.square()
+        with torch.no_grad():
+            self.track(mean, var * (count / (count - 1)))
+        scale = self.gamma() * torch.rsqrt(var + self.eps)
+        return (x - over_channels(mean)) * over_channels(scale) + over_channels(self.bias)
 
 
 class Layer(nn.Module):
@@ -123,12 +142,22 @@ class Layer(nn.Module):
     def activate(self, acc):
         if self.activation is None:
             return F.relu(self.norm(acc))
-        gamma, beta = self.norm.gamma(), self.norm.bias
-        if isinstance(self.activation, Companding) and fused.available(acc):
-            coefficients = self.activation.coefficients(gamma, beta)
-            return fused.norm_compand(acc, *coefficients, self.norm, 2 ** self.activation.bits - 1, CODE_UNIT)
-        code = self.activation(at_least_float32(self.norm(acc)), gamma, beta)
+        gamma, beta, activation = self.norm.gamma(), self.norm.bias, self.activation
+        if fused.available(acc):
+            if isinstance(activation, Companding):
+                return fused.norm_compand(acc, *activation.coefficients(gamma, beta), self.norm,
+                                          2 ** activation.bits - 1, CODE_UNIT, activation.rounds)
+            if isinstance(activation, Segmented):
+                return fused.norm_segment(acc, gamma, beta, activation.edges(), self.norm, CODE_UNIT)
+        code = activation(at_least_float32(self.norm(acc)), gamma, beta)
         return (code * CODE_UNIT).to(acc.dtype)
+
+    def set_phase(self, phase):
+        """What training does with the rounding of this layer's weights and codes."""
+        self.activation.phase = phase
+        for term in self.terms:
+            if isinstance(term, Conv):
+                term.quantizer.phase = phase
 
     def forward(self, tensors):
         return self.activate(self.accumulate(tensors))
@@ -165,6 +194,14 @@ class Network(nn.Module):
                 self.layers[spec.name] = Layer(spec, config)
             elif isinstance(spec, HeadSpec):
                 self.layers[spec.name] = Head(spec, classes, config)
+
+    def set_stage(self, progress):
+        """Gradual quantization (arXiv 1804.10969, section 3.3), `progress` 0 .. 1 of it done: layers before the
+        current one round, the current one is noisy, those after it are smooth; from 1 on all of them round."""
+        layers = [layer for layer in self.layers.values() if isinstance(layer, Layer)]
+        current = int(progress * len(layers))
+        for index, layer in enumerate(layers):
+            layer.set_phase(Phase.ROUNDED if index < current else Phase.NOISY if index == current else Phase.SMOOTH)
 
     def forward(self, images):
         tensors = {IMAGE: images.to(memory_format=torch.channels_last).float() * PIXEL_UNIT}

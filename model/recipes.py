@@ -1,4 +1,11 @@
-"""Recipes: how each net of the zoo is trained, from pixels to 02_qat.pt."""
+"""Recipes: how a net is trained, from pixels to 02_qat.pt. A net's name says which:
+
+    ARCH-wBaB[-QUANTIZER][-median][-seedN]-DATASET          resnet8-w4a4-cifar10, resnet20-w3a3-uniq-cifar100
+
+The quantizer is `learned` where none is named. Every net of an architecture and data set starts from one float parent,
+RUNS/ARCH-DATASET/01_float.pt, that of the zoo where it ships, and is taught by it.
+"""
+import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -9,54 +16,92 @@ import torch
 
 from . import data
 from .convert import quantize
+from .distributed import device_of, process_group
 from .errors import UserError
-from .nets import arch
+from .nets import ARCHS, arch
 from .network import Network, QuantConfig
+from .quantizers import GRIDDED, WEIGHTS
+from .store import ZOO
 from .train import Schedule, accuracy, fit
 
-__all__ = ["Recipe", "RECIPES", "train_named", "train_recipe", "load_checkpoint"]
+__all__ = ["Recipe", "recipe_of", "with_quantizer", "train_named", "train_recipe", "load_checkpoint", "PARENTS"]
 
 CALIBRATION_IMAGES = 512
+PARENTS = ZOO / "parents"               # float nets that ship, ARCH-DATASET.pt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A float stage and a quantization-aware stage that starts from it and is taught by it.
-
-    float_of: name of the recipe whose float net is taken, by default its own.
-    """
+    """A float stage and a quantization-aware stage that starts from it and is taught by it."""
     name: str
     arch: str
     dataset: str
     float_stage: Schedule
     quant_stage: Schedule
     quant: QuantConfig = QuantConfig()
-    float_of: str | None = None
+
+    @property
+    def parent(self):
+        """Name of the float net."""
+        return f"{self.arch}-{self.dataset}"
 
 
 FLOAT = Schedule(epochs=48, rate=0.15, weight_decay=5e-4, seed=1)
 QUANTIZED = Schedule(epochs=84, rate=0.08, quantizer_rate=0.005, weight_decay=2e-4, warmup=0.05,
                      distill=0.5, settle=1, seed=2)
-CIFAR10 = Recipe(name="resnet8-w4a4-cifar10", arch="resnet8", dataset="cifar10",
-                 float_stage=FLOAT, quant_stage=QUANTIZED)
+# (float stage, quantized stage) by architecture; narrow nets see every picture whole, wide ones through cutout.
+STAGES = {
+    "resnet8": (FLOAT, QUANTIZED),
+    "resnet8half": (replace(FLOAT, epochs=24), replace(QUANTIZED, epochs=24)),
+    "resnet20": (FLOAT, replace(QUANTIZED, epochs=60)),
+    "resnet18": (replace(FLOAT, epochs=60, rate=0.1, cutout=8), replace(QUANTIZED, epochs=40, rate=0.04, cutout=8)),
+    "vgg": (replace(FLOAT, epochs=60, rate=0.1, cutout=8), replace(QUANTIZED, epochs=40, rate=0.04, cutout=8)),
+}
+SYNTHETIC_EPOCHS = 8
+GRADUAL = 0.6                           # of the `uniq` quantizer's training; the rest of it rounds in every layer
+NAME = re.compile(r"(?P<arch>[a-z0-9]+)-w(?P<w>[1-8])a(?P<a>[1-8])(-(?P<quantizer>[a-z]+?))??(?P<median>-median)?"
+                  r"(-seed(?P<seed>[1-9][0-9]*))?-(?P<dataset>[a-z0-9]+)")
 
-RECIPES = {recipe.name: recipe for recipe in (
-    CIFAR10,
-    Recipe(name="resnet8-w4a4-synthetic", arch="resnet8", dataset="synthetic",
-           float_stage=replace(FLOAT, epochs=8),
-           quant_stage=replace(QUANTIZED, epochs=8)),
-    replace(CIFAR10, name="resnet8half-w4a4-cifar10", arch="resnet8half", float_stage=replace(FLOAT, epochs=24),
-            quant_stage=replace(QUANTIZED, epochs=24)),
-    replace(CIFAR10, name="resnet8-w4a4-plain-cifar10", float_of=CIFAR10.name,
-            quant=QuantConfig(quantizer="plain"), quant_stage=replace(QUANTIZED, epochs=20)),
-)}
+
+def recipe_of(name):
+    """The recipe of a net's name (see above)."""
+    found = NAME.fullmatch(name)
+    if not found:
+        raise UserError(f"{name!r} is not the name of a net: ARCH-wBaB[-QUANTIZER][-median][-seedN]-DATASET, "
+                        "such as resnet8-w4a4-cifar10 or resnet20-w3a3-uniq-cifar100")
+    quantizer, dataset = found["quantizer"] or QuantConfig.quantizer, found["dataset"]
+    for kind, value, known in (("architecture", found["arch"], ARCHS), ("quantizer", quantizer, WEIGHTS),
+                               ("data set", dataset, data.DATASETS)):
+        if value not in known:
+            raise UserError(f"{name}: unknown {kind} {value!r}; known: {', '.join(known)}")
+    if found["median"] and quantizer not in GRIDDED:
+        raise UserError(f"{name}: the median grid is for {' and '.join(GRIDDED)}")
+    float_stage, quant_stage = STAGES[found["arch"]]
+    if dataset == "synthetic":
+        float_stage, quant_stage = (replace(stage, epochs=SYNTHETIC_EPOCHS) for stage in (float_stage, quant_stage))
+    if quantizer == "uniq":
+        quant_stage = replace(quant_stage, gradual=GRADUAL)
+    if found["seed"]:
+        quant_stage = replace(quant_stage, seed=int(found["seed"]))
+    return Recipe(name=name, arch=found["arch"], dataset=dataset, float_stage=float_stage, quant_stage=quant_stage,
+                  quant=QuantConfig(quantizer=quantizer, w_bits=int(found["w"]), a_bits=int(found["a"]),
+                                    grid="median" if found["median"] else "index"))
 
 
-def provenance(recipe, stage, schedule, classes):
+def with_quantizer(name, quantizer):
+    """The name of the same net with another quantizer."""
+    found = NAME.fullmatch(name)
+    if not found or not quantizer:
+        return name
+    start, end = found.span("a")[1], (found.span("quantizer") if found["quantizer"] else found.span("a"))[1]
+    return f"{name[:start]}-{quantizer}{name[end:]}"
+
+
+def provenance(recipe, name, stage, schedule, classes):
     """Header of a checkpoint: what it is, how it came about, with which tools."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
                             capture_output=True, text=True)
-    return {"name": recipe.name, "arch": recipe.arch, "dataset": recipe.dataset, "stage": stage,
+    return {"name": name, "arch": recipe.arch, "dataset": recipe.dataset, "stage": stage,
             "schedule": asdict(schedule), "classes": list(classes),
             "commit": commit.stdout.strip() or "unknown",
             "torch": str(torch.__version__), "numpy": np.__version__, "python": sys.version.split()[0]}
@@ -87,46 +132,51 @@ def refuse_other(path, **wanted):
                 raise UserError(f"{path}: its {key} is not the one asked for; give another --runs folder")
 
 
+def float_parent(recipe, path, train, test, device):
+    """The trained float net; `path` is its checkpoint, from which training goes on. A shipped one of the same schedule
+    is taken instead where there is no checkpoint."""
+    shipped = PARENTS / f"{recipe.parent}.pt"
+    if not path.exists() and shipped.exists():
+        net, header = load_checkpoint(shipped)
+        if header["schedule"] == asdict(recipe.float_stage):
+            return net
+    refuse_other(path, schedule=asdict(recipe.float_stage), arch=recipe.arch, dataset=recipe.dataset)
+    torch.manual_seed(recipe.float_stage.seed)
+    net = Network(arch(recipe.arch), len(train.classes))
+    fit(net, train, test, recipe.float_stage, path, device=device,
+        header=provenance(recipe, recipe.parent, "float", recipe.float_stage, train.classes))
+    return net.cpu()
+
+
 def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     """Runs or resumes both stages under the folder `runs`."""
-    float_path = Path(runs) / (recipe.float_of or recipe.name) / "01_float.pt"
+    float_path = Path(runs) / recipe.parent / "01_float.pt"
     quant_path = Path(runs) / recipe.name / "02_qat.pt"
-    refuse_other(float_path, schedule=asdict(recipe.float_stage), arch=recipe.arch, dataset=recipe.dataset)
     refuse_other(quant_path, schedule=asdict(recipe.quant_stage), quant=asdict(recipe.quant))
     train = data.load(recipe.dataset, "train", data_dir)
     test = data.load(recipe.dataset, "test", data_dir)
-
-    torch.manual_seed(recipe.float_stage.seed)
-    teacher = Network(arch(recipe.arch), len(train.classes))
-    fit(teacher, train, test, recipe.float_stage, float_path, device=device,
-        header=provenance(recipe, "float", recipe.float_stage, train.classes))
-    teacher.cpu()
-    header = provenance(recipe, "quantized", recipe.quant_stage, train.classes) | {
+    teacher = float_parent(recipe, float_path, train, test, device)
+    header = provenance(recipe, recipe.name, "quantized", recipe.quant_stage, train.classes) | {
         "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage),
         "float_accuracy": accuracy(teacher, test, exact=True)}
     torch.manual_seed(recipe.quant_stage.seed)
     net = quantize(teacher, torch.as_tensor(train.images[:CALIBRATION_IMAGES]), recipe.quant)
-    # The fused kernels beat compilation on a CPU.
+    # On a CPU the fused kernels beat compilation; a net that changes layer by layer would be compiled for each.
     fit(net, train, test, recipe.quant_stage, quant_path, teacher=teacher, device=device,
-        compile_net=device != "cpu", header=header)
+        compile_net=device != "cpu" and not recipe.quant_stage.gradual, header=header)
 
 
-def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, seed=None,
-                float_epochs=None, epochs=None):
-    """Trains the recipe of that name, with what is given instead of its own values."""
-    if name not in RECIPES:
-        raise UserError(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
+def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_epochs=None, epochs=None,
+                distill=None):
+    """Trains the net of that name, with what is given instead of its recipe's own values."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("no CUDA device here; leave --device out to train on the CPU")
     if threads:
         torch.set_num_threads(threads)
-    recipe = RECIPES[name]
-    float_stage, quant_stage = recipe.float_stage, recipe.quant_stage
-    if seed is not None:
-        float_stage, quant_stage = replace(float_stage, seed=seed), replace(quant_stage, seed=seed + 1)
-    if float_epochs:
-        float_stage = replace(float_stage, epochs=float_epochs)
-    if epochs:
-        quant_stage = replace(quant_stage, epochs=epochs)
-    train_recipe(replace(recipe, float_stage=float_stage, quant_stage=quant_stage), runs,
-                 data_dir=data_dir, device=device)
+    recipe = recipe_of(name)
+    changes = {"float_stage": {"epochs": float_epochs}, "quant_stage": {"epochs": epochs, "distill": distill}}
+    stages = {stage: replace(getattr(recipe, stage), **{k: v for k, v in values.items() if v is not None})
+              for stage, values in changes.items()}
+    device = device_of(device)
+    with process_group(device):
+        train_recipe(replace(recipe, **stages), runs, data_dir=data_dir, device=device)

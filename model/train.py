@@ -1,7 +1,10 @@
-"""Training: one loop for float and quantization-aware runs, on CPU (bfloat16, channels_last) or CUDA.
+"""Training: one loop for float and quantization-aware runs, on CPU (bfloat16, channels_last) or CUDA, in one process
+or in several (`torchrun`).
 
-A stage is one checkpoint file, written after every epoch, with its log beside it as .csv and .json. It resumes from
-the checkpoint exactly: batches, crops and flips of epoch e come from a generator seeded with (seed, e).
+The data set lies on the device as uint8 and is augmented there, a batch at a time. A stage is one checkpoint file,
+written after every epoch, with its log beside it as .csv and .json. It resumes from the checkpoint exactly: batches,
+crops, flips and noise of epoch e come from generators seeded with (seed, e). Several processes share each batch; they
+reach what one would, but for the rounding of sums.
 """
 import json
 import math
@@ -13,20 +16,25 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from .card import log_table
+from .distributed import add_over_processes, rank, world_size
+from .errors import UserError
 from .network import BatchNorm
 
-__all__ = ["Schedule", "fit", "accuracy", "save_atomic"]
+__all__ = ["Schedule", "Crops", "Trainer", "fit", "accuracy", "save_atomic"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """One-cycle training. Learning rates are peaks; `quantizer_rate` is for the quantizers' own few parameters, which
-    are not decayed. In the last `settle` epochs batch-norm's running statistics average over some 100 batches
-    instead of 10. (Training on frozen statistics instead diverges: batch-norm no longer hides that a few changed weight
-    codes move the mean of a channel by much.)"""
+    are not decayed. gradual: the share of the training in which layer after layer is turned over from smooth through
+    noisy to rounded (`Network.set_stage`); 0: all round from the start. cutout: side in pixels of the square that is
+    blackened (arXiv 1708.04552). In the last `settle` epochs batch-norm's running statistics average over some 100
+    batches instead of 10. (Training on frozen statistics instead diverges: batch-norm no longer hides that a few
+    changed weight codes move the mean of a channel by much.)"""
     epochs: int
     rate: float
     quantizer_rate: float = 0.0
@@ -36,6 +44,8 @@ class Schedule:
     distill: float = 0.0
     temperature: float = 2.0
     settle: int = 0
+    gradual: float = 0.0
+    cutout: int = 0
     seed: int = 1
 
 
@@ -73,18 +83,30 @@ def one_cycle(progress, warmup):
 
 
 class Crops:
-    """Random 32x32 crops of the images padded by 4, and random flips; everything stays uint8."""
-    def __init__(self, images, pad=4):
-        padded = F.pad(torch.as_tensor(images), (pad,) * 4)
-        side = images.shape[-1]
-        self.windows = padded.unfold(2, side, 1).unfold(3, side, 1)       # (N, C, 2*pad+1, 2*pad+1, side, side)
+    """Random 32x32 crops of the images padded by 4, random flips, and cutout, on `device`; everything stays uint8.
+
+    The random numbers come from the CPU, so that every device sees the same pictures.
+    """
+    def __init__(self, images, *, pad=4, cutout=0, device="cpu"):
+        padded = F.pad(torch.as_tensor(images).to(device), (pad,) * 4)
+        self.side, self.cutout, self.device = images.shape[-1], cutout, device
+        self.windows = padded.unfold(2, self.side, 1).unfold(3, self.side, 1)   # (N, C, 2*pad+1, 2*pad+1, side, side)
         self.offsets = 2 * pad + 1
 
-    def batch(self, index, generator):
+    def batch(self, index, generator, part=slice(None)):
+        """Pictures `index[part]`, uint8 (n, C, side, side): random numbers are drawn for all of `index`."""
         dy, dx = torch.randint(self.offsets, (2, len(index)), generator=generator)
-        crops = self.windows[index, :, dy, dx]
         flip = torch.rand(len(index), generator=generator) < 0.5
-        return torch.where(flip[:, None, None, None], crops.flip(-1), crops)
+        centre = torch.randint(self.side, (2, len(index)), generator=generator) if self.cutout else None
+        index, dy, dx, flip = (t[part].to(self.device, non_blocking=True) for t in (index, dy, dx, flip))
+        crops = self.windows[index, :, dy, dx]
+        crops = torch.where(flip[:, None, None, None], crops.flip(-1), crops)
+        if self.cutout:
+            centre = centre[:, part].to(self.device, non_blocking=True)
+            distance = (torch.arange(self.side, device=self.device) - centre[..., None]) * 2 + 1
+            hidden = distance.abs() <= self.cutout                              # (2, n, side)
+            crops = crops * ~(hidden[0, :, None, :, None] & hidden[1, :, None, None, :])
+        return crops
 
 
 def loss_of(logits, labels, soft, schedule):
@@ -102,13 +124,79 @@ def loss_of(logits, labels, soft, schedule):
 def accuracy(net, data, device="cpu", exact=False, batch=250):
     """Share of images classified right, in inference mode; bfloat16, or float32 if `exact`."""
     net.eval()
-    right = 0
-    for start in range(0, len(data.images), batch):
+    right = torch.zeros((), dtype=torch.int64, device=device)
+    for start in range(rank() * batch, len(data.images), batch * world_size()):
         x = torch.as_tensor(data.images[start:start + batch]).to(device)
-        with torch.autocast(device, torch.bfloat16, enabled=not exact):
-            labels = net(x).argmax(1).cpu()
-        right += (labels == torch.as_tensor(data.labels[start:start + batch])).sum().item()
-    return right / len(data.images)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=not exact):
+            labels = net(x).argmax(1)
+        right += (labels == torch.as_tensor(data.labels[start:start + batch]).to(device)).sum()
+    return add_over_processes(right).item() / len(data.images)
+
+
+class Trainer:
+    """One stage of training of `net` on `train`: a step, an epoch.
+
+    teacher: for distillation, or None. compile_net: through torch.compile where that can be.
+    """
+    def __init__(self, net, train, schedule, *, teacher=None, device="cpu", compile_net=True):
+        if schedule.batch % world_size():
+            raise UserError(f"{world_size()} processes cannot share batches of {schedule.batch}")
+        self.net, self.schedule, self.device = net, schedule, device
+        net.to(device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(parameter_groups(net, schedule), momentum=0.9, nesterov=True, fused=True)
+        self.crops = Crops(train.images, cutout=schedule.cutout, device=device)
+        self.labels = torch.as_tensor(train.labels).to(device)
+        # The processes have the same running statistics already: they share every batch's.
+        forward = net if world_size() == 1 else DistributedDataParallel(net, broadcast_buffers=False)
+        self.forward = compiled(forward) if compile_net else forward
+        self.teacher = None
+        if teacher is not None and schedule.distill:
+            self.teacher = compiled(teacher.eval().to(device, memory_format=torch.channels_last))
+
+    @property
+    def steps(self):
+        """Batches of an epoch."""
+        return len(self.labels) // self.schedule.batch
+
+    def step(self, index, generator, progress):
+        """One update with the pictures `index`; returns this process's loss, a tensor on the device.
+
+        progress: 0 .. 1 of the stage done.
+        """
+        schedule = self.schedule
+        rate = one_cycle(progress, schedule.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        if schedule.gradual:
+            self.net.set_stage(progress / schedule.gradual)
+        share = schedule.batch // world_size()
+        part = slice(rank() * share, (rank() + 1) * share)
+        x, y = self.crops.batch(index, generator, part), self.labels[index[part].to(self.device)]
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            with torch.no_grad():
+                soft = None if self.teacher is None else self.teacher(x).float()
+            logits = self.forward(x)
+        loss = loss_of(logits.float(), y, soft, schedule)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def epoch(self, epoch):
+        """One pass over the data; returns the mean loss."""
+        schedule, steps = self.schedule, self.steps
+        self.net.train()
+        set_momentum(self.net, 0.01 if epoch >= schedule.epochs - schedule.settle else 0.1)
+        seed = schedule.seed * 10_000 + epoch
+        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)                                             # of the weights' noise
+        order = torch.randperm(len(self.labels), generator=generator)
+        total = torch.zeros((), device=self.device)
+        for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{schedule.epochs}", mininterval=10, leave=False,
+                         disable=rank() > 0):
+            index = order[step * schedule.batch:(step + 1) * schedule.batch]
+            total += self.step(index, generator, (epoch + step / steps) / schedule.epochs)
+        return add_over_processes(total).item() / steps / world_size()
 
 
 def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu", compile_net=True):
@@ -118,27 +206,22 @@ def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu",
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    net.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(parameter_groups(net, schedule), momentum=0.9, nesterov=True, fused=True)
+    trainer = Trainer(net, train, schedule, teacher=teacher, device=device, compile_net=compile_net)
     log = []
     if path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
         net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
+        trainer.optimizer.load_state_dict(state["optimizer"])
         log = state["log"]
-    crops, labels = Crops(train.images), torch.as_tensor(train.labels)
-    forward = compiled(net) if compile_net else net
-    teach = None
-    if teacher is not None and schedule.distill:
-        teach = compiled(teacher.eval().to(device, memory_format=torch.channels_last))
     for epoch in range(len(log), schedule.epochs):
         started = time.time()
-        net.train()
-        set_momentum(net, 0.01 if epoch >= schedule.epochs - schedule.settle else 0.1)
-        loss = train_epoch(forward, teach, optimizer, crops, labels, schedule, epoch, device)
+        loss = trainer.epoch(epoch)
         log.append({"epoch": epoch + 1, "loss": round(loss, 5), "accuracy": accuracy(net, test, device),
                     "seconds": round(time.time() - started, 1)})
-        save_atomic({"header": header, "net": net.state_dict(), "optimizer": optimizer.state_dict(), "log": log}, path)
+        if rank() > 0:
+            continue
+        save_atomic({"header": header, "net": net.state_dict(), "optimizer": trainer.optimizer.state_dict(),
+                     "log": log}, path)
         write_log(path, log, header)
         tqdm.write("epoch {epoch}: loss {loss:.4f}, accuracy {accuracy:.4f}, {seconds} s".format(**log[-1]))
     return log
@@ -149,29 +232,6 @@ def set_momentum(net, momentum):
     for module in net.modules():
         if isinstance(module, BatchNorm):
             module.momentum = momentum
-
-
-def train_epoch(forward, teach, optimizer, crops, labels, schedule, epoch, device):
-    """One pass over the data; returns the mean loss."""
-    generator = torch.Generator().manual_seed(schedule.seed * 10_000 + epoch)
-    order = torch.randperm(len(labels), generator=generator)
-    steps, total = len(labels) // schedule.batch, 0.0
-    for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{schedule.epochs}", mininterval=10, leave=False):
-        rate = one_cycle((epoch + step / steps) / schedule.epochs, schedule.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * rate
-        index = order[step * schedule.batch:(step + 1) * schedule.batch]
-        x, y = crops.batch(index, generator).to(device), labels[index].to(device)
-        with torch.autocast(device, torch.bfloat16):
-            with torch.no_grad():
-                soft = None if teach is None else teach(x).float()
-            logits = forward(x)
-        loss = loss_of(logits.float(), y, soft, schedule)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += loss.item()
-    return total / steps
 
 
 def write_log(path, log, header):

@@ -5,6 +5,7 @@ torch = pytest.importorskip("torch")
 
 from model import fused  # noqa: E402
 from model.network import BatchNorm  # noqa: E402
+from model.quantizers.base import Segments  # noqa: E402
 
 pytestmark = pytest.mark.train
 TOP, UNIT = 15, 0.125
@@ -38,6 +39,39 @@ def test_codes_gradients_and_statistics(channels, training):
                         [norm.running_mean, norm.running_var]))
     (codes, gradients, statistics), (codes_wanted, gradients_wanted, statistics_wanted) = results
     assert (codes == codes_wanted).float().mean() > 0.9999          # erf differs by 1e-7
+    for got, wanted in zip(gradients, gradients_wanted, strict=True):
+        assert (got - wanted).norm() < 0.01 * wanted.norm()
+    for got, wanted in zip(statistics, statistics_wanted, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("levels, channels, training", [(16, 16, True), (8, 32, False), (4, 16, True)])
+def test_segments(levels, channels, training):
+    torch.manual_seed(0)
+    data = (torch.randn(8, channels, 12, 11) * 2 + 1).bfloat16().to(memory_format=torch.channels_last)
+    if not fused.available(data):
+        pytest.skip("no C compiler")
+    down = torch.randn(data.shape)
+    given = (torch.rand(channels) + 0.5, torch.randn(channels) * 0.3,
+             (torch.rand(levels + 1) + 0.2).cumsum(0) * 3 / levels)
+    results = []
+    for kernel in (True, False):
+        norm = BatchNorm(channels)
+        norm.train(training)
+        x, k, b, edges = (t.clone().requires_grad_() for t in (data, *given))
+        if kernel:
+            y = fused.norm_segment(x, k, b, edges, norm, UNIT)
+        else:
+            xhat = torch.nn.functional.batch_norm(x.float(), norm.running_mean, norm.running_var, None, None,
+                                                  training, norm.momentum, norm.eps)
+            z = k.reshape(1, -1, 1, 1) * xhat + b.reshape(1, -1, 1, 1)
+            y = Segments.apply(z, edges) * UNIT
+        y.backward(down.to(y.dtype))
+        results.append((y.detach().float(), [t.grad.float() for t in (x, k, b, edges)],
+                        [norm.running_mean, norm.running_var]))
+    (codes, gradients, statistics), (codes_wanted, gradients_wanted, statistics_wanted) = results
+    assert (codes == codes_wanted).float().mean() > 0.9999
+    assert len(codes.unique()) == levels
     for got, wanted in zip(gradients, gradients_wanted, strict=True):
         assert (got - wanted).norm() < 0.01 * wanted.norm()
     for got, wanted in zip(statistics, statistics_wanted, strict=True):

@@ -71,7 +71,7 @@ def test_bad_input(capsys, tmp_path):
 @pytest.mark.train
 def test_bad_input_to_training_commands(capsys, tmp_path):
     pytest.importorskip("torch")
-    assert "unknown recipe" in failure(capsys, "train", "resnet9")
+    assert "is not the name of a net" in failure(capsys, "train", "resnet9")
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
 
 

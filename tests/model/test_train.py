@@ -12,7 +12,7 @@ from model import data, store, synthetic, train  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import ARCHS, arch  # noqa: E402
 from model.network import Network, QuantConfig  # noqa: E402
-from model.recipes import RECIPES, load_checkpoint, train_named, train_recipe  # noqa: E402
+from model.recipes import load_checkpoint, recipe_of, train_named, train_recipe, with_quantizer  # noqa: E402
 
 pytestmark = pytest.mark.train
 SCHEDULE = train.Schedule(epochs=2, rate=0.05, quantizer_rate=0.005, batch=32, settle=1, distill=0.5)
@@ -65,7 +65,7 @@ def test_quantizers_and_norms_are_not_decayed():
 
 
 @pytest.mark.parametrize("name", ARCHS)
-@pytest.mark.parametrize("config", [None, QuantConfig(quantizer="noise", w_bits=3, a_bits=2)])
+@pytest.mark.parametrize("config", [None, QuantConfig(quantizer="uniq", w_bits=3, a_bits=2)])
 def test_every_architecture_trains_a_step(name, config):
     net = Network(arch(name), 10, config)
     net(torch.as_tensor(pictures(1, 2).images)).sum().backward()
@@ -76,7 +76,7 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     monkeypatch.setattr(data, "load", lambda name, split, folder: pictures(1 if split == "train" else 2, 96))
     monkeypatch.setattr(torch, "compile", lambda net: net)
     stage = replace(SCHEDULE, epochs=1)
-    recipe = replace(RECIPES["resnet8-w4a4-synthetic"], name="tiny", float_stage=stage, quant_stage=stage)
+    recipe = replace(recipe_of("resnet8-w4a4-synthetic"), name="tiny", float_stage=stage, quant_stage=stage)
     train_recipe(recipe, tmp_path)
     net, header = load_checkpoint(tmp_path / "tiny" / "02_qat.pt")
     assert net.config == recipe.quant and header["schedule"] == asdict(stage) and len(header["log"]) == 1
@@ -86,7 +86,7 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     card = json.loads((tmp_path / "tiny" / "03_net.json").read_text())
     assert exported.header["images"] == card["images"] == 96 and card["accuracy"] == exported.header["accuracy"]
     assert (tmp_path / "tiny" / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
-    assert command.main(["export", str(tmp_path / "tiny" / "01_float.pt")]) == 2
+    assert command.main(["export", str(tmp_path / "resnet8-synthetic" / "01_float.pt")]) == 2
     assert "a float net" in capsys.readouterr().err
     with pytest.raises(UserError, match="schedule is not the one asked for"):
         train_recipe(replace(recipe, quant_stage=replace(stage, epochs=2)), tmp_path)
@@ -103,5 +103,50 @@ def test_bad_checkpoints_and_names(tmp_path):
     torch.save({"other": 1}, path)
     with pytest.raises(UserError, match="not a checkpoint"):
         load_checkpoint(path)
-    with pytest.raises(UserError, match="unknown recipe 'x'"):
-        train_named("x", tmp_path)
+
+
+def test_names_tell_the_recipe():
+    recipe = recipe_of("resnet20-w3a2-uniq-median-seed7-cifar100")
+    assert (recipe.arch, recipe.dataset, recipe.parent) == ("resnet20", "cifar100", "resnet20-cifar100")
+    assert recipe.quant == QuantConfig(quantizer="uniq", w_bits=3, a_bits=2, grid="median")
+    assert recipe.quant_stage.seed == 7 and recipe.quant_stage.gradual > 0
+    default = recipe_of("resnet8-w4a4-cifar10")
+    assert default.quant == QuantConfig() and default.quant_stage.gradual == 0
+    assert with_quantizer("resnet8-w4a4-cifar10", "uniform") == "resnet8-w4a4-uniform-cifar10"
+    assert with_quantizer("resnet8-w4a4-uniq-seed3-cifar10", "plain") == "resnet8-w4a4-plain-seed3-cifar10"
+
+
+@pytest.mark.parametrize("name, message", [
+    ("x", "is not the name of a net"), ("resnet9-w4a4-cifar10", "unknown architecture 'resnet9'"),
+    ("resnet8-w4a4-best-cifar10", "unknown quantizer 'best'"), ("resnet8-w4a4-mnist", "unknown data set 'mnist'"),
+    ("resnet8-w4a4-learned-median-cifar10", "median grid is for uniq and plain"),
+    ("resnet8-w9a4-cifar10", "is not the name")])
+def test_bad_names(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        train_named(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ARCHS)
+def test_every_architecture_has_a_recipe(name):
+    assert recipe_of(f"{name}-w2a2-cifar100").arch == name
+
+
+def test_gradual_training_turns_one_layer_after_another():
+    net = Network(arch("resnet8"), 10, QuantConfig(quantizer="uniq"))
+    phases = []
+    for progress in (0, 0.5, 1, 1.6):
+        net.set_stage(progress)
+        phases.append([layer.activation.phase.name[0] for layer in net.layers.values() if hasattr(layer, "terms")])
+        assert all(term.quantizer.phase is layer.activation.phase for layer in net.layers.values()
+                   for term in getattr(layer, "terms", ()) if hasattr(term, "quantizer"))
+    assert ["".join(phase) for phase in phases] == ["NSSSSSS", "RRRNSSS", "RRRRRRR", "RRRRRRR"]
+
+
+def test_cutout_blackens_a_square_that_may_leave_the_picture():
+    images = np.full((400, 3, 32, 32), 255, np.uint8)
+    crops = train.Crops(images, pad=0, cutout=8).batch(torch.arange(400), torch.Generator().manual_seed(0))
+    black = (crops == 0)
+    assert (black == black[:, :1]).all()                                # all colours alike
+    rows, columns = black[:, 0].any(2).sum(1), black[:, 0].any(1).sum(1)
+    assert (black[:, 0].sum((1, 2)) == rows * columns).all()            # a rectangle
+    assert rows.max() == columns.max() == 8 and rows.min() >= 4

@@ -1,0 +1,51 @@
+"""Training in several processes that `torchrun` started: what the rest of the package needs to know of it."""
+import os
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as differentiable
+
+__all__ = ["world_size", "rank", "add_over_processes", "process_group", "device_of"]
+
+
+def world_size():
+    """Number of processes, 1 without torchrun."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank():
+    """Number of this process, 0 .. world_size() - 1."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def add_over_processes(t):
+    """The sum of t over all processes, differentiable where t is."""
+    if world_size() == 1:
+        return t
+    if t.requires_grad:
+        return differentiable.all_reduce(t)
+    t = t.contiguous()
+    dist.all_reduce(t)
+    return t
+
+
+def device_of(device):
+    """The device of this process: with several GPUs on a node, one each."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
+
+
+@contextmanager
+def process_group(device):
+    """Joins the group of processes that torchrun described in the environment; without torchrun does nothing."""
+    if "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    cuda = device.startswith("cuda")
+    if cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()

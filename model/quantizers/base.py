@@ -1,0 +1,108 @@
+"""What all activation quantizers share: the two forms their thresholds take, and the phases of gradual training."""
+import enum
+
+import torch
+from torch import nn
+
+from ..quant import over_channels, through
+
+__all__ = ["Phase", "Activation", "Companding", "Segmented"]
+
+
+class Phase(enum.Enum):
+    """What training does with a layer's rounding (arXiv 1804.10969, section 3.3). Evaluation always rounds."""
+    SMOOTH = 0              # left out: weights and activations are companded, not rounded
+    NOISY = 1               # of weights, replaced by uniform noise; activations are rounded
+    ROUNDED = 2             # done, with the gradient of the smooth function
+
+
+class Activation(nn.Module):
+    """Maps z to codes. A subclass gives `forward` and `thresholds`."""
+    phase = Phase.ROUNDED
+
+    def __init__(self, channels, bits):
+        super().__init__()
+        self.bits = bits
+
+    def start(self, z):
+        """Sets what is learned from one batch of z (N, C, H, W)."""
+
+    def to_value(self, code):
+        return code
+
+
+class Companding(Activation):
+    """`v = a * erf(k * xhat + b) + o` of the normalized accumulator `xhat = (z - beta) / gamma`,
+    code clamp(floor(v), 0, 2**bits - 1), gradient that of v inside the clamp; `fused.norm_compand` does the same in
+    one pass.
+
+    A subclass gives `coefficients(gamma, beta)`: a, k, b, o, each (C,).
+    """
+    @property
+    def rounds(self):
+        return not (self.training and self.phase is Phase.SMOOTH)
+
+    def smooth(self, z, gamma, beta):
+        a, k, b, o = map(over_channels, self.coefficients(gamma, beta))
+        return a * torch.erf(k * ((z - over_channels(beta)) / over_channels(gamma)) + b) + o
+
+    def to_code(self, z, gamma, beta):
+        return self.smooth(z, gamma, beta).floor().clamp(0, 2 ** self.bits - 1).to(torch.uint8)
+
+    def forward(self, z, gamma, beta):
+        v = self.smooth(z, gamma, beta).clamp(0, 2 ** self.bits - 0.5)
+        return through(v.floor(), v) if self.rounds else v
+
+
+def count(z, thresholds):
+    """#{k : z >= thresholds[k]} as uint8, of the shape and layout of z; compiled, one pass."""
+    code = torch.zeros_like(z, dtype=torch.uint8)
+    for threshold in thresholds:
+        code = code + (z >= threshold)
+    return code
+
+
+class Segments(torch.autograd.Function):
+    """code = #{k : z >= edges[k], 0 < k < n} of n + 1 ascending edges. The gradient is that of the piecewise linear
+    function through (edges[k], k), in z and in the edges, and zero outside (arXiv 2111.14826, section 3.2)."""
+    @staticmethod
+    def forward(ctx, z, edges):
+        code = count(z, edges[1:-1])
+        ctx.save_for_backward(z, edges, code)
+        return code.to(z.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        z, edges, code = ctx.saved_tensors
+        code = code.long()
+        width = edges.diff()[code]
+        slope = torch.where((z >= edges[0]) & (z < edges[-1]), gradient / width, 0)
+        upper = slope * (z - edges[code]) / width
+        here = [code == k for k in range(len(edges) - 1)]
+        sums = torch.stack([torch.stack([(slope * mask).sum(), (upper * mask).sum()]) for mask in here])
+        return slope, edge_gradient(sums[:, 0], sums[:, 1])
+
+
+def edge_gradient(slope, upper):
+    """dL/dedges (n + 1,) from sums over the elements in each of n segments: of dL/dz, and of dL/dz times the
+    element's place 0 .. 1 in its segment."""
+    gradient = slope.new_zeros(len(slope) + 1)
+    gradient[:-1] -= slope - upper
+    gradient[1:] -= upper
+    return gradient
+
+
+class Segmented(Activation):
+    """Thresholds that a whole layer shares: edges[1 .. 2**bits - 1]; `fused.norm_segment` does the same in one pass.
+
+    A subclass gives `edges()`, float (2**bits + 1,), ascending: code k between edges[k] and edges[k + 1], no gradient
+    below the first and above the last.
+    """
+    def to_code(self, z, gamma, beta):
+        return count(z, self.edges()[1:-1].to(z.dtype))
+
+    def forward(self, z, gamma, beta):
+        return Segments.apply(z, self.edges().to(z.dtype))
+
+    def thresholds(self, gamma, beta):
+        return self.edges()[1:-1].double().expand(len(gamma), -1)

