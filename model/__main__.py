@@ -28,6 +28,22 @@ def training_module(name):
         raise UserError("this needs torch: pip install 'uniqore[train]'") from None
 
 
+def bench(args):
+    train_set = data.load(args.dataset, "train", None if args.dataset == "synthetic" else args.data)
+    bench_module = training_module("bench")
+    if args.threads:
+        training_module("recipes").torch.set_num_threads(args.threads)
+    if args.profile:
+        print(bench_module.step_profile(args.arch, train_set, device=args.device))
+        return
+    rows = bench_module.measure(args.arch, train_set, device=args.device, steps=args.steps)
+    if args.json:
+        print(json.dumps(rows))
+    else:
+        for row in rows:
+            print("{loop:32} {images_per_second:8,} images/s  {over_float:5.2f} x the float step".format(**row))
+
+
 def part_of(dataset, start, images):
     """Images start .. start + images - 1 of the data set (to its end where `images` is None)."""
     total = len(dataset.images)
@@ -141,6 +157,16 @@ def parser():
     sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")
     sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+
+    sub = command("bench", bench, "speed of training: float, each quantizer, and a plain loop")
+    common(sub)
+    sub.add_argument("arch", nargs="?", default="resnet8")
+    sub.add_argument("--dataset", choices=data.DATASETS, default="synthetic")
+    sub.add_argument("--steps", type=positive, default=30, metavar="N")
+    sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")
+    sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    sub.add_argument("--profile", action="store_true", help="where the time of a `learned` step goes")
+    sub.add_argument("--json", action="store_true")
 
     sub = command("eval", eval_command, "accuracy of an integer net on its test set")
     common(sub)

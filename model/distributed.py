@@ -4,7 +4,6 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as differentiable
 
 __all__ = ["world_size", "rank", "add_over_processes", "process_group", "device_of"]
 
@@ -19,15 +18,20 @@ def rank():
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def add_over_processes(t):
-    """The sum of t over all processes, differentiable where t is."""
-    if world_size() == 1:
+class Sum(torch.autograd.Function):
+    """The sum over all processes; so is its gradient, since each process has a share of the loss."""
+    @staticmethod
+    def forward(ctx, t):
+        t = t.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(t)
         return t
-    if t.requires_grad:
-        return differentiable.all_reduce(t)
-    t = t.contiguous()
-    dist.all_reduce(t)
-    return t
+
+    backward = forward
+
+
+def add_over_processes(t):
+    """The sum of t over all processes, differentiable."""
+    return t if world_size() == 1 else Sum.apply(t)
 
 
 def device_of(device):

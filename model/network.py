@@ -110,12 +110,12 @@ class BatchNorm(nn.Module):
         """With the moments of the batch over all processes, so that their number does not change the result."""
         x = at_least_float32(x)
         count = x.numel() // x.shape[1] * world_size()
-        mean, square = add_over_processes(torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])) / count
-        var = square - mean.square()
+        mean = add_over_processes(x.sum((0, 2, 3))) / count
+        x = x - over_channels(mean)
+        var = add_over_processes(x.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.track(mean, var * (count / (count - 1)))
-        scale = self.gamma() * torch.rsqrt(var + self.eps)
-        return (x - over_channels(mean)) * over_channels(scale) + over_channels(self.bias)
+        return x * over_channels(self.gamma() * torch.rsqrt(var + self.eps)) + over_channels(self.bias)
 
 
 class Layer(nn.Module):
@@ -204,7 +204,8 @@ class Network(nn.Module):
             layer.set_phase(Phase.ROUNDED if index < current else Phase.NOISY if index == current else Phase.SMOOTH)
 
     def forward(self, images):
-        tensors = {IMAGE: images.to(memory_format=torch.channels_last).float() * PIXEL_UNIT}
+        kind = next(self.parameters()).dtype
+        tensors = {IMAGE: images.to(memory_format=torch.channels_last).to(kind) * PIXEL_UNIT}
         for spec in self.arch.layers:
             if isinstance(spec, PoolSpec):
                 tensors[spec.name] = F.max_pool2d(tensors[spec.source], 2)

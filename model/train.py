@@ -147,7 +147,7 @@ class Trainer:
         self.crops = Crops(train.images, cutout=schedule.cutout, device=device)
         self.labels = torch.as_tensor(train.labels).to(device)
         # The processes have the same running statistics already: they share every batch's.
-        forward = net if world_size() == 1 else DistributedDataParallel(net, broadcast_buffers=False)
+        forward = net if world_size() == 1 else DistributedDataParallel(net, forward_sync_buffers=False)
         self.forward = compiled(forward) if compile_net else forward
         self.teacher = None
         if teacher is not None and schedule.distill:

@@ -103,6 +103,8 @@ class Controller(wiring.Component):
         new, check = Signal(NetState), Signal(64)
         same_config, same_index, same_image, short_entry = Signal(), Signal(), Signal(), Signal()
         right_length, whole_index, whole_picture = Signal(), Signal(), Signal()
+        faulty, busy, window_full = Signal(), Signal(), Signal()
+        asked = {command: Signal(name=f"asked_{command.name.lower()}") for command in link.Command}
         logit, best, best_index = Signal(signed(32)), Signal(signed(32)), Signal(16)
         index, cycles = Signal(16), Signal(32)
         better = Signal()
@@ -122,61 +124,62 @@ class Controller(wiring.Component):
                     m.d.sync += [request.eq(self.request.payload), left.eq(self.request.p.length),
                                  self.reading.eq(1)]
                     m.next = "MEASURE"
-            with m.State("MEASURE"):            # a cycle for the comparisons
+            with m.State("MEASURE"):            # a cycle for the comparisons: what follows decides by single bits
                 m.d.sync += [
                     right_length.eq(Array([request.length == link.size(layout) for layout in (
                         link.BeginLoad, link.EndLoad)])[request.kind == link.Command.END_LOAD]),
                     whole_index.eq(request.length >= link.size(link.LoadIndex)),
-                    whole_picture.eq(request.length == net.pixel_bytes)]
+                    whole_picture.eq(request.length == net.pixel_bytes),
+                    faulty.eq(request.fault != link.Fault.NONE), busy.eq(outstanding != 0),
+                    window_full.eq(outstanding == link.WINDOW),
+                    *(flag.eq(request.kind == command) for command, flag in asked.items())]
                 m.next = "DISPATCH"
             with m.State("DISPATCH"):
-                with m.If(request.fault != link.Fault.NONE):
+                with m.If(faulty):
                     refuse(request.fault)
+                with m.Elif(asked[link.Command.INFO]):
+                    reply(link.Command.INFO)
+                with m.Elif(asked[link.Command.STATUS]):
+                    reply(link.Command.STATUS)
+                with m.Elif(asked[link.Command.RESET]):
+                    m.d.sync += [discard.eq(1), self.reading.eq(0)]
+                    m.next = "DISCARD"
+                with m.Elif(asked[link.Command.BEGIN_LOAD]):
+                    with m.If(busy):
+                        refuse(link.Fault.BUSY)
+                    with m.Elif(~right_length):
+                        refuse(link.Fault.LENGTH)
+                    with m.Else():
+                        read(link.size(link.BeginLoad), "BEGIN_LOAD")
+                with m.Elif(asked[link.Command.LOAD]):
+                    with m.If(busy):
+                        refuse(link.Fault.BUSY)
+                    with m.Elif(net.loaded):
+                        refuse(link.Fault.ORDER)
+                    with m.Elif(~whole_index):
+                        refuse(link.Fault.LENGTH)
+                    with m.Else():
+                        read(link.size(link.LoadIndex), "LOAD_INDEX")
+                with m.Elif(asked[link.Command.END_LOAD]):
+                    with m.If(net.loaded):
+                        refuse(link.Fault.ORDER)
+                    with m.Elif(~right_length):
+                        refuse(link.Fault.LENGTH)
+                    with m.Else():
+                        read(8, "END_CHECK")
+                with m.Elif(asked[link.Command.INFER]):
+                    with m.If(~net.loaded):
+                        refuse(link.Fault.NOT_LOADED)
+                    with m.Elif(~whole_picture):
+                        refuse(link.Fault.LENGTH)
+                    with m.Elif(window_full):
+                        refuse(link.Fault.BUSY)
+                    with m.Else():
+                        m.d.sync += [sequences[outstanding[:1]].eq(request.sequence),
+                                     outstanding.eq(outstanding + 1)]
+                        read(3, "PIXEL")
                 with m.Else():
-                    with m.Switch(request.kind):
-                        with m.Case(link.Command.INFO):
-                            reply(link.Command.INFO)
-                        with m.Case(link.Command.STATUS):
-                            reply(link.Command.STATUS)
-                        with m.Case(link.Command.RESET):
-                            m.d.sync += [discard.eq(1), self.reading.eq(0)]
-                            m.next = "DISCARD"
-                        with m.Case(link.Command.BEGIN_LOAD):
-                            with m.If(outstanding != 0):
-                                refuse(link.Fault.BUSY)
-                            with m.Elif(~right_length):
-                                refuse(link.Fault.LENGTH)
-                            with m.Else():
-                                read(link.size(link.BeginLoad), "BEGIN_LOAD")
-                        with m.Case(link.Command.LOAD):
-                            with m.If(outstanding != 0):
-                                refuse(link.Fault.BUSY)
-                            with m.Elif(net.loaded):
-                                refuse(link.Fault.ORDER)
-                            with m.Elif(~whole_index):
-                                refuse(link.Fault.LENGTH)
-                            with m.Else():
-                                read(link.size(link.LoadIndex), "LOAD_INDEX")
-                        with m.Case(link.Command.END_LOAD):
-                            with m.If(net.loaded):
-                                refuse(link.Fault.ORDER)
-                            with m.Elif(~right_length):
-                                refuse(link.Fault.LENGTH)
-                            with m.Else():
-                                read(8, "END_CHECK")
-                        with m.Case(link.Command.INFER):
-                            with m.If(~net.loaded):
-                                refuse(link.Fault.NOT_LOADED)
-                            with m.Elif(~whole_picture):
-                                refuse(link.Fault.LENGTH)
-                            with m.Elif(outstanding == link.WINDOW):
-                                refuse(link.Fault.BUSY)
-                            with m.Else():
-                                m.d.sync += [sequences[outstanding[:1]].eq(request.sequence),
-                                             outstanding.eq(outstanding + 1)]
-                                read(3, "PIXEL")
-                        with m.Default():
-                            refuse(link.Fault.COMMAND)
+                    refuse(link.Fault.COMMAND)
 
             # Loading. The check is over the bytes of all entries, as they are read from the buffer.
             with m.State("BEGIN_LOAD"):
