@@ -11,14 +11,18 @@ async def put(ctx, port, payload):
     """Offers `payload` until it is taken."""
     ctx.set(port.payload, payload)
     ctx.set(port.valid, 1)
-    await ctx.tick().until(port.ready)
+    ready = False
+    while not ready:                    # `until` does not like to be left waiting at the end of a simulation
+        _, _, ready = await ctx.tick().sample(port.ready)
     ctx.set(port.valid, 0)
 
 
 async def get(ctx, port):
     """Takes a payload."""
     ctx.set(port.ready, 1)
-    payload, = await ctx.tick().sample(port.payload).until(port.valid)
+    valid = False
+    while not valid:
+        _, _, valid, payload = await ctx.tick().sample(port.valid, port.payload)
     ctx.set(port.ready, 0)
     return payload
 
