@@ -3,7 +3,6 @@
 Every input hangs on a shift register fed by one pin and every output goes, through registers, into one pin, so nothing
 is optimized away and no pin is in a timing path. Prints JSON; the tool's log stays in the build folder.
 """
-import argparse
 import json
 import re
 import subprocess
@@ -31,6 +30,7 @@ from accel.rtl.system import SILENCE_SECONDS
 from accel.rtl.systolic_array import SystolicArray
 from accel.rtl.threshold_unit import ThresholdUnit
 from accel.rtl.uart import UartReceiver
+from model.command import Parser, run_command
 from model.errors import UserError
 
 from .floorplan import lfe5u_85f
@@ -143,24 +143,25 @@ def read_log(log):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m boards.core_harness", description=__doc__.splitlines()[0])
+    """Exit code: 1 where the configuration's clock is missed, else see `model.command`."""
+    parser = Parser(prog="python -m boards.core_harness", description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="ulx3s-85f", choices=sorted(CONFIGS))
     parser.add_argument("--unit", default="core", choices=sorted(UNITS),
                         help="block to build (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target-mhz", type=float, default=150)
     parser.add_argument("-o", "--build-dir", default="build/core")
-    args = parser.parse_args(argv)
-    try:
-        figures = place_and_route(CONFIGS[args.config], unit=args.unit, build_dir=args.build_dir, seed=args.seed,
-                                  target_hz=args.target_mhz * 1e6)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    parser.set_defaults(run=_run)
+    return run_command(parser, argv)
+
+
+def _run(options):
+    config = CONFIGS[options.config]
+    figures = place_and_route(config, unit=options.unit, build_dir=options.build_dir, seed=options.seed,
+                              target_hz=options.target_mhz * 1e6)
     print(json.dumps(figures, indent=1))
-    if figures["fmax_mhz"] * 1e6 < CONFIGS[args.config].clock_hz:
-        print(f"{figures['fmax_mhz']} MHz is below the {CONFIGS[args.config].clock_hz / 1e6:g} MHz of {args.config}",
-              file=sys.stderr)
+    if figures["fmax_mhz"] * 1e6 < config.clock_hz:
+        print(f"{figures['fmax_mhz']} MHz is below the {config.clock_hz / 1e6:g} MHz of {config.name}", file=sys.stderr)
         return 1
     return 0
 
