@@ -1,11 +1,10 @@
 """Compile a net for the accelerator, show its cycles, or write the accelerator as Verilog."""
-import argparse
 import json
 import sys
 from dataclasses import asdict
 
 from model import store
-from model.errors import UserError
+from model.command import Parser, run_command
 
 from .compile import compile_net
 from .config import CONFIGS, ULX3S_85F
@@ -16,16 +15,11 @@ from .verilog import core_verilog
 __all__ = ["main"]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"{message} ({self.prog} --help)")
-
-
 def main(argv=None):
-    """Exit code: 0, 2 for bad input, 130 for Ctrl-C."""
-    parser = _Parser(prog="python -m accel", description=__doc__)
+    """Exit code, see `model.command`."""
+    parser = Parser(prog="python -m accel", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    config = argparse.ArgumentParser(add_help=False)
+    config = Parser(add_help=False)
     config.add_argument("--config", choices=CONFIGS, default=ULX3S_85F.name,
                         help="accelerator: %(choices)s (default: %(default)s)")
     verb = verbs.add_parser("compile", parents=[config], help="compile a net to an image")
@@ -39,16 +33,7 @@ def main(argv=None):
     verb = verbs.add_parser("verilog", parents=[config], help="write the core as Verilog")
     verb.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
     verb.set_defaults(run=_verilog)
-    try:
-        options = parser.parse_args(argv)
-        options.run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(parser, argv)
 
 
 def _compile(options):

@@ -17,7 +17,7 @@ from model import store
 from model.errors import UserError
 
 from .bitstream import Top, make_platform
-from .core_harness import read_log
+from .harness import read_log
 from .toolchain import mapping_options, tool_environment, tool_versions
 
 __all__ = ["Router", "build", "prepare"]

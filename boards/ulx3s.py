@@ -1,10 +1,10 @@
 """`python -m boards.ulx3s`: bitstreams for the ULX3S, and pictures over its UART."""
-import argparse
 import json
 import os
 import sys
 from pathlib import Path
 
+from model.command import Parser, run_command
 from model.errors import UserError
 
 from . import flash, stream
@@ -13,11 +13,6 @@ __all__ = ["main"]
 
 DEVICES = ("12F", "25F", "45F", "85F")
 OUTPUT = "build"
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"{message} ({self.prog} --help)")
 
 
 def _tools_for_boards():
@@ -109,16 +104,8 @@ def _parser():
 
 
 def main(argv=None):
-    """Exit code: 0, 1 for a difference from the integer model, 2 for anything that went wrong, 130 for Ctrl-C."""
-    try:
-        options = _parser().parse_args(argv)
-        return options.run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    """Exit code: 1 for a difference from the integer model, else see `model.command`."""
+    return run_command(_parser(), argv)
 
 
 if __name__ == "__main__":

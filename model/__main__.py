@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from . import card, data, integer, store
+from .command import Parser, run_command
 from .errors import UserError
 
 RUNS = Path("runs")
@@ -134,7 +135,7 @@ def card_command(args):
 
 
 def parser():
-    main_parser = argparse.ArgumentParser(prog="python -m model", description="Train, evaluate, export nets.")
+    main_parser = Parser(prog="python -m model", description="Train, evaluate, export nets.")
     commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name, run, text):
@@ -191,15 +192,7 @@ def parser():
 
 
 def main(argv=None):
-    args = parser().parse_args(argv)
-    try:
-        args.run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_command(parser(), argv)
 
 
 if __name__ == "__main__":

@@ -43,11 +43,11 @@ class FrameReceiver(wiring.Component):
 
     Members
     -------
-    valid : In(1), byte : In(8)
+    valid : In(1), byte : In(8): a byte, at most every second cycle
     buffer_enable, buffer_address, buffer_data : Out: payload byte k of a frame goes to address k as it comes
     o : Out(stream of Request): its payload stays in the buffer until the first payload byte of the next frame
-    hold : In(1), read_address : In: the payload is being read from `read_address` on; a byte that would overwrite what
-        is still to be read makes its frame an overrun
+    hold : In(1), read_address : In: the payload is being read from `read_address` on, `hold` up from the cycle after
+        its request was taken; a byte that would overwrite what is still to be read makes its frame an overrun
     header_errors, frame_errors, timeouts, overruns : Out(16), counters
 
     A frame whose header does not hold is left at once for the search of the next sync bytes; one that ends while the
@@ -139,7 +139,8 @@ class FrameReceiver(wiring.Component):
             with m.State("PAYLOAD"):
                 m.d.comb += check.valid.eq(self.valid)
                 with m.If(self.valid):
-                    overwrites = (self.o.valid & ~self.o.ready) | (self.hold & (count >= self.read_address))
+                    # In the cycle in which the request is taken, `hold` is not up yet.
+                    overwrites = self.o.valid | (self.hold & (count >= self.read_address))
                     m.d.sync += [count.eq(count + 1), self.buffer_address.eq(count),
                                  self.buffer_enable.eq(~overwrites & ~lost), lost.eq(lost | overwrites)]
                     with m.If(count == header.length - 1):

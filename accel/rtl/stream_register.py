@@ -1,8 +1,8 @@
 """A register in every wire of a stream, for long ways across the chip.
 
-    cycle    0            1             2            3
-    i        valid A      (not ready)   valid B
-    o                     valid A       (taken)      valid B
+    cycle    0          1            2          3
+    i        A          not ready    B          not ready
+    o                   A                       B
 """
 from amaranth import *
 from amaranth.lib import stream, wiring

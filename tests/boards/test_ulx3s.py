@@ -21,7 +21,7 @@ from boards.report import BASELINES, report
 from boards.stream import confusion_matrix
 from model.errors import UserError
 
-from .test_core_harness import LOG
+from .test_harness import LOG
 
 SMALL = "resnet8half-w4a4-cifar10"
 ROOT = Path(__file__).parents[2]

@@ -1,9 +1,8 @@
-"""Places and routes the core, or one of its blocks, alone on the ULX3S-85F: `python -m boards.core_harness --help`.
+"""Places and routes the core, or one of its blocks, alone on the ULX3S-85F: `python -m boards.harness --help`.
 
 Every input hangs on a shift register fed by one pin and every output goes, through registers, into one pin, so nothing
 is optimized away and no pin is in a timing path. Prints JSON; the tool's log stays in the build folder.
 """
-import argparse
 import json
 import re
 import subprocess
@@ -17,6 +16,7 @@ from amaranth.lib import io
 from amaranth.lib.wiring import In, Out
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
+from accel import isa
 from accel.config import CONFIGS
 from accel.rtl.accumulator import Accumulator
 from accel.rtl.activation_memory import ActivationMemory
@@ -25,18 +25,24 @@ from accel.rtl.core import Core, drain_cycles, shortest_pass
 from accel.rtl.framing import FrameReceiver, FrameSender
 from accel.rtl.im2col import Im2col
 from accel.rtl.image_loader import ImageLoader
+from accel.rtl.level_decoder import LevelDecoder
+from accel.rtl.logit_sum import LogitSum
 from accel.rtl.processing_element import ProcessingElement
 from accel.rtl.sequencer import Sequencer
+from accel.rtl.stream_register import StreamRegister
 from accel.rtl.system import SILENCE_SECONDS
 from accel.rtl.systolic_array import SystolicArray
 from accel.rtl.threshold_unit import ThresholdUnit
-from accel.rtl.uart import UartReceiver
+from accel.rtl.uart import UartReceiver, UartTransmitter
+from model.command import Parser, run_command
 from model.errors import UserError
 
 from .floorplan import lfe5u_85f
 from .toolchain import mapping_options, tool_environment, tool_versions
 
 __all__ = ["UNITS", "Harness", "place_and_route", "read_log"]
+
+BAUD = 3e6
 
 
 class Harness(Elaboratable):
@@ -86,15 +92,19 @@ UNITS = {
         config, sum_shape=signed(ProcessingElement.sum_width(config.a_bits, config.rows))),
     "threshold": lambda config: ThresholdUnit(a_bits=config.a_bits, acc_bits=config.acc_bits, channel=0,
                                               channels=config.channels),
+    "decoder": lambda config: LevelDecoder(bits=config.w_bits, lanes=config.channels),
+    "logits": LogitSum,
     "im2col": Im2col,
     "activations": ActivationMemory,
     "loader": ImageLoader,
     "sequencer": lambda config: Sequencer(config, shortest_pass=shortest_pass(config),
                                           drain_cycles=drain_cycles(config)),
-    "uart": lambda config: UartReceiver(clock_hz=config.clock_hz, baud=3e6),
+    "uart-receiver": lambda config: UartReceiver(clock_hz=config.clock_hz, baud=BAUD),
+    "uart-transmitter": lambda config: UartTransmitter(clock_hz=config.clock_hz, baud=BAUD),
     "receiver": lambda config: FrameReceiver(timeout=int(config.clock_hz * SILENCE_SECONDS)),
     "sender": lambda config: FrameSender(),
-    "controller": lambda config: Controller(config, baud=3e6),
+    "controller": lambda config: Controller(config, baud=BAUD),
+    "stream-register": lambda config: StreamRegister(isa.LoadWord),
 }
 
 
@@ -143,24 +153,25 @@ def read_log(log):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m boards.core_harness", description=__doc__.splitlines()[0])
+    """Exit code: 1 where the configuration's clock is missed, else see `model.command`."""
+    parser = Parser(prog="python -m boards.harness", description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="ulx3s-85f", choices=sorted(CONFIGS))
     parser.add_argument("--unit", default="core", choices=sorted(UNITS),
                         help="block to build (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target-mhz", type=float, default=150)
     parser.add_argument("-o", "--build-dir", default="build/core")
-    args = parser.parse_args(argv)
-    try:
-        figures = place_and_route(CONFIGS[args.config], unit=args.unit, build_dir=args.build_dir, seed=args.seed,
-                                  target_hz=args.target_mhz * 1e6)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    parser.set_defaults(run=_run)
+    return run_command(parser, argv)
+
+
+def _run(options):
+    config = CONFIGS[options.config]
+    figures = place_and_route(config, unit=options.unit, build_dir=options.build_dir, seed=options.seed,
+                              target_hz=options.target_mhz * 1e6)
     print(json.dumps(figures, indent=1))
-    if figures["fmax_mhz"] * 1e6 < CONFIGS[args.config].clock_hz:
-        print(f"{figures['fmax_mhz']} MHz is below the {CONFIGS[args.config].clock_hz / 1e6:g} MHz of {args.config}",
-              file=sys.stderr)
+    if figures["fmax_mhz"] * 1e6 < config.clock_hz:
+        print(f"{figures['fmax_mhz']} MHz is below the {config.clock_hz / 1e6:g} MHz of {config.name}", file=sys.stderr)
         return 1
     return 0
 

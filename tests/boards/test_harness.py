@@ -3,9 +3,9 @@ import pytest
 
 pytest.importorskip("amaranth_boards")
 
-from accel.config import ULX3S_85F
+from accel.config import TINY, ULX3S_85F
 from accel.tools import find_tool
-from boards import core_harness, toolchain
+from boards import harness, toolchain
 from boards.floorplan import lfe5u_85f
 from model.errors import UserError
 
@@ -35,15 +35,22 @@ def test_every_multiplier_has_a_site_of_its_own():
     assert lfe5u_85f(0, 0) == "X4/Y10/MULT18_0"
 
 
+@pytest.mark.parametrize("unit", sorted(set(harness.UNITS) - {"core"}))
+def test_every_unit_can_be_put_into_the_harness(unit):
+    top = harness.Harness(harness.UNITS[unit](TINY))
+    plan = harness._platform(100e6).build(top, name="core", do_build=False)
+    assert "module \\core.unit" in plan.files["core.il"]
+
+
 def test_figures_come_from_the_routed_design():
-    figures = core_harness.read_log(LOG)
+    figures = harness.read_log(LOG)
     assert figures == {"fmax_mhz": 109.61, "lut4": 26973, "ff": 34860, "dsp": 130, "dp16kd": 113,
                        "critical_path": {"from": "core.a.Q", "to": "core.c.CE", "logic_ns": 2.75, "routing_ns": 6.38}}
 
 
 def test_a_foreign_log_is_refused():
     with pytest.raises(UserError, match="not the log of a finished place and route"):
-        core_harness.read_log("nothing of the kind")
+        harness.read_log("nothing of the kind")
 
 
 def test_missing_tools_are_named(monkeypatch):

@@ -1,0 +1,36 @@
+"""What the command lines of all packages have in common: errors in one line and exit codes."""
+import argparse
+import os
+import sys
+
+from .errors import UserError
+
+__all__ = ["Parser", "run_command"]
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UserError for arguments that it does not take."""
+    def error(self, message):
+        raise UserError(f"{message} ({self.prog} --help)")
+
+
+def run_command(parser, argv=None):
+    """Parses `argv` and calls the parser's default `run` with the options.
+
+    Returns the exit code: what `run` returns (0 for None; 1 is for a result that should be another), 2 for a UserError,
+    130 for Ctrl-C, 1 where the reader of stdout is gone.
+    """
+    try:
+        options = parser.parse_args(argv)
+        code = options.run(options) or 0
+        sys.stdout.flush()              # not first when the interpreter ends, where an error would be a traceback
+        return code
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:         # `head` perhaps, which has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
