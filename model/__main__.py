@@ -124,10 +124,9 @@ def export(args):
 
 
 def import_command(args):
-    net = onnx_module("onnx_import").load(args.file, args.name)
+    net, factor = onnx_module("onnx_import").load(args.file, args.name)
     write(args.output, lambda path: store.save(net, path))
-    scale = net.header.get("logit_scale", 1)
-    note = "" if scale == 1 else f", logits {scale} times the graph's"
+    note = "" if factor == 1 else f", logits {factor} times the graph's"
     print(f"{args.output}: {net.name}, {len(net.layers)} layers, {len(net.classes)} classes{note}")
 
 

@@ -5,6 +5,7 @@ One graph in two forms. QONNX: float32 containers annotated with integer types, 
 Sums are float32 in both and exact, because nothing is written whose sums could leave the integers float32 holds.
 docs/onnx.md is the contract.
 """
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -18,7 +19,7 @@ from .errors import UserError
 from .integer import EXACT_FLOAT32, IMAGE, PIXEL_MAX, MaxPool, Skip, accumulator_range, channel_ranges, tensor_bounds
 from .store import digest
 
-__all__ = ["model_of", "save", "datatype", "QONNX", "LOGITS", "METADATA"]
+__all__ = ["model_of", "save", "graph_digest", "datatype", "QONNX", "LOGITS", "METADATA"]
 
 QONNX = "qonnx.custom_op.general"
 LOGITS = "logits"
@@ -246,10 +247,15 @@ def model_of(net, *, standard=False):
         opsets.append(helper.make_opsetid(QONNX, 1))
     model = helper.make_model(graph, producer_name="uniqore", opset_imports=opsets, ir_version=IR_VERSION,
                               doc_string=f"{net.name}, {'standard ONNX' if standard else 'QONNX'}")
-    properties = {"name": net.name, "digest": digest(net), "classes": json.dumps(list(net.classes)),
-                  "header": json.dumps(net.header)}
+    properties = {"name": net.name, "digest": digest(net), "graph": graph_digest(model),
+                  "classes": json.dumps(list(net.classes)), "header": json.dumps(net.header)}
     helper.set_model_props(model, {METADATA + key: value for key, value in properties.items()})
     return model
+
+
+def graph_digest(model):
+    """SHA-256 of the model's graph, hex: what the metadata are about."""
+    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()
 
 
 def save(net, path, *, standard=False):
