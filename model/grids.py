@@ -21,8 +21,8 @@ def grid_of(weights):
     table_bits = max(1, (len(values) - 1).bit_length())
     if min(bits, table_bits) > MAX_BITS:
         raise UserError(f"{len(values)} different weights in {values[0] << shift} .. {values[-1] << shift} need codes "
-                        f"of {table_bits} bits, of which there are {MAX_BITS}")
-    table_size = table_bits * weights.size + (bits << table_bits)
+                        f"of {min(bits, table_bits)} bits, and at most {MAX_BITS} fit")
+    table_size = table_bits * weights.size + (bits + alpha - 1 << table_bits)
     if bits <= MAX_BITS and bits * weights.size <= table_size:
         fields = {"w_bits": bits, "alpha": alpha, "beta": beta, "levels": None}
         codes = ((values - beta) // alpha)[inverse]

@@ -5,6 +5,7 @@ thresholds close such a sum into a layer. The first node that does not fit is re
 is understood.
 """
 import json
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -135,8 +136,7 @@ class _Importer:
         value = self.tensors[self.graph.output[0].name]
         require(value.codes is None, "the graph ends in codes, not in logits")
         require(value.pooled or value.pixels == 1, f"the graph ends in a map of {value.size}, not in logits")
-        require(value.scale.numerator <= INT32.max, "its scale exceeds 32 bits")
-        value = value.times(np.full(value.channels, value.scale.numerator))
+        value = value.in_units(Fraction(1, value.scale.denominator))
         layer = self._layer(self._name(node), value)
         low, high = channel_ranges(replace(layer, bias=0 * layer.bias), self.bounds) * value.pixels + value.bias
         require(INT32.min <= low.min() and high.max() <= INT32.max, "its logits exceed 32 bits")
@@ -262,8 +262,10 @@ class _Importer:
         if isinstance(other, np.ndarray):
             return value.plus(per_channel(other, value, value.flat))
         require(value.shape == other.shape, f"its inputs have shapes {value.shape} and {other.shape}")
-        require((value.size, value.pooled, value.scale) == (other.size, other.pooled, other.scale),
-                "its inputs are not sums over the same number of pixels")
+        require((value.size, value.pooled) == (other.size, other.pooled), "its inputs are not over the same pixels")
+        numerator = math.gcd(*(a.scale.numerator * b.scale.denominator for a, b in ((value, other), (other, value))))
+        unit = Fraction(numerator, value.scale.denominator * other.scale.denominator)
+        value, other = value.in_units(unit), other.in_units(unit)
         return replace(value, codes=None, terms=value.terms + other.terms, bias=value.bias + other.bias)
 
     # The global pool

@@ -97,6 +97,12 @@ class Value:
         require(np.abs(bias).max() <= INT32.max, "its product exceeds 32 bits")
         return replace(self, codes=None, bias=bias, terms=tuple(term.times(factors) for term in self.terms))
 
+    def in_units(self, unit):
+        """The same value with `unit`, of which its scale is a multiple, for its scale."""
+        multiple = self.scale / unit
+        require(multiple <= INT32.max, "its scale exceeds 32 bits")
+        return self if multiple == 1 else replace(self.times(np.full(self.channels, int(multiple))), scale=unit)
+
     def plus(self, constants):
         """The value plus finite numbers (C,)."""
         counted = [Fraction(number) / self.scale for number in constants.tolist()]
