@@ -27,9 +27,10 @@ def grid_of(weights):
         fields = {"w_bits": bits, "alpha": alpha, "beta": beta, "levels": None}
         codes = ((values - beta) // alpha)[inverse]
     else:
-        levels = np.pad(values, (0, (1 << table_bits) - len(values)), mode="edge").astype(np.int32)
+        order = np.argsort(np.abs(values), kind="stable")       # code 0, which fills tiles up, is next to no weight
+        levels = np.pad(values[order], (0, (1 << table_bits) - len(values)), mode="edge").astype(np.int32)
         fields = {"w_bits": table_bits, "levels": levels}
-        codes = inverse
+        codes = np.argsort(order)[inverse]
     return {**fields, "shift": shift, "codes": codes.reshape(weights.shape).astype(np.uint8)}
 
 
