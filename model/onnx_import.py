@@ -374,7 +374,7 @@ def load(path, name=None):
     try:
         net, factor = _net(onnx.load_model_from_string(path.read_bytes()), path.stem)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {' '.join(str(error).splitlines())}") from None       # names in it are the file's
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except (DecodeError, *MALFORMED):

@@ -20,6 +20,7 @@ pytest.importorskip("qonnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from qonnx.core.modelwrapper import ModelWrapper  # noqa: E402
 from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
+from qonnx.transformation.change_batchsize import ChangeBatchSize  # noqa: E402
 from qonnx.transformation.infer_shapes import InferShapes  # noqa: E402
 from qonnx.util.cleanup import cleanup_model  # noqa: E402
 
@@ -48,11 +49,11 @@ def assert_same_net(net, wanted, images):
 
 
 def run_qonnx(model, images, tensors=()):
-    """The graph's output, then these tensors, of every picture by qonnx's executor, one picture at a time."""
-    wrapper = ModelWrapper(model).transform(InferShapes())
-    given, names = wrapper.graph.input[0].name, (wrapper.graph.output[0].name, *tensors)
-    runs = [execute_onnx(wrapper, {given: image[None].astype(np.float32)}, True) for image in images]
-    return [np.concatenate([run[name] for run in runs]) for name in names]
+    """The graph's output, then these tensors, by qonnx's executor."""
+    wrapper = ModelWrapper(model).transform(ChangeBatchSize(len(images))).transform(InferShapes())
+    given, result = wrapper.graph.input[0].name, wrapper.graph.output[0].name
+    context = execute_onnx(wrapper, {given: images.astype(np.float32)}, True)
+    return [context[name] for name in (result, *tensors)]
 
 
 # Export
@@ -406,6 +407,12 @@ def test_commands(capsys, tmp_path):
     assert command.main(["export", str(net), "--onnx", str(graph), "--standard"]) == 0
     assert onnx.load(graph).graph.name == "again"
     assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "net.npz"}
+
+
+def test_a_checkpoint_is_made_an_integer_net_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "integer_net", lambda checkpoint: (random_net(), []))
+    assert command.main(["export", str(tmp_path / "02_qat.pt"), "--onnx", str(tmp_path / "net.onnx")]) == 0
+    assert onnx.load(tmp_path / "net.onnx").graph.name == "random"
 
 
 def test_bad_input(capsys, tmp_path):
