@@ -1,4 +1,4 @@
-"""python -m model train | eval | export | card"""
+"""python -m model train | eval | export | import | card"""
 import argparse
 import json
 import sys
@@ -18,15 +18,23 @@ def positive(text):
     return value
 
 
-def training_module(name):
-    """A module of this package that needs torch."""
+def optional_module(name, package, extra):
+    """A module of this package that needs `package`, which the extra installs."""
     import importlib
     try:
         return importlib.import_module(f".{name}", __package__)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name != package:
             raise
-        raise UserError("this needs torch: pip install 'uniqore[train]'") from None
+        raise UserError(f"this needs {package}: pip install 'uniqore[{extra}]'") from None
+
+
+def training_module(name):
+    return optional_module(name, "torch", "train")
+
+
+def onnx_module(name):
+    return optional_module(name, "onnx", "onnx")
 
 
 def bench(args):
@@ -94,14 +102,33 @@ def eval_command(args):
               f"{100 * correct / len(images):.2f} %")
 
 
-def export(args):
+def integer_net(checkpoint):
+    """(IntegerNet, training log) of a 02_qat.pt."""
     recipes, integerize = training_module("recipes"), training_module("integerize")
-    checkpoint = Path(args.checkpoint or args.runs / store.DEFAULT / "02_qat.pt")
     net, header = recipes.load_checkpoint(checkpoint)
     if header["stage"] != "quantized":
         raise UserError(f"{checkpoint}: a float net; export takes a 02_qat.pt")
     log = header.pop("log")
-    exported = integerize.integerize(net, header["name"], header["classes"], header)
+    return integerize.integerize(net, header["name"], header["classes"], header), log
+
+
+def export_onnx(args):
+    if args.output:
+        raise UserError("--onnx FILE is the output; leave out -o")
+    onnx_export, source = onnx_module("onnx_export"), args.net or store.DEFAULT
+    net = integer_net(Path(source))[0] if source.endswith(".pt") else store.load(source)
+    write(args.onnx, lambda path: onnx_export.save(net, path, standard=args.standard))
+    print(f"{args.onnx}: {net.name} as {'standard ONNX' if args.standard else 'QONNX'}")
+
+
+def export(args):
+    if args.onnx:
+        return export_onnx(args)
+    if args.standard:
+        raise UserError("--standard is a form of --onnx FILE")
+    checkpoint = Path(args.net or args.runs / store.DEFAULT / "02_qat.pt")
+    exported, log = integer_net(checkpoint)
+    header = exported.header
     test = dataset_of(exported, args.data)
     header |= {"images": len(test.images),
                "accuracy": evaluate(exported, test.images, test.labels, "integer") / len(test.images),
@@ -112,6 +139,13 @@ def export(args):
     write(output.with_suffix(".json"), lambda path: path.write_text(card.dump(card.card(exported))))
     write(output.with_suffix(".csv"), lambda path: path.write_text(card.log_table(log)))
     print(f"{output}: {100 * header['accuracy']:.2f} % of {header['images']} images right")
+
+
+def import_command(args):
+    net, factor = onnx_module("onnx_import").load(args.file, args.name)
+    write(args.output, lambda path: store.save(net, path))
+    note = "" if factor == 1 else f", logits {factor} times the graph's"
+    print(f"{args.output}: {net.name}, {len(net.layers)} layers, {len(net.classes)} classes{note}")
 
 
 def write(path, action):
@@ -178,11 +212,20 @@ def parser():
     sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the torch engine")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("export", export, "a checkpoint as an integer net, 03_net.npz, with its card (.json) and log (.csv)")
+    sub = command("export", export, "a checkpoint as an integer net, 03_net.npz, with its card (.json) and log (.csv); "
+                                    "or a net as an ONNX file")
     common(sub)
-    sub.add_argument("checkpoint", nargs="?", help="a 02_qat.pt (default: that of the default recipe)")
+    sub.add_argument("net", nargs="?", help="a 02_qat.pt (default: that of the default recipe); "
+                                            "with --onnx also a name of the zoo or a 03_net.npz")
     sub.add_argument("-o", "--output", metavar="FILE")
+    sub.add_argument("--onnx", metavar="FILE", help="write QONNX (docs/onnx.md) instead")
+    sub.add_argument("--standard", action="store_true", help="with --onnx: operators of standard ONNX alone")
     sub.add_argument("--runs", type=Path, default=RUNS, help=argparse.SUPPRESS)
+
+    sub = command("import", import_command, "a QONNX file as an integer net, 03_net.npz")
+    sub.add_argument("file", help="a QONNX graph of what docs/onnx.md lists")
+    sub.add_argument("-o", "--output", metavar="FILE", required=True)
+    sub.add_argument("--name", help="name of the net (default: the one in the file, or the file's)")
 
     sub = command("card", card_command, "model card of a net, or of all")
     sub.add_argument("net", nargs="?")
