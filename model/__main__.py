@@ -130,10 +130,10 @@ def export(args):
     exported, log = integer_net(checkpoint)
     header = exported.header
     test = dataset_of(exported, args.data)
+    train_command = training_module("recipes").command_of(header["name"], header["float_schedule"], header["schedule"])
     header |= {"images": len(test.images),
                "accuracy": evaluate(exported, test.images, test.labels, "integer") / len(test.images),
-               "command": f"python -m model train {header['name']} && "
-                          f"python -m model export {RUNS / header['name'] / checkpoint.name}"}
+               "command": f"{train_command} && python -m model export {RUNS / header['name'] / checkpoint.name}"}
     output = Path(args.output or checkpoint.with_name("03_net.npz"))
     write(output, lambda path: store.save(exported, path))
     write(output.with_suffix(".json"), lambda path: path.write_text(card.dump(card.card(exported))))

@@ -17,7 +17,7 @@ def convolutions(net):
 
 def card(net):
     """The card as a dict. params: weights and head biases; bytes: the weights packed to their bits; macs: per image;
-    seed: of the float stage, the quantized stage uses the next one."""
+    seed: of the quantized stage; all nets of an architecture and data set share one float parent."""
     header = net.header
     if "quant" not in header:
         raise UserError(f"{net.name}: no record of its training in it, so no card")
@@ -34,7 +34,7 @@ def card(net):
         "accuracy": header.get("accuracy"), "images": header.get("images"),
         "float_accuracy": header.get("float_accuracy"),
         "epochs": {"float": header["float_schedule"]["epochs"], "quantized": header["schedule"]["epochs"]},
-        "seed": header["float_schedule"]["seed"], "commit": header["commit"], "torch": header["torch"],
+        "seed": header["schedule"]["seed"], "commit": header["commit"], "torch": header["torch"],
         "command": header["command"], "log": f"{net.name}.csv",
     }
 

@@ -24,7 +24,8 @@ from .quantizers import GRIDDED, WEIGHTS
 from .store import ZOO
 from .train import Schedule, accuracy, fit
 
-__all__ = ["Recipe", "recipe_of", "with_quantizer", "train_named", "train_recipe", "load_checkpoint", "PARENTS"]
+__all__ = ["Recipe", "recipe_of", "with_quantizer", "command_of", "train_named", "train_recipe", "load_checkpoint",
+           "PARENTS"]
 
 CALIBRATION_IMAGES = 512
 PARENTS = ZOO / "parents"               # float nets that ship, ARCH-DATASET.pt
@@ -95,6 +96,17 @@ def with_quantizer(name, quantizer):
         return name
     start, end = found.span("a")[1], (found.span("quantizer") if found["quantizer"] else found.span("a"))[1]
     return f"{name[:start]}-{quantizer}{name[end:]}"
+
+
+def command_of(name, float_schedule, schedule):
+    """The command that trains the net of that name with these schedules, as dicts."""
+    recipe = recipe_of(name)
+    options = (("--float-epochs", float_schedule, recipe.float_stage, "epochs"),
+               ("--epochs", schedule, recipe.quant_stage, "epochs"),
+               ("--distill", schedule, recipe.quant_stage, "distill"))
+    given = [f"{option} {used[field]:g}" for option, used, default, field in options
+             if used[field] != getattr(default, field)]
+    return " ".join(["python -m model train", name, *given])
 
 
 def provenance(recipe, name, stage, schedule, classes):

@@ -12,7 +12,7 @@ from model import data, store, synthetic, train  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import ARCHS, arch  # noqa: E402
 from model.network import Network, QuantConfig  # noqa: E402
-from model.recipes import load_checkpoint, recipe_of, train_named, train_recipe, with_quantizer  # noqa: E402
+from model.recipes import command_of, load_checkpoint, recipe_of, train_named, train_recipe, with_quantizer  # noqa: E402
 
 pytestmark = pytest.mark.train
 SCHEDULE = train.Schedule(epochs=2, rate=0.05, quantizer_rate=0.005, batch=32, settle=1, distill=0.5)
@@ -76,16 +76,18 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     monkeypatch.setattr(data, "load", lambda name, split, folder: pictures(1 if split == "train" else 2, 96))
     monkeypatch.setattr(torch, "compile", lambda net: net)
     stage = replace(SCHEDULE, epochs=1)
-    recipe = replace(recipe_of("resnet8-w4a4-synthetic"), name="tiny", float_stage=stage, quant_stage=stage)
+    recipe = replace(recipe_of("resnet8-w2a2-synthetic"), float_stage=stage, quant_stage=stage)
+    folder = tmp_path / recipe.name
     train_recipe(recipe, tmp_path)
-    net, header = load_checkpoint(tmp_path / "tiny" / "02_qat.pt")
+    net, header = load_checkpoint(folder / "02_qat.pt")
     assert net.config == recipe.quant and header["schedule"] == asdict(stage) and len(header["log"]) == 1
     assert 0 <= header["float_accuracy"] <= 1
-    assert command.main(["export", str(tmp_path / "tiny" / "02_qat.pt")]) == 0
-    exported = store.load(tmp_path / "tiny" / "03_net.npz")
-    card = json.loads((tmp_path / "tiny" / "03_net.json").read_text())
+    assert command.main(["export", str(folder / "02_qat.pt")]) == 0
+    exported = store.load(folder / "03_net.npz")
+    card = json.loads((folder / "03_net.json").read_text())
+    assert card["command"].startswith("python -m model train resnet8-w2a2-synthetic --float-epochs 1 --epochs 1 && ")
     assert exported.header["images"] == card["images"] == 96 and card["accuracy"] == exported.header["accuracy"]
-    assert (tmp_path / "tiny" / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
+    assert (folder / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
     assert command.main(["export", str(tmp_path / "resnet8-synthetic" / "01_float.pt")]) == 2
     assert "a float net" in capsys.readouterr().err
     with pytest.raises(UserError, match="schedule is not the one asked for"):
@@ -113,6 +115,10 @@ def test_names_tell_the_recipe():
     default = recipe_of("resnet8-w4a4-cifar10")
     assert default.quant == QuantConfig() and default.quant_stage.gradual == 0
     assert with_quantizer("resnet8-w4a4-cifar10", "uniform") == "resnet8-w4a4-uniform-cifar10"
+    stage = asdict(default.float_stage), asdict(default.quant_stage)
+    assert command_of("resnet8-w4a4-cifar10", *stage) == "python -m model train resnet8-w4a4-cifar10"
+    assert (command_of("resnet8-w4a4-cifar10", stage[0], stage[1] | {"epochs": 8, "distill": 0.0})
+            == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --distill 0")
     assert with_quantizer("resnet8-w4a4-uniq-seed3-cifar10", "plain") == "resnet8-w4a4-plain-seed3-cifar10"
 
 
