@@ -4,6 +4,7 @@ Every quantizer maps to codes 0 .. 2**bits - 1 by comparing with ascending thres
 comparisons in hardware. Weight codes stand for integer levels; an activation's code is its value.
 
     weights      to_code(w) -> uint8               to_value(code) -> level     forward(w) -> level, differentiable
+                 normalized(w) and its edges() -> float64 (2**bits - 1,): code u is the u-th bin between them
     activations  to_code(z, gamma, beta) -> uint8  to_value(code) -> code      forward(z, gamma, beta) -> code, as well
                  thresholds(gamma, beta) -> float64 (C, 2**bits - 1) in units of z
 
@@ -16,6 +17,7 @@ from torch import nn
 from .quant import (
     DEAD,
     SQRT2,
+    kquantile_edges,
     median_levels,
     over_channels,
     per_channel,
@@ -42,6 +44,9 @@ class KQuantileWeights(nn.Module):
     def normalized(self, w):
         flat = w.flatten(1)
         return (w - per_channel(flat.mean(1), w)) / per_channel(flat.std(1) + 1e-8, w)
+
+    def edges(self):
+        return kquantile_edges(0.0, 1.0, self.bits)
 
     def smooth(self, x):
         """The level that a normalized weight would have without rounding."""
@@ -80,11 +85,21 @@ class LearnedWeights(nn.Module):
         self.log_a = nn.Parameter(torch.zeros(()))
         self.log_kappa = nn.Parameter(torch.zeros(shape[0]))
 
+    def scale(self, w):
+        """kappa / rms, (OC,)."""
+        return self.log_kappa.exp() * torch.rsqrt(w.square().flatten(1).mean(1) + 1e-12)
+
+    def normalized(self, w):
+        return w * per_channel(self.scale(w), w)
+
+    def edges(self):
+        share = torch.arange(1, 2 ** self.bits, dtype=torch.float64) / 2 ** (self.bits - 1) - 1
+        return SQRT2 * torch.erfinv((share / self.log_a.double().exp()).clamp(-1, 1))      # +-inf: never reached
+
     def smooth(self, w):
         """Code + 1/2 before rounding."""
-        scale = self.log_kappa.exp() * torch.rsqrt(w.square().flatten(1).mean(1) + 1e-12)
         half = 2 ** (self.bits - 1)
-        return half + half * self.log_a.exp() * torch.erf(w * per_channel(scale / SQRT2, w))
+        return half + half * self.log_a.exp() * torch.erf(w * per_channel(self.scale(w) / SQRT2, w))
 
     def to_code(self, w):
         return self.smooth(w).floor().clamp(0, 2 ** self.bits - 1).to(torch.uint8)
@@ -104,10 +119,17 @@ class UniformWeights(nn.Module):
         self.bits, self.alpha, self.beta, self.levels = bits, 1, -2 ** (bits - 1), None
         self.log_kappa = nn.Parameter(torch.zeros(shape[0]))
 
-    def smooth(self, w):
-        """Code + 1/2 before rounding; the step starts where the outermost level is about 2.5 rms."""
+    def normalized(self, w):
+        """The weight in steps; the step starts where the outermost level is about 2.5 rms."""
         scale = self.log_kappa.exp() * torch.rsqrt(w.square().flatten(1).mean(1) + 1e-12)
-        return w * per_channel(scale * 2 ** (self.bits - 1) / 2.5, w) + 2 ** (self.bits - 1) + 0.5
+        return w * per_channel(scale * 2 ** (self.bits - 1) / 2.5, w)
+
+    def edges(self):
+        return torch.arange(1, 2 ** self.bits, dtype=torch.float64) - 2 ** (self.bits - 1) - 0.5
+
+    def smooth(self, w):
+        """Code + 1/2 before rounding."""
+        return self.normalized(w) + 2 ** (self.bits - 1) + 0.5
 
     def to_code(self, w):
         return self.smooth(w).floor().clamp(0, 2 ** self.bits - 1).to(torch.uint8)
