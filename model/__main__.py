@@ -117,10 +117,10 @@ def card_command(args):
 
 
 def plot(args):
-    plots = training_module("plot")
-    plots.refuse_unwritable(args.output)
+    canvas, plots = training_module("canvas"), training_module("plot")
+    canvas.refuse_unwritable(args.output)
     figure = args.figure(plots, args)
-    write(args.output, lambda path: plots.save(figure, path))
+    write(args.output, lambda path: canvas.save(figure, path))
     print(args.output)
 
 
@@ -152,7 +152,7 @@ def accumulators(plots, args):
 
 
 def figure1(plots, args):
-    return plots.figure1(*training_module("distributions").published())
+    return plots.figure1(training_module("distributions").published())
 
 
 def bits(plots, args):

@@ -12,8 +12,9 @@ from .integer import Convolution, MaxPool, accumulators
 from .network import Conv
 from .quant import phi_inverse, relu_thresholds
 
-__all__ = ["Bins", "Channel", "master_weights", "integer_weights", "channel", "channel_of", "channel_of_each_layer",
-           "published", "normal_shares", "paper_thresholds", "distance_to_normal"]
+__all__ = ["Bins", "Channel", "Published", "master_weights", "integer_weights", "quantized_layers", "channel",
+           "channel_of", "channel_of_each_layer", "published", "normal_shares", "paper_thresholds",
+           "distance_to_normal"]
 
 SEARCH_IMAGES = 16       # on which a channel is looked for
 OPEN = 0.4, 0.9          # share of accumulators above the first threshold in a channel worth showing
@@ -40,7 +41,8 @@ class Channel:
     """The accumulators of one output channel.
 
     values: int64 (M,). thresholds: int64 (2**bits - 1,), the net's. shares: float64 (2**bits,), of the codes.
-    mu, sigma: of the values. rule: float64 (2**bits - 1,), see `paper_thresholds`.
+    mu, sigma: of the values. rule: float64 (2**bits - 1,), see `paper_thresholds`. rule_shares: float64 (2**bits,), of
+    N(mu, sigma) between those.
     """
     net: str
     layer: str
@@ -51,6 +53,18 @@ class Channel:
     mu: float
     sigma: float
     rule: np.ndarray
+    rule_shares: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Published:
+    """The paper's Figure 1 of N(mu, sigma): thresholds float64 (2**bits - 1,), the boundary inside the last code, which
+    needs no comparator, and the shares between all of them, float64 (2**bits + 1,)."""
+    mu: float
+    sigma: float
+    thresholds: np.ndarray
+    boundary: float
+    shares: np.ndarray
 
 
 def shares(codes, count):
@@ -140,9 +154,10 @@ def channel(net, images, layer, index):
     if sigma == 0:
         raise UserError(f"{net.name}: all accumulators of layer {layer.name}, channel {index}, are {values[0]}")
     codes = np.searchsorted(thresholds, values, side="right")
+    rule = paper_thresholds(mu, sigma, thresholds[0], layer.a_bits)
     return Channel(net=net.name, layer=layer.name, channel=index, values=values, thresholds=thresholds,
                    shares=shares(codes, len(thresholds) + 1), mu=mu, sigma=sigma,
-                   rule=paper_thresholds(mu, sigma, thresholds[0], layer.a_bits))
+                   rule=rule, rule_shares=normal_shares(mu, sigma, rule))
 
 
 def ranked(net, images, layer):
@@ -179,6 +194,9 @@ def channel_of_each_layer(net, images):
 
 
 def published(mu=900.0, sigma=900.0, bits=3):
-    """The paper's Figure 1: (thresholds (2**bits - 1,), the boundary inside the last code that has no comparator)."""
-    boundary = mu - sigma * phi_inverse(torch.special.ndtr(torch.tensor(mu / sigma, dtype=torch.float64)) / 2 ** bits)
-    return relu_thresholds(mu, sigma, bits)[0].numpy(), float(boundary)
+    """The paper's Figure 1."""
+    thresholds = relu_thresholds(mu, sigma, bits)[0].numpy()
+    above = torch.special.ndtr(torch.tensor(mu / sigma, dtype=torch.float64))
+    boundary = float(mu - sigma * phi_inverse(above / 2 ** bits))
+    return Published(mu=mu, sigma=sigma, thresholds=thresholds, boundary=boundary,
+                     shares=normal_shares(mu, sigma, [*thresholds, boundary]))

@@ -14,7 +14,7 @@ COLUMNS = {"epoch": int, "loss": float, "accuracy": float}
 
 @dataclass(frozen=True, kw_only=True)
 class Log:
-    """One training stage: epochs (int), losses and accuracies (0 .. 1) as lists, its float parent's accuracy or None."""
+    """One training stage: lists of epochs, losses and accuracies (0 .. 1); the float parent's accuracy or None."""
     title: str
     epochs: list
     losses: list
@@ -63,7 +63,7 @@ class Line:
 
 
 def accuracy_by_bits(nets, dataset=None):
-    """Lines of the cards of these nets (those measured, of one data set or all), ordered by data set and architecture."""
+    """Lines of these nets' cards (those measured, of one data set or all), ordered by data set and architecture."""
     groups = {}
     for entry in map(card.card, nets):
         if entry["accuracy"] is not None and dataset in (None, entry["dataset"]):
