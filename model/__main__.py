@@ -60,12 +60,17 @@ def dataset_of(net, folder):
     return data.load(name, "test", None if name == "synthetic" else folder)
 
 
+def refuse_other_shape(net, dataset):
+    shape = dataset.images.shape[1:]
+    if shape != net.input_shape:
+        raise UserError(f"{net.name} takes pictures of {net.input_shape}, {dataset.name} has {shape}")
+
+
 def eval_command(args):
     net = store.load(args.net)
     dataset = dataset_of(net, args.data)
     images, labels = part_of(dataset, args.start, args.images)
-    if images.shape[1:] != net.input_shape:
-        raise UserError(f"{net.name} takes pictures of {net.input_shape}, {dataset.name} has {images.shape[1:]}")
+    refuse_other_shape(net, dataset)
     correct = evaluate(net, images, labels, args.engine, args.device)
     result = {"net": net.name, "dataset": dataset.name, "engine": args.engine, "images": len(images),
               "correct": correct, "accuracy": correct / len(images)}
@@ -145,7 +150,9 @@ def accumulators(plots, args):
         raise UserError("--channel needs --layer")
     net = store.load(args.net)
     distributions.quantized_layers(net, args.layer)         # an unknown layer is refused before data is fetched
-    images, _ = part_of(dataset_of(net, args.data), 0, args.images)
+    dataset = dataset_of(net, args.data)
+    images, _ = part_of(dataset, 0, args.images)
+    refuse_other_shape(net, dataset)
     if args.all:
         return plots.accumulators(distributions.channel_of_each_layer(net, images))
     return plots.accumulators([distributions.channel_of(net, images, args.layer, args.channel)])

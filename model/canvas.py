@@ -41,7 +41,7 @@ def new_figure(width, height, title):
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11)
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.05)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.05, wspace=0.03)
     return figure
 
 

@@ -62,7 +62,7 @@ def span(values, edges):
 def whole_bins(low, high, count):
     """Edges of about `count` histogram bins from low to high, all with the same number of integers in them."""
     width = max(1, round((high - low) / count))
-    return np.arange(math.floor(low), math.ceil(high) + width, width) - 0.5
+    return np.arange(math.floor(low), math.ceil(high) + 1 + width, width) - 0.5
 
 
 def without_y(axes):
@@ -72,9 +72,11 @@ def without_y(axes):
 
 def share_bars(axes, positions, shares, expected):
     """Bars in per cent and what is expected of each, `expected` (a number or one a bar)."""
-    step = np.diff(positions).min()
-    width = 0.8 * step if len(shares) <= 32 else step
-    axes.bar(positions, 100 * shares, width=width, color=BLUE, linewidth=0)
+    width = 0.8 * np.diff(np.unique(positions)).min()
+    if len(shares) <= 32:
+        axes.bar(positions, 100 * shares, width=width, color=BLUE, linewidth=0)
+    else:
+        axes.fill_between(positions, 100 * shares, step="mid", color=BLUE, linewidth=0)
     if np.ndim(expected):
         axes.hlines(100 * expected, positions - width / 2, positions + width / 2, color=INK, linewidth=1.2)
     else:
