@@ -218,7 +218,7 @@ def test_every_number_of_a_channel_is_in_the_picture():
 COMMANDS = {
     "curves": ["curves", CODES, store.SYNTHETIC],
     "weights of a layer": ["weights", CODES, "--layer", "s2b1b"],
-    "accumulators": ["accumulators", "resnet8half-w4a4-cifar10", "--layer", "s3b1a", "--images", "4", "--data", "synthetic"],
+    "accumulators": ["accumulators", "resnet8half-w4a4-cifar10", "--data", "synthetic", "--images", "4"],
     "a channel": ["accumulators", store.SYNTHETIC, "--layer", "s3b1a", "--channel", "5", "--images", "4"],
     "figure1": ["figure1"],
     "bits": ["bits", "--dataset", "cifar10"],
