@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 __all__ = ["IMAGE", "Convolution", "Skip", "Layer", "MaxPool", "IntegerNet", "forward", "trace",
-           "accumulator_range", "channel_ranges", "tensor_bounds"]
+           "accumulators", "accumulator_range", "channel_ranges", "tensor_bounds"]
 
 IMAGE = "image"
 PIXEL_MAX = 255
@@ -206,3 +206,11 @@ def trace(net, images):
     parts = [_run(net, batch)[1] for batch in _batches(images)]
     return {name: np.concatenate([part[name] for part in parts]).transpose(0, 3, 1, 2).copy()
             for name in parts[0] if name != IMAGE}
+
+
+def accumulators(net, images, name):
+    """Accumulators int64 (N, OC, H, W) of the layer of that name, bias included: what its thresholds cut into codes."""
+    layer = next(layer for layer in net.layers if layer.name == name)
+    bounds = tensor_bounds(net)
+    parts = [_accumulate(layer, _run(net, batch)[1], bounds).astype(np.int64) for batch in _batches(images)]
+    return (np.concatenate(parts) + layer.bias).transpose(0, 3, 1, 2).copy()

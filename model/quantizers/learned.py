@@ -21,11 +21,21 @@ class LearnedWeights(nn.Module):
         self.log_a = nn.Parameter(torch.zeros(()))
         self.log_kappa = nn.Parameter(torch.zeros(shape[0]))
 
+    def scale(self, w):
+        """kappa / rms, (OC,)."""
+        return self.log_kappa.exp() * torch.rsqrt(w.square().flatten(1).mean(1) + 1e-12)
+
+    def normalized(self, w):
+        return w * per_channel(self.scale(w), w)
+
+    def edges(self):
+        share = torch.arange(1, 2 ** self.bits, dtype=torch.float64) / 2 ** (self.bits - 1) - 1
+        return SQRT2 * torch.erfinv((share / self.log_a.double().exp()).clamp(-1, 1))      # +-inf: never reached
+
     def smooth(self, w):
         """Code + 1/2 before rounding."""
-        scale = self.log_kappa.exp() * torch.rsqrt(w.square().flatten(1).mean(1) + 1e-12)
         half = 2 ** (self.bits - 1)
-        return half + half * self.log_a.exp() * torch.erf(w * per_channel(scale / SQRT2, w))
+        return half + half * self.log_a.exp() * torch.erf(w * per_channel(self.scale(w) / SQRT2, w))
 
     def to_code(self, w):
         return self.smooth(w).floor().clamp(0, 2 ** self.bits - 1).to(torch.uint8)

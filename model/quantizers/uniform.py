@@ -15,10 +15,17 @@ class UniformWeights(nn.Module):
         self.bits, self.alpha, self.beta, self.levels = bits, 1, -2 ** (bits - 1), None
         self.log_kappa = nn.Parameter(torch.zeros(shape[0]))
 
-    def smooth(self, w):
-        """Code + 1/2 before rounding; the step starts where the outermost level is about 2.5 rms."""
+    def normalized(self, w):
+        """The weight in steps; the step starts where the outermost level is about 2.5 rms."""
         scale = self.log_kappa.exp() * torch.rsqrt(w.square().flatten(1).mean(1) + 1e-12)
-        return w * per_channel(scale * 2 ** (self.bits - 1) / 2.5, w) + 2 ** (self.bits - 1) + 0.5
+        return w * per_channel(scale * 2 ** (self.bits - 1) / 2.5, w)
+
+    def edges(self):
+        return torch.arange(1, 2 ** self.bits, dtype=torch.float64) - 2 ** (self.bits - 1) - 0.5
+
+    def smooth(self, w):
+        """Code + 1/2 before rounding."""
+        return self.normalized(w) + 2 ** (self.bits - 1) + 0.5
 
     def to_code(self, w):
         return self.smooth(w).floor().clamp(0, 2 ** self.bits - 1).to(torch.uint8)

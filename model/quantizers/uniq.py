@@ -14,6 +14,7 @@ from torch import nn
 from ..quant import (
     DEAD,
     SQRT2,
+    kquantile_edges,
     median_levels,
     per_channel,
     phi,
@@ -45,6 +46,9 @@ class KQuantileWeights(nn.Module):
     def normalized(self, w):
         flat = w.flatten(1)
         return (w - per_channel(flat.mean(1), w)) / per_channel(flat.std(1) + 1e-8, w)
+
+    def edges(self):
+        return kquantile_edges(0.0, 1.0, self.bits)
 
     def smooth(self, x):
         """The level that a normalized weight would have without rounding."""

@@ -53,6 +53,18 @@ def test_forward_and_trace_are_the_definition(seed):
             np.testing.assert_array_equal(code[index], tensors[name])
 
 
+def test_accumulators_are_what_the_thresholds_are_compared_with():
+    net, images = random_net(), random_images(3)
+    codes = integer.trace(net, images)
+    for layer in net.layers[:2]:
+        acc = integer.accumulators(net, images, layer.name)
+        assert acc.dtype == np.int64
+        for index, image in enumerate(images):
+            tensors = run_by_definition(net, image)[1]
+            np.testing.assert_array_equal(acc[index], accumulate_by_definition(layer, tensors))
+        np.testing.assert_array_equal((acc[..., None] >= layer.thresholds[:, None, None]).sum(-1), codes[layer.name])
+
+
 def test_batches_do_not_matter():
     net, images = random_net(), random_images(integer.BATCH + 7)
     np.testing.assert_array_equal(integer.forward(net, images[-3:]), integer.forward(net, images)[-3:])

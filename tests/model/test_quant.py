@@ -63,6 +63,19 @@ def test_weights_forward_is_the_value_of_the_code(name, bits):
     assert all(p.grad.abs().sum() > 0 for p in quantizer.parameters())
 
 
+@pytest.mark.parametrize("amplitude", [0.8, 1.5])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weight_codes_count_edges(name, amplitude):
+    torch.manual_seed(0)
+    w = torch.randn(8, 16, 3, 3).double()
+    quantizer = WEIGHTS[name](w.shape, 3).double()
+    for parameter in quantizer.parameters():
+        parameter.data.fill_(amplitude).log_()
+    edges = quantizer.edges()
+    assert edges.shape == (7,) and (edges.diff() > 0).all()
+    assert (quantizer.to_code(w) == (quantizer.normalized(w)[..., None] >= edges).sum(-1)).all()
+
+
 def test_plain_weight_codes_are_the_kquantile_bins():
     torch.manual_seed(0)
     w = torch.randn(1, 64, 3, 3) * 0.1 + 0.02
