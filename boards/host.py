@@ -267,7 +267,7 @@ class Device:
 
     def _receive(self, kind, sequence):
         until = time.monotonic() + self._timeout
-        while time.monotonic() < until:
+        while True:
             while (frame := self._reader.next()) is not None:
                 got, echoed, payload = frame
                 if echoed == sequence and got == kind | link.REPLY:
@@ -277,8 +277,10 @@ class Device:
                     known = payload[0] in set(Fault)
                     raise DeviceError(SENTENCES.get(payload[0], f"the device reports fault {payload[0]}"),
                                       Fault(payload[0]) if known else None)
+            # After the frames: what the last read brought counts, however long this program was asleep in it.
+            if time.monotonic() >= until:
+                raise DeviceError(f"no answer from {self.name} within {self._timeout:g} s")
             try:
                 self._reader.feed(self._port.read(max(1, getattr(self._port, "in_waiting", 1))))
             except OSError as error:
                 raise UserError(f"{self.name} is gone: {error}") from error
-        raise DeviceError(f"no answer from {self.name} within {self._timeout:g} s")

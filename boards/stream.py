@@ -2,6 +2,7 @@
 import json
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -37,10 +38,8 @@ def run(options):
     net_name, files = split_arguments(options.arguments)
     job = choose_job(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                      default_images=100)
-    if options.plot:                    # what cannot be plotted is said before the run, not after it
-        _pyplot()
-        if job.labels is None:
-            raise UserError("--plot needs labels: pictures of a data set, not files")
+    if options.plot:
+        _check_plot(options.plot, job)
     bar = tqdm(total=len(job.pictures), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
     notices = []
 
@@ -125,29 +124,36 @@ def _print(s, checked):
                 print(f"  {name:>{width}} " + " ".join(f"{count:>4}" for count in row))
 
 
-def _pyplot():
+def _check_plot(path, job):
+    """Refuses, before the run, what could not be plotted after it."""
     try:
-        import matplotlib
+        from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise UserError("--plot needs matplotlib: pip install 'uniqore[train]'") from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    return pyplot
+    if job.labels is None:
+        raise UserError("--plot needs labels: pictures of a data set, not files")
+    formats = Figure().canvas.get_supported_filetypes()
+    if Path(path).suffix[1:] not in formats:
+        raise UserError(f"--plot {path}: not a picture's name (.png, .svg, ...)")
+    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+        raise UserError(f"--plot {path}: not a file in a folder that exists")
 
 
 def _plot(matrix, classes, path):
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(6, 6))
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(6, 6))
+    axes = figure.subplots()
     axes.imshow(matrix, cmap="Blues")
     axes.set(xlabel="prediction", ylabel="label", xticks=range(len(classes)), yticks=range(len(classes)))
     axes.set_xticklabels(classes, rotation=90)
     axes.set_yticklabels(classes)
+    most = max(map(max, matrix))
     for row, counts in enumerate(matrix):
         for column, count in enumerate(counts):
             if count and len(classes) <= 20:
-                axes.text(column, row, count, ha="center", va="center")
+                axes.text(column, row, count, ha="center", va="center", color="white" if 2 * count > most else "black")
     figure.tight_layout()
     try:
         figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write {path}: {error}") from error
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error

@@ -14,10 +14,10 @@ def mapping_options(name):
     """Overrides of Amaranth's synthesis script for the top `name`.
 
     Amaranth names the element of an array `sums[0]`. abc9 of yosys 0.70 takes that for bit 0 of a wire `sums` where
-    there is one too, and stops with an assertion about a wire's name or size: such names go before it runs.
+    there is one too, and stops with an assertion about a wire's name or size: it is `sums_0_` by then.
     """
     return {"script_after_read": f"synth_ecp5 -top {name} -run begin:map_luts\n"
-                                 f"rename -hide {name}/w:*\\[*\nrename -enumerate -pattern n%",
+                                 f"rename -unescape {name}/w:*\\[*",
             "synth_opts": "-run map_luts:"}
 
 

@@ -3,14 +3,12 @@ import ctypes
 from ctypes import POINTER, c_double, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
-import amaranth
 import numpy as np
 
-import accel
 from accel.rtl.core import Preset
 from accel.rtl.system import System
 
-from .library import build_library, open_library
+from .library import build_library, open_library, rtl_sources
 
 __all__ = ["CYCLES_PER_BIT", "BoardSimulator", "build_board"]
 
@@ -29,12 +27,10 @@ class Line(ctypes.Structure):
 
 def build_board(config, *, image=None, cycles_per_bit=CYCLES_PER_BIT, timeout=TIMEOUT):
     """Path of the library that simulates the `System` of `config` with `image` preset, built unless it is cached."""
-    folder = Path(accel.__file__).parent
-    files = [folder / "config.py", folder / "isa.py", folder / "link.py", *sorted((folder / "rtl").rglob("*.py"))]
     loaded = [] if image is None else [*map(str, (array.tobytes() for array in (
         image.program, image.weights, image.thresholds))), str(image.settings)]
-    sources = [config.digest(), str(config.clock_hz), amaranth.__version__, str(cycles_per_bit), str(timeout),
-               image.net_digest if image else "", *loaded, *(file.read_text() for file in files)]
+    sources = [config.digest(), str(config.clock_hz), str(cycles_per_bit), str(timeout),
+               image.net_digest if image else "", *loaded, rtl_sources()]
 
     def make():
         preset, net = (None, None) if image is None else Preset.of(image)

@@ -1,18 +1,15 @@
 """The RTL compiled to machine code by CXXRTL: the engine for whole data sets."""
 import ctypes
 from ctypes import POINTER, c_char_p, c_uint32, c_uint64, c_void_p
-from pathlib import Path
 
-import amaranth
 import numpy as np
 
-import accel
 from accel.isa import LoadWord, LogitWord, PixelWord
 from accel.rtl.core import Core
 from model.errors import UserError
 
 from .engine import NO_GAPS, Engine, Result
-from .library import build_library, open_library
+from .library import build_library, open_library, rtl_sources
 from .payload import pack, records, unpack
 
 __all__ = ["CxxrtlEngine", "build"]
@@ -23,11 +20,8 @@ TRACE_RECORDS = 1 << 16
 
 def build(config, *, waveforms=False):
     """Path of the library that simulates the core of `config`, built unless it is cached."""
-    folder = Path(accel.__file__).parent
-    # All that Core is made of; a test keeps it so.
-    files = [folder / "config.py", folder / "isa.py", folder / "link.py", *sorted((folder / "rtl").rglob("*.py"))]
-    sources = [config.digest(), amaranth.__version__, *(file.read_text() for file in files)]
-    return build_library(lambda: Core(config), name=config.name, sources="\0".join(sources), waveforms=waveforms)
+    sources = "\0".join([config.digest(), rtl_sources()])
+    return build_library(lambda: Core(config), name=config.name, sources=sources, waveforms=waveforms)
 
 
 class Streams(ctypes.Structure):

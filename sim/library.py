@@ -15,14 +15,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import amaranth
 from amaranth.back import rtlil
 
+import accel
 from model.errors import UserError
 
 from . import two_state
 from .tools import find_compiler, find_yosys
 
-__all__ = ["build_library", "cache_folder", "open_library"]
+__all__ = ["build_library", "cache_folder", "open_library", "rtl_sources"]
 
 DRIVER = Path(__file__).with_name("driver.cc")
 REWRITER = Path(two_state.__file__)
@@ -59,6 +61,13 @@ def cache_folder():
     except OSError as error:
         raise UserError(f"cannot make the cache folder {folder}: {error.strerror}") from error
     return folder
+
+
+def rtl_sources():
+    """Text of all that any component of `accel.rtl` is made of, Amaranth's version included; a test keeps it so."""
+    folder = Path(accel.__file__).parent
+    files = [folder / "config.py", folder / "isa.py", folder / "link.py", *sorted((folder / "rtl").rglob("*.py"))]
+    return "\0".join([amaranth.__version__, *(file.read_text() for file in files)])
 
 
 def build_library(make_core, *, name, sources, waveforms=False, driver=DRIVER):

@@ -45,7 +45,7 @@ def test_model_knows_no_hardware():
 
 
 def test_rtl_is_made_of_configuration_and_formats_alone():
-    """What `sim.cxxrtl.build` takes the digest of is all that a core is made of."""
+    """What `sim.library.rtl_sources` collects is all that the RTL is made of."""
     allowed = ("accel.config", "accel.isa", "accel.link", "accel.rtl")
     names = {name for path in files("accel/rtl") for name in imported(path) if name.split(".")[0] in PACKAGES}
     assert not [name for name in names if name != "accel" and not name.startswith(allowed)]

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """The simulated board and the host library: every command, every refusal, every fault, and the next picture right."""
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -153,7 +154,10 @@ def test_after_a_fault_in_a_load_it_goes_on(port, nets, name, piece, monkeypatch
     assert notices
 
 
-def test_a_lost_answer_does_not_apply_a_piece_twice(port, nets):
+def test_a_lost_answer_does_not_apply_a_piece_twice(port, nets, monkeypatch):
+    # Short pieces, since the timeout is the clock's on the wall and the line is a simulated one.
+    monkeypatch.setattr("boards.host.ENTRIES_A_FRAME", 20)
+
     class Forgetful:
         """Drops the first answer to a LOAD."""
         dropped = False
@@ -224,6 +228,18 @@ def test_an_adapter_two_percent_off(library, nets, bit_cycles):
         assert device.status().framing_errors == 0
 
 
+def test_the_divider_of_a_real_board():
+    """3 Mbaud at 110 MHz are 36 2/3 cycles a bit; the other tests have 8."""
+    bit_cycles = 110e6 / 3e6
+    library = build_board(replace(TINY, clock_hz=110e6), cycles_per_bit=bit_cycles, timeout=SILENCE)
+    port = BoardPort(library, bit_cycles=bit_cycles)
+    with Device(port) as device:
+        assert (device.info.clock_hz, round(device.info.baud, -1)) == (110_000_000, 3_000_000)
+        assert device.status().framing_errors == 0
+    assert port.board.line.framing_errors == 0
+    port.board.close()
+
+
 def test_a_device_that_does_not_answer_is_said_so():
     class Silence:
         in_waiting = 0
@@ -272,6 +288,15 @@ class Impostor:
 
     def close(self):
         pass
+
+
+def test_an_answer_that_a_slow_read_brings_counts():
+    class Slow(Impostor):
+        def read(self, count):
+            time.sleep(0.05)
+            return super().read(count)
+    with pytest.raises(DeviceError, match="gateware is version 9"):             # so it was read
+        Device(Slow(gateware=[9, 0, 0]), timeout=0.01, retries=0)
 
 
 @pytest.mark.parametrize("device, sentence", [

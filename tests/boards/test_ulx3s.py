@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ import pytest
 pytest.importorskip("amaranth_boards")
 
 from accel.config import CONFIGS
-from boards import build, flash, host, ulx3s
+from boards import build, flash, host, stream, ulx3s
 from boards.bitstream import DEVICES
 from boards.pll import pll_dividers
 from boards.report import BASELINES, report
 from boards.stream import confusion_matrix
+from model import integer
 from model.errors import UserError
 
 from .test_harness import LOG
@@ -165,6 +167,68 @@ def test_ports_are_found_by_their_adapter(monkeypatch):
 
 def test_confusion_counts_labels_by_row():
     assert confusion_matrix(np.array([0, 0, 2]), np.array([1, 0, 2]), 3).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+class InstantDevice:
+    """A board that answers with what the integer model says."""
+    name, config, info = "the board", CONFIGS["tiny"], SimpleNamespace(clock_hz=100e6)
+
+    def __init__(self, port, **options):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def load(self, net):
+        self._net = net
+        return True
+
+    def classify(self, pictures):
+        for logits in integer.forward(self._net, pictures):
+            yield host.Answer(logits, int(logits.argmax()), 100, 0.001)
+
+
+def test_the_confusion_matrix_is_drawn(tmp_path, monkeypatch, capsys):
+    """A cell is the darker the more pictures it has, so the diagonal of a good net is dark and the rest white."""
+    pytest.importorskip("matplotlib")
+    from PIL import Image
+    monkeypatch.setattr(stream, "Device", InstantDevice)
+    path = tmp_path / "confusion.png"
+    arguments = ["stream", "--data", "synthetic", "--images", "40", "--json", "--plot", str(path)]
+    assert ulx3s.main(arguments) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["correct"] >= 36
+    colours = Image.open(path).convert("RGB").getcolors(1 << 16)
+    shares = {colour: count / sum(count for count, _ in colours) for count, colour in colours}
+    classes = len(summary["classes"])
+    dark = sum(share for (red, _, blue), share in shares.items() if red < blue - 60)
+    white = shares[(247, 251, 255)]                             # the colour of 0
+    assert 0.5 < classes * dark / (dark + white) < 1.1
+
+
+@pytest.mark.parametrize("path, sentence", [
+    ("missing/a.png", "not a file in a folder that exists"), (".", "not a picture's name"),
+    ("a.xyz", "not a picture's name"), ("a", "not a picture's name")])
+def test_a_plot_that_cannot_be_written_is_refused(tmp_path, path, sentence):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(UserError, match=f"--plot .*{sentence}"):
+        stream._check_plot(tmp_path / path, SimpleNamespace(labels=[1]))
+
+
+def test_a_plot_that_cannot_be_drawn_is_refused_before_the_run(tmp_path, monkeypatch, capsys):
+    from PIL import Image
+    monkeypatch.setattr(stream, "Device", None)
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    pytest.importorskip("matplotlib")
+    assert ulx3s.main(["stream", str(tmp_path / "a.png"), "--plot", str(tmp_path / "b.png")]) == 2
+    assert "--plot needs labels" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert ulx3s.main(["stream", "--data", "synthetic", "--plot", str(tmp_path / "b.png")]) == 2
+    assert "uniqore[train]" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
