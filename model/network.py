@@ -27,15 +27,19 @@ HEAD_BITS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class QuantConfig:
-    """quantizer: a name in WEIGHTS and ACTIVATIONS; grid: "index" or "median" (of `uniq` and `plain`)."""
+    """quantizer: a name in WEIGHTS and ACTIVATIONS; grid: "index" or "median" (of `uniq` and `plain`);
+    first_bits: of the weights that see the pixels."""
     quantizer: str = "learned"
     w_bits: int = 4
     a_bits: int = 4
     grid: str = "index"
+    first_bits: int = 4
 
-    def weights(self, shape):
+    def weights(self, spec):
+        """The weight quantizer of the convolution `spec`."""
         options = {"grid": self.grid} if self.quantizer in GRIDDED else {}
-        return WEIGHTS[self.quantizer](shape, self.w_bits, **options)
+        bits = self.first_bits if spec.source == IMAGE else self.w_bits
+        return WEIGHTS[self.quantizer]((spec.out_channels,), bits, **options)
 
     def activation(self, channels):
         return ACTIVATIONS[self.quantizer](channels, self.a_bits)
@@ -53,7 +57,7 @@ class Conv(nn.Module):
         shape = (spec.out_channels, spec.in_channels, spec.kernel, spec.kernel)
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.kaiming_normal_(self.weight)
-        self.quantizer = config.weights(self.weight.shape) if config else None
+        self.quantizer = config.weights(spec) if config else None
         self.register_buffer("shift", torch.zeros(()))
 
     def forward(self, x):

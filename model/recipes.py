@@ -28,6 +28,7 @@ __all__ = ["Recipe", "recipe_of", "with_quantizer", "command_of", "train_named",
            "PARENTS"]
 
 CALIBRATION_IMAGES = 512
+FIRST_BITS = 4                          # of the first weights, at least: no slower on a core of 4-bit digits
 PARENTS = ZOO / "parents"               # float nets that ship, ARCH-DATASET.pt
 
 
@@ -86,6 +87,7 @@ def recipe_of(name):
         quant_stage = replace(quant_stage, seed=int(found["seed"]))
     return Recipe(name=name, arch=found["arch"], dataset=dataset, float_stage=float_stage, quant_stage=quant_stage,
                   quant=QuantConfig(quantizer=quantizer, w_bits=int(found["w"]), a_bits=int(found["a"]),
+                                    first_bits=max(FIRST_BITS, int(found["w"])),
                                     grid="median" if found["median"] else "index"))
 
 

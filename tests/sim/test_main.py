@@ -95,6 +95,17 @@ def test_the_rtl_in_two_processes():
 
 
 @pytest.mark.cxx
+@pytest.mark.parametrize("name", store.zoo_names())
+def test_every_net_of_the_zoo_runs_exactly_on_the_rtl(name):
+    code, out, err = run("classify", name, "--data", "synthetic", "--images", 3, "--json")
+    assert code == 0, err
+    summary = json.loads(out)
+    assert (summary["net"], summary["engine"], summary["exact"]) == (name, "cxxrtl", 3)
+    expected = integer.forward(store.load(name), data.load("synthetic", "test").images[:3])
+    assert [r["logits"] for r in summary["results"]] == expected.tolist()
+
+
+@pytest.mark.cxx
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "process"])
 def test_interrupt(jobs, whole_group):
