@@ -185,6 +185,8 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
     """Trains the net of that name, with what is given instead of its recipe's own values."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("no CUDA device here; leave --device out to train on the CPU")
+    if distill is not None and not 0 <= distill <= 1:
+        raise UserError(f"--distill must be 0 .. 1, not {distill:g}")
     if threads:
         torch.set_num_threads(threads)
     recipe = recipe_of(name)

@@ -72,6 +72,7 @@ def test_bad_input(capsys, tmp_path):
 def test_bad_input_to_training_commands(capsys, tmp_path):
     pytest.importorskip("torch")
     assert "is not the name of a net" in failure(capsys, "train", "resnet9")
+    assert "--distill must be 0 .. 1" in failure(capsys, "train", "--distill", 2)
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
 
 
