@@ -100,7 +100,7 @@ def master_weights(net, layer=None, name="net"):
                 bins.append(Bins(
                     layer=key, title=title(key, weight.shape), levels=quantizer.to_value(codes).numpy(),
                     shares=shares(quantizer.to_code(weight).numpy(), len(codes)),
-                    values=quantizer.normalized(weight).double().numpy(), edges=quantizer.edges().numpy()))
+                    values=quantizer.normalized(weight).double().numpy(), edges=quantizer.bin_edges().numpy()))
     return of_layer(bins, layer, name)
 
 

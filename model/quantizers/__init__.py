@@ -4,7 +4,7 @@ Every quantizer maps to codes 0 .. 2**bits - 1 by comparing with ascending thres
 comparisons in hardware. Weight codes stand for integer levels; an activation's code is its value.
 
     weights      to_code(w) -> uint8               to_value(code) -> level     forward(w) -> level, differentiable
-                 normalized(w) and its edges() -> float64 (2**bits - 1,): code u is the u-th bin between them
+                 normalized(w), bin_edges() -> float64 (2**bits - 1,): code u is the u-th bin of the normalized weight
     activations  to_code(z, gamma, beta) -> uint8  to_value(code) -> code      forward(z, gamma, beta) -> code, as well
                  thresholds(gamma, beta) -> float64 (C, 2**bits - 1) in units of z
 

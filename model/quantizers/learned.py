@@ -28,7 +28,7 @@ class LearnedWeights(nn.Module):
     def normalized(self, w):
         return w * per_channel(self.scale(w), w)
 
-    def edges(self):
+    def bin_edges(self):
         share = torch.arange(1, 2 ** self.bits, dtype=torch.float64) / 2 ** (self.bits - 1) - 1
         return SQRT2 * torch.erfinv((share / self.log_a.double().exp()).clamp(-1, 1))      # +-inf: never reached
 

@@ -20,7 +20,7 @@ class UniformWeights(nn.Module):
         scale = self.log_kappa.exp() * torch.rsqrt(w.square().flatten(1).mean(1) + 1e-12)
         return w * per_channel(scale * 2 ** (self.bits - 1) / 2.5, w)
 
-    def edges(self):
+    def bin_edges(self):
         return torch.arange(1, 2 ** self.bits, dtype=torch.float64) - 2 ** (self.bits - 1) - 0.5
 
     def smooth(self, w):

@@ -47,7 +47,7 @@ class KQuantileWeights(nn.Module):
         flat = w.flatten(1)
         return (w - per_channel(flat.mean(1), w)) / per_channel(flat.std(1) + 1e-8, w)
 
-    def edges(self):
+    def bin_edges(self):
         return kquantile_edges(0.0, 1.0, self.bits)
 
     def smooth(self, x):

@@ -71,7 +71,7 @@ def test_weight_codes_count_edges(name, amplitude):
     quantizer = WEIGHTS[name](w.shape, 3).double()
     for parameter in quantizer.parameters():
         parameter.data.fill_(amplitude).log_()
-    edges = quantizer.edges()
+    edges = quantizer.bin_edges()
     assert edges.shape == (7,) and (edges.diff() > 0).all()
     assert (quantizer.to_code(w) == (quantizer.normalized(w)[..., None] >= edges).sum(-1)).all()
 
