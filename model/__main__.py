@@ -4,37 +4,13 @@ import json
 import sys
 from pathlib import Path
 
-from . import card, data, integer, results, store
+from . import card, data, integer, store
 from .command import Parser, run_command
 from .errors import UserError
+from .inputs import dataset_of, onnx_module, part_of, positive, refuse_other_shape, training_module, write
+from .plot_command import plot_parser
 
 RUNS = Path("runs")
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
-
-
-def optional_module(name, extra, *packages):
-    """A module of this package that needs one of `packages`, which the extra installs."""
-    import importlib
-    try:
-        return importlib.import_module(f".{name}", __package__)
-    except ModuleNotFoundError as error:
-        if error.name not in packages:
-            raise
-        raise UserError(f"this needs {error.name}: pip install 'uniqore[{extra}]'") from None
-
-
-def training_module(name):
-    return optional_module(name, "train", "torch", "matplotlib")
-
-
-def onnx_module(name):
-    return optional_module(name, "onnx", "onnx")
 
 
 def bench(args):
@@ -53,17 +29,6 @@ def bench(args):
             print("{loop:32} {images_per_second:8,} images/s  {over_float:5.2f} x the float step".format(**row))
 
 
-def part_of(dataset, start, images):
-    """Images start .. start + images - 1 of the data set (to its end where `images` is None)."""
-    total = len(dataset.images)
-    if not 0 <= start < total:
-        raise UserError(f"--start must be 0 .. {total - 1}, not {start}")
-    images = total - start if images is None else images
-    if not 1 <= images <= total - start:
-        raise UserError(f"--images must be 1 .. {total - start} from --start {start}, not {images}")
-    return dataset.images[start:start + images], dataset.labels[start:start + images]
-
-
 def evaluate(net, images, labels, engine, device="cpu"):
     """How many are classified right; argmax takes the lowest index of equals."""
     if engine == "torch":
@@ -78,18 +43,6 @@ def train(args):
     recipes.train_named(
         recipes.with_quantizer(args.net, args.quantizer), args.runs, data_dir=args.data, device=args.device,
         threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, distill=args.distill)
-
-
-def dataset_of(net, folder):
-    """The test set that the net is for; --data may also be the word `synthetic`."""
-    name = "synthetic" if folder == "synthetic" else net.header.get("dataset", "cifar10")
-    return data.load(name, "test", None if name == "synthetic" else folder)
-
-
-def refuse_other_shape(net, dataset):
-    shape = dataset.images.shape[1:]
-    if shape != net.input_shape:
-        raise UserError(f"{net.name} takes pictures of {net.input_shape}, {dataset.name} has {shape}")
 
 
 def eval_command(args):
@@ -153,13 +106,6 @@ def import_command(args):
     print(f"{args.output}: {net.name}, {len(net.layers)} layers, {len(net.classes)} classes{note}")
 
 
-def write(path, action):
-    try:
-        action(path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-
-
 def card_command(args):
     nets = [store.load(args.net)] if args.net else [store.load(name) for name in store.zoo_names()]
     cards = [card.card(net) for net in nets]
@@ -171,84 +117,6 @@ def card_command(args):
         print(json.dumps(value))
     else:
         print(card.dump(value) if args.net else card.table(cards))
-
-
-def plot(args):
-    canvas, plots = training_module("canvas"), training_module("plot")
-    canvas.refuse_unwritable(args.output)
-    figure = args.figure(plots, args)
-    write(args.output, lambda path: canvas.save(figure, path))
-    print(args.output)
-
-
-def curves(plots, args):
-    return plots.curves(list(map(results.read_log, args.logs or [store.DEFAULT])))
-
-
-def weights(plots, args):
-    distributions = training_module("distributions")
-    if Path(args.net).suffix != ".pt":
-        net = store.load(args.net)
-        return plots.weights(net.name, distributions.integer_weights(net, args.layer))
-    net, header = training_module("recipes").load_checkpoint(args.net)
-    if header["stage"] != "quantized":
-        raise UserError(f"{args.net}: a float net has no bins; weights takes a 02_qat.pt")
-    return plots.weights(header["name"], distributions.master_weights(net, args.layer, header["name"]))
-
-
-def accumulators(plots, args):
-    distributions = training_module("distributions")
-    if args.channel is not None and args.layer is None:
-        raise UserError("--channel needs --layer")
-    net = store.load(args.net)
-    distributions.quantized_layers(net, args.layer)         # an unknown layer is refused before data is fetched
-    dataset = dataset_of(net, args.data)
-    images, _ = part_of(dataset, 0, args.images)
-    refuse_other_shape(net, dataset)
-    if args.all:
-        return plots.accumulators(distributions.channel_of_each_layer(net, images))
-    return plots.accumulators([distributions.channel_of(net, images, args.layer, args.channel)])
-
-
-def figure1(plots, args):
-    return plots.figure1(training_module("distributions").published())
-
-
-def bits(plots, args):
-    return plots.bits(results.accuracy_by_bits(map(store.load, args.nets or store.zoo_names()), args.dataset))
-
-
-def plot_parser(command):
-    """Subcommands of `plot`, one a kind of picture."""
-    kinds = command.add_subparsers(required=True, metavar="KIND")
-
-    def kind(name, figure, text):
-        sub = kinds.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=plot, figure=figure)
-        sub.add_argument("-o", "--output", required=True, metavar="FILE", help="a .png or .svg")
-        return sub
-
-    sub = kind("curves", curves, "loss and accuracy by epoch")
-    sub.add_argument("logs", nargs="*", metavar="LOG", help="names of the zoo, or .csv or .json logs of runs")
-
-    sub = kind("weights", weights, "weights of every convolution, bin edges, shares of the codes")
-    sub.add_argument("net", nargs="?", default=store.DEFAULT, help="name of the zoo, 03_net.npz or 02_qat.pt")
-    sub.add_argument("--layer", metavar="NAME", help="this layer alone, large")
-
-    sub = kind("accumulators", accumulators, "accumulators of a channel, its thresholds and those of the paper's rule")
-    sub.add_argument("net", nargs="?", default=store.DEFAULT, help="name of the zoo or a 03_net.npz")
-    which = sub.add_mutually_exclusive_group()
-    which.add_argument("--layer", metavar="NAME", help="default: that with the most normal channel")
-    which.add_argument("--all", action="store_true", help="one channel of every layer, small")
-    sub.add_argument("--channel", type=int, metavar="C", help="default: the most normal one")
-    sub.add_argument("--images", type=int, default=100, metavar="N", help="of the test set (default: 100)")
-    sub.add_argument("--data", metavar="DIR", help="folder with the data set; or the word synthetic")
-
-    kind("figure1", figure1, "the paper's Figure 1, from our thresholds")
-
-    sub = kind("bits", bits, "accuracy against bits, from model cards")
-    sub.add_argument("nets", nargs="*", metavar="NET", help="names of the zoo or 03_net.npz (default: the zoo)")
-    sub.add_argument("--dataset", metavar="NAME", help="nets of this data set alone")
 
 
 def parser():

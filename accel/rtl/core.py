@@ -230,6 +230,9 @@ class Core(wiring.Component):
         pixels = config.pixels_per_cycle
         codes = Signal(data.ArrayLayout(data.ArrayLayout(config.a_bits, config.channels), pixels))
         write = sequencer.threshold_write
+        # The shift goes from chain to chain too: chain c takes the logit of chain c + 1 before that one moves on. The
+        # last chain is done before the sequencer can have started another pass.
+        shift = delay(m, sequencer.logit_shift, 1, name="logit_shift")
         sums = []
         for c in range(config.chains):
             m.submodules[f"accumulator{c}"] = accumulator = Accumulator(config, sum_shape=array.sum_shape)
@@ -238,10 +241,11 @@ class Core(wiring.Component):
             m.d.comb += [
                 accumulator.sums.eq(array.sums[c]), accumulator.control.eq(control),
                 accumulator.correction.eq(correction), logits.values.eq(accumulator.values),
-                logits.control.eq(accumulator.value_control), logits.shift.eq(sequencer.logit_shift)]
+                logits.control.eq(accumulator.value_control), logits.shift.eq(shift)]
             control = delay(m, control, 1, name=f"control_{c}")
             correction = delay(m, correction, 1, name=f"correction_{c}")
             write = delay(m, write, 1, name=f"threshold_write_{c}")
+            shift = delay(m, shift, 1, name=f"logit_shift_{c}")
             for i in range(2):
                 channel = 2 * c + i
                 for j in range(pixels):
