@@ -2,8 +2,11 @@
 import os
 from pathlib import Path
 
-import pytest
-from hypothesis import settings
+# Before torch and BLAS are loaded: the tests run in as many processes as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
