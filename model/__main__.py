@@ -18,10 +18,11 @@ def bench(args):
     bench_module = training_module("bench")
     if args.threads:
         training_module("recipes").torch.set_num_threads(args.threads)
+    device = training_module("distributed").device_of(args.device)
     if args.profile:
-        print(bench_module.step_profile(args.arch, train_set, device=args.device))
+        print(bench_module.step_profile(args.arch, train_set, device=device))
         return
-    rows = bench_module.measure(args.arch, train_set, device=args.device, steps=args.steps)
+    rows = bench_module.measure(args.arch, train_set, device=device, steps=args.steps)
     if args.json:
         print(json.dumps(rows))
     else:
@@ -32,6 +33,7 @@ def bench(args):
 def evaluate(net, images, labels, engine, device="cpu"):
     """How many are classified right; argmax takes the lowest index of equals."""
     if engine == "torch":
+        device = training_module("distributed").device_of(device)
         logits = training_module("torch_integer").forward(net, images, device)
     else:
         logits = integer.forward(net, images)

@@ -3,6 +3,7 @@
 The plain loop is what a torchvision-style script does: a DataLoader that crops, flips and normalizes one picture at a
 time, float32, no compilation, and torch's own fake quantization (min-max, per channel for weights) in every layer.
 """
+import itertools
 import time
 
 import torch
@@ -71,10 +72,11 @@ def plain_steps(arch, classes, train, schedule, device, steps):
             fake = FakeCodes().to(device)
             module.register_forward_hook(lambda _module, _inputs, output, fake=fake: fake(output))
     optimizer = torch.optim.SGD(net.parameters(), schedule.rate, momentum=0.9, weight_decay=schedule.weight_decay)
-    loader = iter(torch.utils.data.DataLoader(PlainPictures(train), schedule.batch, shuffle=True))
+    loader = torch.utils.data.DataLoader(PlainPictures(train), schedule.batch, shuffle=True)
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
 
     def step():
-        x, y = (t.to(device) for t in next(loader))
+        x, y = (t.to(device) for t in next(batches))
         loss = F.cross_entropy(net(x), y)
         optimizer.zero_grad()
         loss.backward()
@@ -95,7 +97,7 @@ def timed(step, steps, device):
 
 
 def synchronize(device):
-    if device == "cuda":
+    if device != "cpu":
         torch.cuda.synchronize()
 
 
@@ -112,7 +114,7 @@ def stepper(name, config, train, device, distill):
     net.train()
     order = torch.randperm(len(train.labels))
     generator = torch.Generator().manual_seed(0)
-    batches = iter(order.split(schedule.batch) * 100)
+    batches = itertools.cycle(order[:len(order) // schedule.batch * schedule.batch].split(schedule.batch))
     return lambda: trainer.step(next(batches), generator, 0.5), schedule.batch
 
 
@@ -142,12 +144,12 @@ def step_profile(name, train, *, device="cpu", quantizer="learned", steps=5, row
     """torch.profiler's table of where a step's time goes, as text."""
     step, _ = stepper(name, QuantConfig(quantizer=quantizer, w_bits=BITS, a_bits=BITS), train, device, False)
     timed(step, 1, device)
-    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device != "cpu")
     with profile(activities=kinds) as profiled:
         for _ in range(steps):
             step()
         synchronize(device)
-    own = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
+    own = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
     spent = sorted(((getattr(event, own), event.key) for event in profiled.key_averages()), reverse=True)
     whole = sum(time for time, _ in spent)
     return "\n".join([f"{'ms a step':>9}  {'share':>7}  operation", *(

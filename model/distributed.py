@@ -5,6 +5,8 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
+from .errors import UserError
+
 __all__ = ["world_size", "rank", "add_over_processes", "process_group", "device_of"]
 
 
@@ -35,20 +37,26 @@ def add_over_processes(t):
 
 
 def device_of(device):
-    """The device of this process: with several GPUs on a node, one each."""
-    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
+    """The device of this process: with several GPUs on a node, one each. UserError where there is none."""
+    if device != "cuda":
+        return device
+    index = int(os.environ.get("LOCAL_RANK", 0))
+    if index >= torch.cuda.device_count():
+        raise UserError(f"no CUDA device for process {index} of this machine; leave --device out to use the CPU"
+                        if index else "no CUDA device here; leave --device out to use the CPU")
+    return f"cuda:{index}"
 
 
 @contextmanager
 def process_group(device):
     """Joins the group of processes that torchrun described in the environment; without torchrun does nothing."""
-    if "WORLD_SIZE" not in os.environ:
+    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
         yield
         return
-    cuda = device.startswith("cuda")
-    if cuda:
+    if device != "cpu":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo")
+    # The float net is evaluated on the CPU, whatever the device.
+    dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
     try:
         yield
     finally:

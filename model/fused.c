@@ -166,6 +166,18 @@ static inline vec look_up(const float *table, ivec code, int64_t levels) {
     return found;
 }
 
+static inline void interleave(pair *to, vec x, vec y) {
+#if defined(__clang__)
+    vec first = __builtin_shufflevector(x, y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    vec second = __builtin_shufflevector(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+#else
+    vec first = __builtin_shuffle(x, y, (ivec){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+    vec second = __builtin_shuffle(x, y, (ivec){8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+#endif
+    memcpy(to, &first, sizeof first);
+    memcpy(to + LANES / 2, &second, sizeof second);
+}
+
 /* Writes dL/dxhat into dx, adds the sums over pixels of dL/d(k, b) to `sums`, two rows of `channels`, and for each
    segment the sums of dL/dz and of dL/dz times the place in the segment to `bins`, `levels` pairs. y: what
    segment_forward wrote. */
@@ -194,11 +206,7 @@ void segment_backward(const uint16_t *x, const uint16_t *y, const uint16_t *dy, 
                 ivec inside = (z >= edge[0]) & (z < edge[levels]);
                 vec dz = choose(inside, load(dy + at) * unit * width, zero);
                 vec upper = dz * ((z - look_up(low, code, levels)) * width);
-                vec first = __builtin_shufflevector(dz, upper, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-                vec second = __builtin_shufflevector(dz, upper, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
-                                                     15, 31);
-                memcpy(terms, &first, sizeof first);
-                memcpy(terms + LANES / 2, &second, sizeof second);
+                interleave(terms, dz, upper);
                 for (int i = 0; i < LANES; i++)            /* a histogram for each lane: no two additions collide */
                     histogram[code[i] * LANES + i] += terms[i];
                 dk += dz * xhat;

@@ -112,7 +112,6 @@ class BatchNorm(nn.Module):
 
     def forward_distributed(self, x):
         """With the moments of the batch over all processes, so that their number does not change the result."""
-        x = at_least_float32(x)
         count = x.numel() // x.shape[1] * world_size()
         mean = add_over_processes(x.sum((0, 2, 3))) / count
         x = x - over_channels(mean)
@@ -153,7 +152,7 @@ class Layer(nn.Module):
                                           2 ** activation.bits - 1, CODE_UNIT, activation.rounds)
             if isinstance(activation, Segmented):
                 return fused.norm_segment(acc, gamma, beta, activation.edges(), self.norm, CODE_UNIT)
-        code = activation(at_least_float32(self.norm(acc)), gamma, beta)
+        code = activation(self.norm(at_least_float32(acc)), gamma, beta)
         return (code * CODE_UNIT).to(acc.dtype)
 
     def set_phase(self, phase):

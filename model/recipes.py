@@ -60,6 +60,7 @@ STAGES = {
     "vgg": (replace(FLOAT, epochs=60, rate=0.1, cutout=8), replace(QUANTIZED, epochs=40, rate=0.04, cutout=8)),
 }
 SYNTHETIC_EPOCHS = 8
+MEDIAN_BITS = 4                         # the 63 levels of 6 bits tell the medians of 16 bins apart, not those of 64
 GRADUAL = 0.6                           # of the `uniq` quantizer's training; the rest of it rounds in every layer
 NAME = re.compile(r"(?P<arch>[a-z0-9]+)-w(?P<w>[1-8])a(?P<a>[1-8])(-(?P<quantizer>[a-z]+?))??(?P<median>-median)?"
                   r"(-seed(?P<seed>[1-9][0-9]*))?-(?P<dataset>[a-z0-9]+)")
@@ -78,6 +79,8 @@ def recipe_of(name):
             raise UserError(f"{name}: unknown {kind} {value!r}; known: {', '.join(known)}")
     if found["median"] and quantizer not in GRIDDED:
         raise UserError(f"{name}: the median grid is for {' and '.join(GRIDDED)}")
+    if found["median"] and int(found["w"]) > MEDIAN_BITS:
+        raise UserError(f"{name}: the median grid has no levels for weights of more than {MEDIAN_BITS} bits")
     float_stage, quant_stage = STAGES[found["arch"]]
     if dataset == "synthetic":
         float_stage, quant_stage = (replace(stage, epochs=SYNTHETIC_EPOCHS) for stage in (float_stage, quant_stage))
@@ -94,6 +97,8 @@ def recipe_of(name):
 def with_quantizer(name, quantizer):
     """The name of the same net with another quantizer."""
     found = NAME.fullmatch(name)
+    if quantizer and quantizer not in WEIGHTS:
+        raise UserError(f"unknown quantizer {quantizer!r}; known: {', '.join(WEIGHTS)}")
     if not found or not quantizer:
         return name
     start, end = found.span("a")[1], (found.span("quantizer") if found["quantizer"] else found.span("a"))[1]
@@ -113,11 +118,14 @@ def command_of(name, float_schedule, schedule):
 
 def provenance(recipe, name, stage, schedule, classes):
     """Header of a checkpoint: what it is, how it came about, with which tools."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
-                            capture_output=True, text=True)
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
+                                capture_output=True, text=True).stdout.strip()
+    except OSError:                             # no git
+        commit = ""
     return {"name": name, "arch": recipe.arch, "dataset": recipe.dataset, "stage": stage,
             "schedule": asdict(schedule), "classes": list(classes),
-            "commit": commit.stdout.strip() or "unknown",
+            "commit": commit or "unknown",
             "torch": str(torch.__version__), "numpy": np.__version__, "python": sys.version.split()[0]}
 
 
@@ -126,7 +134,9 @@ def load_checkpoint(path):
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         header = state["header"]
-        config = QuantConfig(**header["quant"]) if header["stage"] == "quantized" else None
+        config = None
+        if header["stage"] == "quantized":      # nets older than `first_bits` have the same in every layer
+            config = QuantConfig(**{"first_bits": header["quant"]["w_bits"]} | header["quant"])
         net = Network(arch(header["arch"]), len(header["classes"]), config)
         net.load_state_dict(state["net"])
         return net.eval(), {**header, "log": state["log"]}
@@ -166,7 +176,8 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     """Runs or resumes both stages under the folder `runs`."""
     float_path = Path(runs) / recipe.parent / "01_float.pt"
     quant_path = Path(runs) / recipe.name / "02_qat.pt"
-    refuse_other(quant_path, schedule=asdict(recipe.quant_stage), quant=asdict(recipe.quant))
+    refuse_other(quant_path, arch=recipe.arch, dataset=recipe.dataset, quant=asdict(recipe.quant),
+                 schedule=asdict(recipe.quant_stage), float_schedule=asdict(recipe.float_stage))
     train = data.load(recipe.dataset, "train", data_dir)
     test = data.load(recipe.dataset, "test", data_dir)
     teacher = float_parent(recipe, float_path, train, test, device)
@@ -183,8 +194,6 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
 def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_epochs=None, epochs=None,
                 distill=None):
     """Trains the net of that name, with what is given instead of its recipe's own values."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("no CUDA device here; leave --device out to train on the CPU")
     if distill is not None and not 0 <= distill <= 1:
         raise UserError(f"--distill must be 0 .. 1, not {distill:g}")
     if threads:
@@ -194,5 +203,9 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
     stages = {stage: replace(getattr(recipe, stage), **{k: v for k, v in values.items() if v is not None})
               for stage, values in changes.items()}
     device = device_of(device)
+    try:
+        Path(runs).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{runs}: {error.strerror}") from None
     with process_group(device):
         train_recipe(replace(recipe, **stages), runs, data_dir=data_dir, device=device)

@@ -6,7 +6,7 @@ from torch import nn
 
 from ..quant import over_channels, through
 
-__all__ = ["Phase", "Activation", "Companding", "Segmented"]
+__all__ = ["Phase", "Activation", "Companding", "Segmented", "Segments", "edge_gradient", "root_mean_square"]
 
 
 class Phase(enum.Enum):
@@ -14,6 +14,11 @@ class Phase(enum.Enum):
     SMOOTH = 0              # left out: weights and activations are companded, not rounded
     NOISY = 1               # of weights, replaced by uniform noise; activations are rounded
     ROUNDED = 2             # done, with the gradient of the smooth function
+
+
+def root_mean_square(z):
+    """Of all elements, and not zero where a layer gives nothing on the images it starts with."""
+    return z.float().square().mean().sqrt().clamp_min(1e-6)
 
 
 class Activation(nn.Module):
@@ -55,11 +60,9 @@ class Companding(Activation):
 
 
 def count(z, thresholds):
-    """#{k : z >= thresholds[k]} as uint8, of the shape and layout of z; compiled, one pass."""
-    code = torch.zeros_like(z, dtype=torch.uint8)
-    for threshold in thresholds:
-        code = code + (z >= threshold)
-    return code
+    """#{k : z >= thresholds[k]}, int32, of z (N, C, H, W)."""
+    code = torch.bucketize(z.permute(0, 2, 3, 1).contiguous(), thresholds, right=True, out_int32=True)
+    return code.permute(0, 3, 1, 2)                         # bucketize wants memory in order: channels last
 
 
 class Segments(torch.autograd.Function):
@@ -99,7 +102,7 @@ class Segmented(Activation):
     below the first and above the last.
     """
     def to_code(self, z, gamma, beta):
-        return count(z, self.edges()[1:-1].to(z.dtype))
+        return count(z, self.edges()[1:-1].to(z.dtype)).to(torch.uint8)
 
     def forward(self, z, gamma, beta):
         return Segments.apply(z, self.edges().to(z.dtype))

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from ..quant import SQRT2
-from .base import Companding
+from .base import Companding, root_mean_square
 
 __all__ = ["CompandedActivations"]
 
@@ -24,7 +24,7 @@ class CompandedActivations(Companding):
         self.offset = nn.Parameter(torch.tensor(self.START_O))
 
     def start(self, z):
-        self.log_s.data = (self.START_S * z.float().square().mean().sqrt()).log()
+        self.log_s.data = (self.START_S * root_mean_square(z)).log()
 
     def coefficients(self, gamma, beta):
         scale = (-self.log_s).exp() / SQRT2

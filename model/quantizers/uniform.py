@@ -1,9 +1,10 @@
-"""The uniform baseline: learned steps (LSQ, arXiv 1902.08153)."""
+"""The uniform baseline: learned steps (LSQ, arXiv 1902.08153), without its scaling of the steps' gradient, which a
+learning rate of their own replaces."""
 import torch
 from torch import nn
 
 from ..quant import per_channel, through
-from .base import Segmented
+from .base import Segmented, root_mean_square
 
 __all__ = ["UniformWeights", "UniformThresholds"]
 
@@ -45,7 +46,7 @@ class UniformThresholds(Segmented):
         self.log_s = nn.Parameter(torch.zeros(()))
 
     def start(self, z):
-        self.log_s.data = (3 * z.float().square().mean().sqrt() / 2 ** self.bits).log()
+        self.log_s.data = (3 * root_mean_square(z) / 2 ** self.bits).log()
 
     def edges(self):
         k = torch.arange(2 ** self.bits + 1, device=self.log_s.device)

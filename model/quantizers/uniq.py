@@ -30,7 +30,8 @@ __all__ = ["KQuantileWeights", "ReluThresholds"]
 
 
 class KQuantileWeights(nn.Module):
-    """k-quantile bins of N(mu, sigma) per channel, `kquantile_edges`; gradient that of the CDF.
+    """k-quantile bins of N(mu, sigma) per channel, `kquantile_edges`; gradient that of the
+    levels without rounding: of the CDF on the index grid, linear on the median grid.
 
     grid: "index", levels 2 * code + 1 - 2**bits, or "median", a table of the bins' medians.
     """

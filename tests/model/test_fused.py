@@ -3,8 +3,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from model import fused  # noqa: E402
-from model.network import BatchNorm  # noqa: E402
+from model import fused, network  # noqa: E402
+from model.nets import arch  # noqa: E402
+from model.network import BatchNorm, Network, QuantConfig  # noqa: E402
 from model.quantizers.base import Segments  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -45,7 +46,8 @@ def test_codes_gradients_and_statistics(channels, training):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("levels, channels, training", [(16, 16, True), (8, 32, False), (4, 16, True)])
+@pytest.mark.parametrize("levels, channels, training", [(16, 16, True), (8, 32, False), (4, 16, True), (2, 16, False),
+                                                        (32, 16, True)])
 def test_segments(levels, channels, training):
     torch.manual_seed(0)
     data = (torch.randn(8, channels, 12, 11) * 2 + 1).bfloat16().to(memory_format=torch.channels_last)
@@ -76,6 +78,25 @@ def test_segments(levels, channels, training):
         assert (got - wanted).norm() < 0.01 * wanted.norm()
     for got, wanted in zip(statistics, statistics_wanted, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("quantizer", ["learned", "uniq", "uniform"])
+def test_a_layer_gives_the_same_codes_without_the_kernels(monkeypatch, quantizer):
+    torch.manual_seed(0)
+    layer = Network(arch("resnet8"), 10, QuantConfig(quantizer=quantizer)).layers["s1b1a"]
+    acc = (torch.randn(4, 16, 9, 9) * 2 + 0.5).bfloat16().to(memory_format=torch.channels_last)
+    if not fused.available(acc):
+        pytest.skip("no C compiler")
+    layer.activation.start(torch.randn(4, 16, 9, 9).relu())
+    codes = [layer.activate(acc)]
+    monkeypatch.setattr(fused, "available", lambda _: False)
+    codes.append(layer.activate(acc))
+    monkeypatch.setattr(network, "world_size", lambda: 2)               # two processes with the same pictures
+    monkeypatch.setattr(network, "add_over_processes", lambda t: 2 * t)
+    codes.append(layer.activate(acc))
+    assert len(codes[0].unique()) > 8
+    for other in codes[1:]:
+        assert (other == codes[0]).float().mean() > 0.9995              # float32 in another order
 
 
 def test_other_shapes_and_types_are_left_to_torch():

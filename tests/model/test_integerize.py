@@ -51,6 +51,8 @@ CONFIGS = [
     ("resnet8", {"quantizer": "learned"}),
     ("resnet8", {"quantizer": "learned", "w_bits": 2, "a_bits": 3}),
     ("resnet8", {"quantizer": "plain"}),
+    ("resnet8", {"quantizer": "companded", "a_bits": 8}),
+    ("resnet8", {"quantizer": "uniform", "w_bits": 8, "first_bits": 8, "a_bits": 1}),
     ("resnet8", {"quantizer": "plain", "grid": "median"}),
     ("resnet8", {"quantizer": "uniform", "a_bits": 2}),
     ("resnet20", {"quantizer": "learned"}),

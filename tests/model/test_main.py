@@ -70,8 +70,14 @@ def test_bad_input(capsys, tmp_path):
 
 @pytest.mark.train
 def test_bad_input_to_training_commands(capsys, tmp_path):
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     assert "is not the name of a net" in failure(capsys, "train", "resnet9")
+    (tmp_path / "file").touch()
+    assert "exists" in failure(capsys, "train", "--runs", tmp_path / "file")
+    assert "unknown quantizer 'seed3'" in failure(capsys, "train", "--quantizer", "seed3")
+    for arguments in ("train",), ("bench", "--dataset", "synthetic"), ("eval", store.SYNTHETIC, "--engine", "torch"):
+        if not torch.cuda.is_available():
+            assert "no CUDA device here" in failure(capsys, *arguments, "--device", "cuda")
     assert "--distill must be 0 .. 1" in failure(capsys, "train", "--distill", 2)
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
 

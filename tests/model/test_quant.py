@@ -5,6 +5,7 @@ torch = pytest.importorskip("torch")
 
 from model import quant  # noqa: E402
 from model.quantizers import ACTIVATIONS, WEIGHTS, Phase  # noqa: E402
+from model.quantizers.base import Segments  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -74,6 +75,53 @@ def test_weight_codes_count_edges(name, amplitude):
     edges = quantizer.bin_edges()
     assert edges.shape == (7,) and (edges.diff() > 0).all()
     assert (quantizer.to_code(w) == (quantizer.normalized(w)[..., None] >= edges).sum(-1)).all()
+
+
+def line(z, edges):
+    """The piecewise linear function through (edges[k], k), flat outside."""
+    k = (z[..., None] >= edges).sum(-1).clamp(1, len(edges) - 1) - 1
+    return (k + (z - edges[k]) / (edges[k + 1] - edges[k])).clamp(0, len(edges) - 1)
+
+
+def test_segments_have_the_gradient_of_the_line_through_their_edges():
+    torch.manual_seed(0)
+    z = torch.randn(2, 3, 8, 8).double().requires_grad_()
+    edges = torch.linspace(-0.9, 1.1, 9).double().pow(3).requires_grad_()
+    down = torch.randn(z.shape).double()
+    code = Segments.apply(z, edges)
+    assert (code == (z[..., None] >= edges[1:-1]).sum(-1)).all()
+    (code * down).sum().backward()
+    step = 1e-7
+    for index in range(len(edges)):
+        moved = torch.zeros_like(edges)
+        moved[index] = step
+        slope = ((line(z, edges + moved) - line(z, edges - moved)) * down).sum() / (2 * step)
+        assert edges.grad[index].item() == pytest.approx(slope.item(), rel=1e-5, abs=1e-6)
+    slope = (line(z + step, edges) - line(z - step, edges)) * down / (2 * step)
+    torch.testing.assert_close(z.grad, slope.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_learned_thresholds_keep_their_order_and_start_at_the_spread_of_the_data():
+    quantizer = ACTIVATIONS["learned"](8, 4)
+    start = quantizer.edges().detach()
+    quantizer.start(torch.full((2, 8, 4, 4), 5.0))
+    torch.testing.assert_close(quantizer.edges().detach(), 5 * start)
+    with torch.no_grad():
+        quantizer.log_width.fill_(-100)
+    assert (quantizer.edges().diff() > 0).all()
+    quantizer.start(torch.zeros(2, 8, 4, 4))
+    assert torch.isfinite(quantizer.edges()).all()
+
+
+def test_a_smooth_layer_is_not_rounded_in_training():
+    torch.manual_seed(0)
+    z, ones = torch.randn(2, 8, 4, 4), torch.ones(8)
+    quantizer = ACTIVATIONS["uniq"](8, 4)
+    quantizer.phase = Phase.SMOOTH
+    smooth = quantizer(z, ones, 0 * ones)
+    assert len(smooth.unique()) > 100
+    rounded = quantizer.eval()(z, ones, 0 * ones)
+    torch.testing.assert_close(smooth.floor().clamp(max=15), rounded)
 
 
 def test_plain_weight_codes_are_the_kquantile_bins():

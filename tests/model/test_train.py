@@ -43,6 +43,41 @@ def test_a_resumed_stage_ends_as_an_unbroken_one(tmp_path, monkeypatch, config):
     assert len((tmp_path / "b.csv").read_text().splitlines()) == 3
 
 
+def test_noise_and_stages_go_on_where_a_killed_run_was(tmp_path, monkeypatch):
+    """As a kill after the first epoch: rates, stages and momentum are those of the whole schedule."""
+    schedule, config = replace(SCHEDULE, gradual=0.9), QuantConfig(quantizer="uniq")
+    states = []
+    for name, killed in (("whole", False), ("killed", True)):
+        for last in (True, False) if killed else (False,):
+            torch.manual_seed(0)
+            net = Network(arch("resnet8"), 10, config)
+            with monkeypatch.context() as patch:
+                if last:
+                    def kill(*_):
+                        raise KeyboardInterrupt
+                    patch.setattr(train, "write_log", kill)
+                try:
+                    train.fit(net, pictures(1, 160), pictures(2, 32), schedule, tmp_path / name, header={},
+                              compile_net=False)
+                except KeyboardInterrupt:
+                    assert last
+        states.append(net.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_the_loss_mixes_labels_and_teacher():
+    torch.manual_seed(0)
+    logits, soft, labels = torch.randn(8, 10), torch.randn(8, 10), torch.arange(8)
+    hard = torch.nn.functional.cross_entropy(logits, labels)
+    assert train.loss_of(logits, labels, None, SCHEDULE) == hard
+    torch.testing.assert_close(train.loss_of(logits, labels, logits, SCHEDULE), hard / 2)       # no divergence
+    t = SCHEDULE.temperature
+    p, q = torch.softmax(soft / t, 1), torch.softmax(logits / t, 1)
+    divergence = (p * (p / q).log()).sum(1).mean() * t * t
+    torch.testing.assert_close(train.loss_of(logits, labels, soft, SCHEDULE), hard / 2 + divergence / 2)
+
+
 def test_one_cycle_rises_then_falls_to_zero():
     rates = [train.one_cycle(step / 100, 0.15) for step in range(101)]
     assert max(rates) == pytest.approx(1) and rates.index(max(rates)) == 15
@@ -56,6 +91,13 @@ def test_crops_are_windows_of_the_padded_picture():
     for crop, whole in zip(batch, padded, strict=True):
         assert any((np.array_equal(crop, window) or np.array_equal(crop[..., ::-1], window))
                    for dy in range(9) for dx in range(9) for window in [whole[:, dy:dy + 32, dx:dx + 32]])
+
+
+def test_half_of_the_pictures_are_flipped():
+    images = np.zeros((400, 3, 32, 32), np.uint8)
+    images[..., :16] = 255
+    batch = train.Crops(images, pad=0).batch(torch.arange(400), torch.Generator().manual_seed(0))
+    assert 150 < (batch[:, 0, 0, 0] == 0).sum() < 250
 
 
 def test_quantizers_and_norms_are_not_decayed():
@@ -90,8 +132,9 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     assert (folder / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
     assert command.main(["export", str(tmp_path / "resnet8-synthetic" / "01_float.pt")]) == 2
     assert "a float net" in capsys.readouterr().err
-    with pytest.raises(UserError, match="schedule is not the one asked for"):
-        train_recipe(replace(recipe, quant_stage=replace(stage, epochs=2)), tmp_path)
+    for other in ({"quant_stage": replace(stage, epochs=2)}, {"float_stage": replace(stage, epochs=2)}):
+        with pytest.raises(UserError, match="schedule is not the one asked for"):
+            train_recipe(replace(recipe, **other), tmp_path)
 
 
 def test_bad_checkpoints_and_names(tmp_path):
@@ -126,6 +169,7 @@ def test_names_tell_the_recipe():
     ("x", "is not the name of a net"), ("resnet9-w4a4-cifar10", "unknown architecture 'resnet9'"),
     ("resnet8-w4a4-best-cifar10", "unknown quantizer 'best'"), ("resnet8-w4a4-mnist", "unknown data set 'mnist'"),
     ("resnet8-w4a4-learned-median-cifar10", "median grid is for uniq and plain"),
+    ("resnet8-w5a4-uniq-median-cifar10", "no levels for weights of more than 4 bits"),
     ("resnet8-w9a4-cifar10", "is not the name")])
 def test_bad_names(tmp_path, name, message):
     with pytest.raises(UserError, match=message):
