@@ -130,7 +130,7 @@ class AccelConfig:
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-ULX3S_85F = AccelConfig(name="ulx3s-85f", clock_hz=110e6)
+ULX3S_85F = AccelConfig(name="ulx3s-85f", clock_hz=325e6 / 3)
 ULX3S_85F_1PX = AccelConfig(name="ulx3s-85f-1px", pixels_per_cycle=1, activation_depth=4096)
 ULX3S_45F = AccelConfig(name="ulx3s-45f", chains=4, weight_depth=16384, clock_hz=80e6)
 ULX3S_25F = AccelConfig(name="ulx3s-25f", rows=8, chains=4, weight_depth=4096, threshold_depth=2048, clock_hz=80e6,

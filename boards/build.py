@@ -163,7 +163,7 @@ def build(board, *, net, baud, output, seeds, jobs, limit):
                             capture_output=True, text=True)
     if packed.returncode:
         raise UserError(f"packing failed: {packed.stderr.strip().splitlines()[-1:]}")
-    clock_mhz = board.config.clock_hz / 1e6
+    clock_mhz = round(board.config.clock_hz / 1e6, 3)
     report = {
         "device": board.device, "config": board.config.name, "config_digest": board.config.digest(), "net": net,
         "baud": int(baud), "clock_mhz": clock_mhz, "timing_met": figures["fmax_mhz"] >= clock_mhz, **figures,

@@ -4,7 +4,8 @@
     tx <- UartTransmitter <- FrameSender <-+    |     <=StreamRegister=
                                                leds
 
-The core takes up the whole chip, and the rest is somewhere in it: every wire between the two is registered.
+The core takes up the whole chip, and the rest is somewhere in it: every wire between the two is registered, and so are
+the replies on their way to the sender.
 """
 from amaranth import *
 from amaranth.lib import wiring
@@ -55,14 +56,16 @@ class System(wiring.Component):
         m.submodules.controller = controller = Controller(config, baud=self.baud, net=self.net)
         m.submodules.buffer = buffer = BlockMemory(width=8, depth=link.MAX_PAYLOAD)
         wiring.connect(m, receiver.o, controller.request)
-        wiring.connect(m, controller.header, sender.header)
-        wiring.connect(m, controller.payload, sender.payload)
         wiring.connect(m, sender.o, uart_tx.i)
         m.submodules.load = load = StreamRegister(isa.LoadWord)
         m.submodules.pixels = pixels = StreamRegister(isa.PixelWord)
         m.submodules.logits = logits = StreamRegister(isa.LogitWord)
+        m.submodules.header = header = StreamRegister(link.Header)
+        m.submodules.payload = payload = StreamRegister(8)
         for source, register, sink in ((controller.load, load, core.load), (controller.pixels, pixels, core.pixels),
-                                       (core.logits, logits, controller.logits)):
+                                       (core.logits, logits, controller.logits),
+                                       (controller.header, header, sender.header),
+                                       (controller.payload, payload, sender.payload)):
             wiring.connect(m, source, register.i)
             wiring.connect(m, register.o, sink)
         # The core may start the next picture, and count anew, while the last logit waits in the register.
