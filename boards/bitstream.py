@@ -35,7 +35,7 @@ DEVICES = {board.device: board for board in (
     Board(device="25F", config=ULX3S_25F, platform=ulx3s.ULX3S_25F_Platform, net=SMALL_NET),
     Board(device="45F", config=ULX3S_45F, platform=ulx3s.ULX3S_45F_Platform, net="resnet8-w4a4-cifar10"),
     Board(device="85F", config=ULX3S_85F, platform=ulx3s.ULX3S_85F_Platform, net="resnet8-w4a4-cifar10",
-          floorplan=lfe5u_85f))}
+          floorplan=lfe5u_85f, seeds=(3, 1, 2, 4)))}
 
 
 class Top(Elaboratable):
