@@ -277,10 +277,12 @@ def bits(lines):
         for line in here:
             axes.plot([widths.index(width) for width, _ in line.points], [100 * share for _, share in line.points],
                       markersize=6, markeredgecolor="white", markeredgewidth=0.6, **looks[line.quantizer])
-        for parent in sorted({parent for line in here for parent in line.parents}):
-            axes.axhline(100 * parent, color=GREY, linestyle="--", linewidth=0.9)
-            axes.annotate(f"float {100 * parent:.2f} %", (0.02, 100 * parent), (0, 2), color=GREY, fontsize=7,
-                          xycoords=axes.get_yaxis_transform(), textcoords="offset points")
+        parents = sorted({100 * parent for line in here for parent in line.parents})
+        for parent in parents:
+            axes.axhline(parent, color=GREY, linestyle="--", linewidth=0.9)
+        if parents:                                         # all in one label: parents may lie close together
+            axes.annotate(f"float {', '.join(f'{parent:.2f}' for parent in parents)} %", (0.02, parents[-1]), (0, 2),
+                          color=GREY, fontsize=7, xycoords=axes.get_yaxis_transform(), textcoords="offset points")
         axes.set(title=f"{arch}, {dataset}", xlim=(-0.5, len(widths) - 0.5))
         axes.set_xticks(range(len(widths)), [str(w) if w == a else f"{w} / {a}" for w, a in widths])
         axes.grid(True, axis="y")
