@@ -129,7 +129,8 @@ def test_reports_of_the_committed_builds_hold_together(capsys):
     for entry in reports:
         board = DEVICES[entry["device"]]
         stored = json.loads((BASELINES / f"uniqore-ulx3s-{entry['device'].lower()}.json").read_text())
-        assert stored["config_digest"] == board.config.digest() and stored["clock_mhz"] * 1e6 == board.config.clock_hz
+        assert stored["config_digest"] == board.config.digest()
+        assert stored["clock_mhz"] == round(board.config.clock_hz / 1e6, 3)
         assert entry["timing_met"] and entry["fmax_mhz"] >= entry["clock_mhz"]
         assert entry["macs_per_cycle"] == CONFIGS[board.config.name].macs_per_cycle
         assert board.net in entry["nets"]
