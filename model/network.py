@@ -112,13 +112,15 @@ class BatchNorm(nn.Module):
 
     def forward_distributed(self, x):
         """With the moments of the batch over all processes, so that their number does not change the result."""
+        kind, x = x.dtype, at_least_float32(x)
         count = x.numel() // x.shape[1] * world_size()
         mean = add_over_processes(x.sum((0, 2, 3))) / count
         x = x - over_channels(mean)
         var = add_over_processes(x.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.track(mean, var * (count / (count - 1)))
-        return x * over_channels(self.gamma() * torch.rsqrt(var + self.eps)) + over_channels(self.bias)
+        x = x * over_channels(self.gamma() * torch.rsqrt(var + self.eps)) + over_channels(self.bias)
+        return x.to(kind)
 
 
 class Layer(nn.Module):
