@@ -2,7 +2,7 @@
 
 Training is bound by memory traffic: written as torch operations, batch-norm, erf and the straight-through floor take
 twice as long as the convolutions between them, compiled or not. `available()` is False without a C compiler; the
-caller then uses the torch operations, which give the same codes.
+caller then uses the torch operations, which give the same codes but where float32 rounds otherwise.
 """
 import ctypes
 import functools

@@ -230,8 +230,8 @@ class Core(wiring.Component):
         pixels = config.pixels_per_cycle
         codes = Signal(data.ArrayLayout(data.ArrayLayout(config.a_bits, config.channels), pixels))
         write = sequencer.threshold_write
-        # The shift goes from chain to chain too: chain c takes the logit of chain c + 1 before that one moves on. The
-        # last chain is done before the sequencer can have started another pass.
+        # The shift goes from chain to chain too: chain c takes the logit of chain c + 1 before that one moves on. What
+        # another pass adds to the logits comes as many cycles later to each chain, so it stays behind the shift.
         shift = delay(m, sequencer.logit_shift, 1, name="logit_shift")
         sums = []
         for c in range(config.chains):
