@@ -22,6 +22,7 @@ from tqdm import tqdm
 from .card import log_table
 from .distributed import add_over_processes, rank, world_size
 from .errors import UserError
+from .folded import folded
 from .network import BatchNorm
 
 __all__ = ["Schedule", "Crops", "Trainer", "fit", "accuracy", "save_atomic"]
@@ -151,7 +152,7 @@ class Trainer:
         self.forward = compiled(forward) if compile_net else forward
         self.teacher = None
         if teacher is not None and schedule.distill:
-            self.teacher = compiled(teacher.eval().to(device, memory_format=torch.channels_last))
+            self.teacher = compiled(folded(teacher).to(device, memory_format=torch.channels_last))
 
     @property
     def steps(self):
