@@ -2,13 +2,13 @@
 import json
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from model import integer
 from model.errors import UserError
+from model.inputs import training_module, write
 from sim.job import choose_job, split_arguments
 
 from .host import BAUD, Device
@@ -39,7 +39,9 @@ def run(options):
     job = choose_job(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                      default_images=100)
     if options.plot:
-        _check_plot(options.plot, job)
+        if job.labels is None:
+            raise UserError("--plot needs labels: pictures of a data set, not files")
+        training_module("canvas").refuse_unwritable(options.plot)
     bar = tqdm(total=len(job.pictures), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
     notices = []
 
@@ -67,7 +69,8 @@ def run(options):
         seconds, clock_hz = time.perf_counter() - started, device.info.clock_hz
     summary = _summary(job, answers, expected, seconds, clock_hz, notices)
     if options.plot:
-        _plot(summary["confusion"], job.classes, options.plot)
+        figure = training_module("plot").confusion(summary["confusion"], job.classes)
+        write(options.plot, lambda path: training_module("canvas").save(figure, path))
     if options.json:
         print(json.dumps(summary))
     else:
@@ -122,38 +125,3 @@ def _print(s, checked):
         for name, row in zip(s["classes"], s["confusion"], strict=True):
             if any(row):
                 print(f"  {name:>{width}} " + " ".join(f"{count:>4}" for count in row))
-
-
-def _check_plot(path, job):
-    """Refuses, before the run, what could not be plotted after it."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise UserError("--plot needs matplotlib: pip install 'uniqore[train]'") from error
-    if job.labels is None:
-        raise UserError("--plot needs labels: pictures of a data set, not files")
-    formats = Figure().canvas.get_supported_filetypes()
-    if Path(path).suffix[1:] not in formats:
-        raise UserError(f"--plot {path}: not a picture's name (.png, .svg, ...)")
-    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
-        raise UserError(f"--plot {path}: not a file in a folder that exists")
-
-
-def _plot(matrix, classes, path):
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(6, 6))
-    axes = figure.subplots()
-    axes.imshow(matrix, cmap="Blues")
-    axes.set(xlabel="prediction", ylabel="label", xticks=range(len(classes)), yticks=range(len(classes)))
-    axes.set_xticklabels(classes, rotation=90)
-    axes.set_yticklabels(classes)
-    most = max(map(max, matrix))
-    for row, counts in enumerate(matrix):
-        for column, count in enumerate(counts):
-            if count and len(classes) <= 20:
-                axes.text(column, row, count, ha="center", va="center", color="white" if 2 * count > most else "black")
-    figure.tight_layout()
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error

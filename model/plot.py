@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .canvas import BLUE, COLOURS, GREY, INK, MARKERS, PALE, SKY, VERMILLION, new_figure, styled
 
-__all__ = ["curves", "weights", "accumulators", "figure1", "bits", "whole_bins"]
+__all__ = ["curves", "weights", "accumulators", "figure1", "bits", "confusion", "whole_bins"]
 
 DASH = 3.5               # points; a parent that two neighbours share is dashed in both their colours
 HISTOGRAM = {"density": True, "histtype": "stepfilled", "color": SKY, "alpha": 0.6}
@@ -292,4 +292,21 @@ def bits(lines):
     handles = [sample(name, **look) for name, look in looks.items()]
     handles.append(sample("float parent", color=GREY, linestyle="--", linewidth=0.9))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2 * columns))
+    return figure
+
+
+@styled()
+def confusion(matrix, classes):
+    """Counts of pictures, row: label, column: prediction; written into the cells of up to 20 classes."""
+    figure = new_figure(6, 6, "Confusion")
+    axes = figure.subplots()
+    axes.imshow(matrix, cmap="Blues")
+    axes.set(xlabel="prediction", ylabel="label", xticks=range(len(classes)), yticks=range(len(classes)))
+    axes.set_xticklabels(classes, rotation=90)
+    axes.set_yticklabels(classes)
+    most = np.max(matrix)
+    for row, counts in enumerate(matrix):
+        for column, count in enumerate(counts):
+            if count and len(classes) <= 20:
+                axes.text(column, row, count, ha="center", va="center", color="white" if 2 * count > most else INK)
     return figure
