@@ -5,11 +5,12 @@ from dataclasses import asdict
 
 from model import store
 from model.command import Parser, run_command
+from model.files import replacing
 
 from .compile import compile_net
 from .config import CONFIGS, ULX3S_85F
 from .cycles import cycles, layer_cycles
-from .image import replacing, save
+from .image import save
 from .verilog import core_verilog
 
 __all__ = ["main"]

@@ -5,19 +5,17 @@ and a digest of everything.
 """
 import hashlib
 import json
-import os
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from model.errors import UserError
+from model.files import replacing
 
 from .config import AccelConfig
 from .isa import Target
 
-__all__ = ["Image", "LayerInfo", "load", "pack_fields", "replacing", "save", "unpack_fields"]
+__all__ = ["Image", "LayerInfo", "load", "pack_fields", "save", "unpack_fields"]
 
 FORMAT = "uniqore-image-1"
 ARRAYS = {"program": np.uint64, "weights": np.uint64, "thresholds": np.int64}
@@ -126,21 +124,6 @@ class Image:
         tensor = np.zeros(shape, dtype=np.uint8)
         tensor[tile, groups % config.parts, :, y, x // m] = codes.transpose(0, 2, 1)
         return tensor.reshape(tiles * config.rows, height, columns)[:channels, :, :width]
-
-
-@contextmanager
-def replacing(path):
-    """A binary file that becomes `path` once all is written, and leaves nothing otherwise."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(image, path):

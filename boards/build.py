@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accel.compile import compile_net
-from accel.image import replacing
 from model import store
 from model.errors import UserError
+from model.files import replacing
 
 from .bitstream import Top, make_platform
 from .harness import read_log

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from model import integer
 from model.errors import UserError
-from model.inputs import training_module, write
+from model.inputs import training_module
 from sim.job import choose_job, split_arguments
 
 from .host import BAUD, Device
@@ -70,7 +70,7 @@ def run(options):
     summary = _summary(job, answers, expected, seconds, clock_hz, notices)
     if options.plot:
         figure = training_module("plot").confusion(summary["confusion"], job.classes)
-        write(options.plot, lambda path: training_module("canvas").save(figure, path))
+        training_module("canvas").save(figure, options.plot)
     if options.json:
         print(json.dumps(summary))
     else:

@@ -7,14 +7,17 @@ from pathlib import Path
 from . import card, data, integer, store
 from .command import Parser, run_command
 from .errors import UserError
-from .inputs import dataset_of, onnx_module, part_of, positive, refuse_other_shape, training_module, write
+from .files import write_text
+from .inputs import dataset_of, onnx_module, part_of, positive, refuse_other_shape, training_module
 from .plot_command import plot_parser
 
 RUNS = Path("runs")
 
 
 def bench(args):
-    train_set = data.load(args.dataset, "train", None if args.dataset == "synthetic" else args.data)
+    if args.data and args.dataset == "synthetic":
+        raise UserError("--data needs --dataset: which data set it is")
+    train_set = data.load(args.dataset, "train", args.data)
     bench_module = training_module("bench")
     if args.threads:
         training_module("recipes").torch.set_num_threads(args.threads)
@@ -69,6 +72,12 @@ def integer_net(checkpoint):
     if header["stage"] != "quantized":
         raise UserError(f"{checkpoint}: a float net; export takes a 02_qat.pt")
     log = header.pop("log")
+    if not log:
+        raise UserError(f"{checkpoint}: not a net that has been trained")
+    header["command"] = (
+        recipes.command_of(header["name"], header["float_schedule"], header["schedule"],
+                           device=header.get("device", "cpu"), processes=header.get("processes", 1))
+        + f" && python -m model export {RUNS / header['name'] / Path(checkpoint).name}")
     return integerize.integerize(net, header["name"], header["classes"], header), log
 
 
@@ -77,7 +86,7 @@ def export_onnx(args):
         raise UserError("--onnx FILE is the output; leave out -o")
     onnx_export, source = onnx_module("onnx_export"), args.net or store.DEFAULT
     net = integer_net(Path(source))[0] if source.endswith(".pt") else store.load(source)
-    write(args.onnx, lambda path: onnx_export.save(net, path, standard=args.standard))
+    onnx_export.save(net, args.onnx, standard=args.standard)
     print(f"{args.onnx}: {net.name} as {'standard ONNX' if args.standard else 'QONNX'}")
 
 
@@ -87,23 +96,22 @@ def export(args):
     if args.standard:
         raise UserError("--standard is a form of --onnx FILE")
     checkpoint = Path(args.net or args.runs / store.DEFAULT / "02_qat.pt")
-    exported, log = integer_net(checkpoint)
-    header = exported.header
-    test = dataset_of(exported, args.data)
-    train_command = training_module("recipes").command_of(header["name"], header["float_schedule"], header["schedule"])
-    header |= {"images": len(test.images),
-               "accuracy": evaluate(exported, test.images, test.labels, "integer") / len(test.images),
-               "command": f"{train_command} && python -m model export {RUNS / header['name'] / checkpoint.name}"}
     output = Path(args.output or checkpoint.with_name("03_net.npz"))
-    write(output, lambda path: store.save(exported, path))
-    write(output.with_suffix(".json"), lambda path: path.write_text(card.dump(card.card(exported))))
-    write(output.with_suffix(".csv"), lambda path: path.write_text(card.log_table(log)))
-    print(f"{output}: {100 * header['accuracy']:.2f} % of {header['images']} images right")
+    if output.suffix != ".npz":
+        raise UserError(f"{output}: the net is an .npz; its card and log get the same name with .json and .csv")
+    exported, log = integer_net(checkpoint)
+    test = data.load(exported.header["dataset"], "test", args.data)
+    exported.header.update(images=len(test.images), accuracy=evaluate(exported, test.images, test.labels, "integer")
+                           / len(test.images))
+    store.save(exported, output)
+    write_text(output.with_suffix(".json"), card.dump(card.card(exported)))
+    write_text(output.with_suffix(".csv"), card.log_table(log))
+    print(f"{output}: {100 * exported.header['accuracy']:.2f} % of {len(test.images)} images right")
 
 
 def import_command(args):
     net, factor = onnx_module("onnx_import").load(args.file, args.name)
-    write(args.output, lambda path: store.save(net, path))
+    store.save(net, args.output)
     note = "" if factor == 1 else f", logits {factor} times the graph's"
     print(f"{args.output}: {net.name}, {len(net.layers)} layers, {len(net.classes)} classes{note}")
 
@@ -113,7 +121,7 @@ def card_command(args):
     cards = [card.card(net) for net in nets]
     value = cards[0] if args.net else cards
     if args.output:
-        write(args.output, lambda path: Path(path).write_text(card.dump(value)))
+        write_text(args.output, card.dump(value))
         print(args.output)
     elif args.json:
         print(json.dumps(value))
@@ -130,8 +138,8 @@ def parser():
         sub.set_defaults(run=run)
         return sub
 
-    def common(sub):
-        sub.add_argument("--data", metavar="DIR", help="folder with the data set; or the word synthetic")
+    def common(sub, also=""):
+        sub.add_argument("--data", metavar="DIR", help=f"folder with the data set{also}")
 
     sub = command("train", train, "train a net, or resume it: its float parent's 01_float.pt, then its 02_qat.pt")
     common(sub)
@@ -157,7 +165,7 @@ def parser():
     sub.add_argument("--json", action="store_true")
 
     sub = command("eval", eval_command, "accuracy of an integer net on its test set")
-    common(sub)
+    common(sub, also="; or the word synthetic")
     sub.add_argument("net", nargs="?", default=store.DEFAULT, help="name of the zoo or a 03_net.npz")
     sub.add_argument("--images", type=int, metavar="N")
     sub.add_argument("--start", type=int, default=0, metavar="I")

@@ -3,7 +3,6 @@
 The colours are those of Okabe and Ito, which colour-blind readers can tell apart.
 """
 import io
-import os
 from pathlib import Path
 
 import matplotlib
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from .errors import UserError
+from .files import replacing
 
 __all__ = ["INK", "GREY", "PALE", "SKY", "BLUE", "VERMILLION", "COLOURS", "MARKERS", "styled", "new_figure",
            "refuse_unwritable", "save"]
@@ -69,11 +69,7 @@ def encoded(figure, suffix):
 
 @styled()
 def save(figure, path):
-    """Writes the .png or .svg; path ends up as it was or as the complete new file. OSError if it cannot."""
-    picture, temporary = encoded(figure, Path(path).suffix), Path(f"{path}.tmp")
-    try:
-        temporary.write_bytes(picture)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Writes the .png or .svg; path ends up as it was or as the complete new file."""
+    picture = encoded(figure, Path(path).suffix)
+    with replacing(path) as file:
+        file.write(picture)

@@ -17,10 +17,15 @@ def convolutions(net):
 
 def card(net):
     """The card as a dict. params: weights and head biases; bytes: the weights packed to their bits; macs: per image;
-    seed: of the quantized stage; all nets of an architecture and data set share one float parent."""
-    header = net.header
-    if "quant" not in header:
-        raise UserError(f"{net.name}: no record of its training in it, so no card")
+    seed: of the quantized stage; all nets of an architecture and data set share one float parent. note: what keeps the
+    command from giving the very same net, where something does."""
+    try:
+        return card_of(net, net.header)
+    except KeyError:
+        raise UserError(f"{net.name}: no record of its training in it, so no card") from None
+
+
+def card_of(net, header):
     terms = convolutions(net)
     first, last = terms[0], terms[-1]
     return {
@@ -35,7 +40,7 @@ def card(net):
         "float_accuracy": header.get("float_accuracy"),
         "epochs": {"float": header["float_schedule"]["epochs"], "quantized": header["schedule"]["epochs"]},
         "seed": header["schedule"]["seed"], "commit": header["commit"], "torch": header["torch"],
-        "command": header["command"], "log": f"{net.name}.csv",
+        "command": header["command"], **({"note": header["note"]} if "note" in header else {}),
     }
 
 

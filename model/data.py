@@ -3,6 +3,7 @@
 CIFAR is looked for in --data, else in $CIFAR_DIR, else in a cache folder into which it is downloaded once. A folder may
 hold the batches themselves, their official folder, or the official archive; python and binary version both do.
 """
+import hashlib
 import io
 import os
 import pickle
@@ -96,11 +97,14 @@ class Folder:
     def where(self, name):
         return self.path / name
 
+    def verify(self):
+        """Unpacked files have no checksum."""
+
 
 class Archive:
     """The files of a version inside its tar.gz."""
-    def __init__(self, path, folder):
-        self.path, self.folder = path, folder
+    def __init__(self, path, version):
+        self.path, self.folder, self.md5 = path, version.folder, version.md5
 
     def read(self, name):
         try:
@@ -112,6 +116,16 @@ class Archive:
     def where(self, name):
         return f"{self.path}:{name}"
 
+    def verify(self):
+        """Refuses an archive that is not the official one, byte for byte."""
+        try:
+            with open(self.path, "rb") as file:
+                digest = hashlib.file_digest(file, "md5").hexdigest()
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}") from None
+        if digest != self.md5:
+            raise UserError(f"{self.path}: not the official archive, or damaged: its MD5 is not {self.md5}")
+
 
 def find(dataset, folder):
     """(Version, Folder or Archive) of the data set in `folder`, or None."""
@@ -120,7 +134,7 @@ def find(dataset, folder):
             if (path / version.names).is_file() and (path / version.splits["test"][0][0]).is_file():
                 return version, Folder(path)
         if (folder / version.archive).is_file():
-            return version, Archive(folder / version.archive, version.folder)
+            return version, Archive(folder / version.archive, version)
     return None
 
 
@@ -189,6 +203,7 @@ def load(dataset, split, data=None, progress=True):
     if dataset == "synthetic":
         return Dataset(dataset, split, *synthetic.make(split), synthetic.CLASSES)
     version, files = locate(dataset, data, progress)
+    files.verify()
     pixels, labels = zip(*(read_batch(version, files, *batch) for batch in version.splits[split]), strict=True)
     pixels, labels, classes = np.concatenate(pixels), np.concatenate(labels), read_names(version, files)
     if not 0 <= labels.min() <= labels.max() < len(classes):

@@ -37,7 +37,7 @@ def fetch(name, md5, folder, progress=True):
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise UserError(f"{URL}{name}: download failed ({reason}); "
-                        "give a folder with --data or CIFAR_DIR, or use --data synthetic") from None
+                        "give a folder with --data or CIFAR_DIR") from None
 
 
 def copy(answer, file, name, progress):

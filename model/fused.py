@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -32,16 +33,23 @@ def library():
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not compiler:
         return None
+    try:
+        return ctypes.CDLL(built_with(compiler))
+    except OSError:                             # a compiler that does not start, a folder that is not to be written
+        return None
+
+
+def built_with(compiler):
+    """Path of the library, built if need be. OSError where it cannot be."""
     key = hashlib.sha256(SOURCE.read_bytes() + repr((compiler, FLAGS, platform.node())).encode())
     path = cache_folder() / f"fused-{key.hexdigest()[:16]}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             built = Path(folder) / "fused.so"
-            if subprocess.run([compiler, *FLAGS, SOURCE, "-o", built], capture_output=True).returncode:
-                return None
+            subprocess.run([*shlex.split(compiler), *FLAGS, SOURCE, "-o", built], capture_output=True)
             os.replace(built, path)
-    return ctypes.CDLL(str(path))
+    return str(path)
 
 
 def available(x):

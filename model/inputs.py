@@ -5,7 +5,7 @@ import importlib
 from . import data
 from .errors import UserError
 
-__all__ = ["positive", "training_module", "onnx_module", "part_of", "dataset_of", "refuse_other_shape", "write"]
+__all__ = ["positive", "training_module", "onnx_module", "part_of", "dataset_of", "refuse_other_shape"]
 
 
 def positive(text):
@@ -54,10 +54,3 @@ def refuse_other_shape(net, dataset):
     shape = dataset.images.shape[1:]
     if shape != net.input_shape:
         raise UserError(f"{net.name} takes pictures of {net.input_shape}, {dataset.name} has {shape}")
-
-
-def write(path, action):
-    try:
-        action(path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None

@@ -128,8 +128,8 @@ def tensor_bounds(net):
 # Evaluation; activations are uint8 (N, H, W, C) inside, so that a convolution is one product
 
 def _exact_dtype(layer, bounds):
-    """float32 where no partial sum can leave its exact integers, else float64."""
-    low, high = channel_ranges(layer, bounds)
+    """float32 where no partial sum, bias left out, can leave its exact integers, else float64."""
+    low, high = channel_ranges(layer, bounds) - layer.bias
     limit = max(-int(low.min()), int(high.max()))
     assert limit < 1 << 53
     return np.float32 if limit < EXACT_FLOAT32 else np.float64
@@ -162,7 +162,7 @@ def _accumulate(layer, tensors, bounds):
 def _to_codes(acc, layer):
     """code = #{k : acc + bias >= thresholds[c][k]}, uint8."""
     steps = layer.thresholds.astype(np.int64) - layer.bias[:, None]
-    if acc.dtype == np.float32:                     # whose accumulators are all within these
+    if acc.dtype == np.float32:                     # whose sums without bias are all within these
         steps = steps.clip(-EXACT_FLOAT32, EXACT_FLOAT32)
     code = np.zeros(acc.shape, np.uint8)
     for step in steps.T.astype(acc.dtype):

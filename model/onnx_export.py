@@ -7,15 +7,14 @@ docs/onnx.md is the contract.
 """
 import hashlib
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from .errors import UserError
+from .files import replacing
 from .integer import EXACT_FLOAT32, IMAGE, PIXEL_MAX, MaxPool, Skip, accumulator_range, channel_ranges, tensor_bounds
 from .store import digest
 
@@ -261,9 +260,5 @@ def graph_digest(model):
 def save(net, path, *, standard=False):
     """Writes `model_of(net)`; path ends up as the old file or the complete new one."""
     content = model_of(net, standard=standard).SerializeToString()
-    temporary = Path(f"{path}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(content)

@@ -157,7 +157,7 @@ def weights(name, bins):
         if large:
             name_bins(upper, one.edges, [f"{level}".replace("-", "\N{MINUS SIGN}") for level in one.levels], 7.2)
             upper.set_xlabel("normalized weight")
-    outer_labels([lower for _, lower in panels], len(bins) if large else columns, "integer level", "share (%)")
+    outer_labels([lower for _, lower in panels], columns, "integer level", "share (%)")
     figure.legend(loc="outside lower center", ncols=4, handles=[
         sample("weights", color=SKY, alpha=0.6, linewidth=6),
         sample("normal distribution; equal shares", color=INK, linewidth=1, linestyle="--"),

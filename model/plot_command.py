@@ -3,7 +3,7 @@ from pathlib import Path
 
 from . import results, store
 from .errors import UserError
-from .inputs import dataset_of, part_of, refuse_other_shape, training_module, write
+from .inputs import dataset_of, part_of, refuse_other_shape, training_module
 
 __all__ = ["plot_parser"]
 
@@ -12,7 +12,7 @@ def plot(args):
     canvas, plots = training_module("canvas"), training_module("plot")
     canvas.refuse_unwritable(args.output)
     figure = args.figure(plots, args)
-    write(args.output, lambda path: canvas.save(figure, path))
+    canvas.save(figure, args.output)
     print(args.output)
 
 

@@ -58,7 +58,8 @@ def relu_thresholds(mu, sigma, bits):
 
 
 def uniq_noise(w, mu, sigma, bits, generator=None, eps=1e-4):
-    """UNIQ's noise injection (arXiv 1804.10969, equation 4): `F^-1(clamp(F(w) + u))`, u uniform over half a bin."""
+    """UNIQ's noise injection (arXiv 1804.10969, equation 4): `F^-1(clamp(F(w) + u))`, u uniform over the width of a
+    bin, half of it on either side."""
     u = (torch.rand(w.shape, generator=generator, device=w.device) - 0.5) / 2 ** bits
     p = (phi((w - mu) / sigma) + u).clamp(eps, 1 - eps)
     return mu + sigma * torch.special.ndtri(p)

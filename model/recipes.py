@@ -5,6 +5,7 @@
 The quantizer is `learned` where none is named. Every net of an architecture and data set starts from one float parent,
 RUNS/ARCH-DATASET/01_float.pt, that of the zoo where it ships, and is taught by it.
 """
+import hashlib
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import torch
 
 from . import data
 from .convert import quantize
-from .distributed import device_of, process_group
+from .distributed import device_of, process_group, world_size
 from .errors import UserError
 from .nets import ARCHS, arch
 from .network import Network, QuantConfig
@@ -63,7 +64,7 @@ SYNTHETIC_EPOCHS = 8
 MEDIAN_BITS = 4                         # the 63 levels of 6 bits tell the medians of 16 bins apart, not those of 64
 GRADUAL = 0.6                           # of the `uniq` quantizer's training; the rest of it rounds in every layer
 NAME = re.compile(r"(?P<arch>[a-z0-9]+)-w(?P<w>[1-8])a(?P<a>[1-8])(-(?P<quantizer>[a-z]+?))??(?P<median>-median)?"
-                  r"(-seed(?P<seed>[1-9][0-9]*))?-(?P<dataset>[a-z0-9]+)")
+                  r"(-seed(?P<seed>[1-9][0-9]{0,8}))?-(?P<dataset>[a-z0-9]+)")
 
 
 def recipe_of(name):
@@ -105,7 +106,7 @@ def with_quantizer(name, quantizer):
     return f"{name[:start]}-{quantizer}{name[end:]}"
 
 
-def command_of(name, float_schedule, schedule):
+def command_of(name, float_schedule, schedule, *, device="cpu", processes=1):
     """The command that trains the net of that name with these schedules, as dicts."""
     recipe = recipe_of(name)
     options = (("--float-epochs", float_schedule, recipe.float_stage, "epochs"),
@@ -113,20 +114,33 @@ def command_of(name, float_schedule, schedule):
                ("--distill", schedule, recipe.quant_stage, "distill"))
     given = [f"{option} {used[field]:g}" for option, used, default, field in options
              if used[field] != getattr(default, field)]
-    return " ".join(["python -m model train", name, *given])
+    launcher = "python" if processes == 1 else f"torchrun --nproc-per-node {processes}"
+    return " ".join([f"{launcher} -m model train", name, *given, *["--device cuda"] * (device == "cuda")])
 
 
-def provenance(recipe, name, stage, schedule, classes):
-    """Header of a checkpoint: what it is, how it came about, with which tools."""
+def provenance(device):
+    """What a run is made with: commit ("-dirty" after it where files differ), tools, device, processes."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
-                                capture_output=True, text=True).stdout.strip()
+        commit = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+                                cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
     except OSError:                             # no git
         commit = ""
+    return {"commit": commit or "unknown", "torch": str(torch.__version__), "numpy": np.__version__,
+            "python": sys.version.split()[0], "device": device, "processes": world_size()}
+
+
+def header_of(recipe, name, stage, schedule, classes):
+    """What a checkpoint is."""
     return {"name": name, "arch": recipe.arch, "dataset": recipe.dataset, "stage": stage,
-            "schedule": asdict(schedule), "classes": list(classes),
-            "commit": commit or "unknown",
-            "torch": str(torch.__version__), "numpy": np.__version__, "python": sys.version.split()[0]}
+            "schedule": asdict(schedule), "classes": list(classes)}
+
+
+def weights_digest(net):
+    """SHA-256 of a net's parameters and statistics, hex."""
+    state = hashlib.sha256()
+    for name, value in net.state_dict().items():
+        state.update(name.encode() + value.contiguous().numpy().tobytes())
+    return state.hexdigest()
 
 
 def load_checkpoint(path):
@@ -156,7 +170,7 @@ def refuse_other(path, **wanted):
                 raise UserError(f"{path}: its {key} is not the one asked for; give another --runs folder")
 
 
-def float_parent(recipe, path, train, test, device):
+def float_parent(recipe, path, train, test, device, origin):
     """The trained float net; `path` is its checkpoint, from which training goes on. A shipped one of the same schedule
     is taken instead where there is no checkpoint."""
     shipped = PARENTS / f"{recipe.parent}.pt"
@@ -168,7 +182,7 @@ def float_parent(recipe, path, train, test, device):
     torch.manual_seed(recipe.float_stage.seed)
     net = Network(arch(recipe.arch), len(train.classes))
     fit(net, train, test, recipe.float_stage, path, device=device,
-        header=provenance(recipe, recipe.parent, "float", recipe.float_stage, train.classes))
+        header=header_of(recipe, recipe.parent, "float", recipe.float_stage, train.classes) | origin)
     return net.cpu()
 
 
@@ -176,13 +190,21 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     """Runs or resumes both stages under the folder `runs`."""
     float_path = Path(runs) / recipe.parent / "01_float.pt"
     quant_path = Path(runs) / recipe.name / "02_qat.pt"
+    for path in float_path, quant_path:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path.parent}: {error.strerror}") from None
+    origin = provenance(device)                 # before hours in which the files may change
     refuse_other(quant_path, arch=recipe.arch, dataset=recipe.dataset, quant=asdict(recipe.quant),
                  schedule=asdict(recipe.quant_stage), float_schedule=asdict(recipe.float_stage))
     train = data.load(recipe.dataset, "train", data_dir)
     test = data.load(recipe.dataset, "test", data_dir)
-    teacher = float_parent(recipe, float_path, train, test, device)
-    header = provenance(recipe, recipe.name, "quantized", recipe.quant_stage, train.classes) | {
-        "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage),
+    teacher = float_parent(recipe, float_path, train, test, device, origin)
+    parent = weights_digest(teacher)
+    refuse_other(quant_path, parent=parent)
+    header = header_of(recipe, recipe.name, "quantized", recipe.quant_stage, train.classes) | origin | {
+        "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage), "parent": parent,
         "float_accuracy": accuracy(teacher, test, exact=True)}
     torch.manual_seed(recipe.quant_stage.seed)
     net = quantize(teacher, torch.as_tensor(train.images[:CALIBRATION_IMAGES]), recipe.quant)
@@ -203,9 +225,5 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
     stages = {stage: replace(getattr(recipe, stage), **{k: v for k, v in values.items() if v is not None})
               for stage, values in changes.items()}
     device = device_of(device)
-    try:
-        Path(runs).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{runs}: {error.strerror}") from None
     with process_group(device):
         train_recipe(replace(recipe, **stages), runs, data_dir=data_dir, device=device)

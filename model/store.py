@@ -2,12 +2,11 @@
 
 The file is a numpy archive: `header` is JSON (structure, provenance, digest), every other entry one
 array, weight codes packed to their bits. Nothing in it is pickled. A file that is not exactly what
-`save` wrote is refused: the digest covers every integer of the net.
+`save` wrote is refused: the digest covers every integer of the net, not its record of how it was trained.
 """
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UserError
+from .files import replacing
 from .integer import IMAGE, Convolution, IntegerNet, Layer, MaxPool, Skip
 
 __all__ = ["save", "load", "digest", "zoo_names", "DEFAULT", "SYNTHETIC"]
@@ -92,10 +92,8 @@ def save(net, path):
     structure, arrays = _describe(net)
     header = {**structure, "header": net.header, "digest": _digest(structure, arrays)}
     entry = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    temporary = Path(f"{path}.tmp")
-    with open(temporary, "wb") as file:
+    with replacing(path) as file:
         np.savez_compressed(file, header=entry, **arrays)
-    os.replace(temporary, path)
 
 
 # Reading

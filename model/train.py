@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import sysconfig
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +23,22 @@ from tqdm import tqdm
 from .card import log_table
 from .distributed import add_over_processes, rank, world_size
 from .errors import UserError
+from .files import replacing, write_text
 from .folded import folded
 from .network import BatchNorm
 
-__all__ = ["Schedule", "Crops", "Trainer", "fit", "accuracy", "save_atomic"]
+__all__ = ["Schedule", "Crops", "Trainer", "fit", "accuracy"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """One-cycle training. Learning rates are peaks; `quantizer_rate` is for the quantizers' own few parameters, which
-    are not decayed. gradual: the share of the training in which layer after layer is turned over from smooth through
-    noisy to rounded (`Network.set_stage`); 0: all round from the start. cutout: side in pixels of the square that is
-    blackened (arXiv 1708.04552). In the last `settle` epochs batch-norm's running statistics average over some 100
-    batches instead of 10. (Training on frozen statistics instead diverges: batch-norm no longer hides that a few
-    changed weight codes move the mean of a channel by much.)"""
+    """One-cycle training. Learning rates are peaks, reached after the share `warmup` of the steps; `quantizer_rate` is
+    for the quantizers' own few parameters, which are not decayed. batch: pictures a step, of all processes together.
+    distill: the share of the loss that the teacher's answers at `temperature` make. gradual: the share of the training
+    in which layer after layer is turned over from smooth through noisy to rounded (`Network.set_stage`); 0: all round
+    from the start. cutout: side in pixels of the square that is blackened (arXiv 1708.04552). In the last `settle`
+    epochs batch-norm's running statistics average over some 100 batches instead of 10. (Training on frozen statistics
+    instead diverges: batch-norm no longer hides that a few changed weight codes move the mean of a channel by much.)"""
     epochs: int
     rate: float
     quantizer_rate: float = 0.0
@@ -48,13 +51,6 @@ class Schedule:
     gradual: float = 0.0
     cutout: int = 0
     seed: int = 1
-
-
-def save_atomic(state, path):
-    """torch.save that leaves either the old file or the new one."""
-    temporary = Path(f"{path}.tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
 
 
 def parameter_groups(net, schedule):
@@ -71,9 +67,10 @@ def parameter_groups(net, schedule):
 
 
 def compiled(net):
-    """The net through torch.compile, which on a CPU needs a C++ compiler; without one, as it is."""
+    """The net through torch.compile, which needs a C++ compiler and Python's headers; without them, as it is."""
     compilers = os.environ.get("CXX", "g++"), "clang++"
-    return torch.compile(net) if any(map(shutil.which, compilers)) else net
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    return torch.compile(net) if any(map(shutil.which, compilers)) and headers.is_file() else net
 
 
 def one_cycle(progress, warmup):
@@ -203,17 +200,17 @@ class Trainer:
 def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu", compile_net=True):
     """Trains `net` in place until `schedule` is done and returns the log, one dict per epoch.
 
-    path: the checkpoint; if it exists, training goes on from there. header: JSON-able, kept in the checkpoint.
+    path: the checkpoint, in a folder that exists; if there is one, training goes on from it. header: JSON-able, kept in
+    the checkpoint, which says after a resume what it said at its start.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(net, train, schedule, teacher=teacher, device=device, compile_net=compile_net)
     log = []
     if path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
         net.load_state_dict(state["net"])
         trainer.optimizer.load_state_dict(state["optimizer"])
-        log = state["log"]
+        log, header = state["log"], state["header"]
     for epoch in range(len(log), schedule.epochs):
         started = time.time()
         loss = trainer.epoch(epoch)
@@ -221,8 +218,9 @@ def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu",
                     "seconds": round(time.time() - started, 1)})
         if rank() > 0:
             continue
-        save_atomic({"header": header, "net": net.state_dict(), "optimizer": trainer.optimizer.state_dict(),
-                     "log": log}, path)
+        with replacing(path) as file:
+            torch.save({"header": header, "net": net.state_dict(), "optimizer": trainer.optimizer.state_dict(),
+                        "log": log}, file)
         write_log(path, log, header)
         tqdm.write("epoch {epoch}: loss {loss:.4f}, accuracy {accuracy:.4f}, {seconds} s".format(**log[-1]))
     return log
@@ -237,5 +235,5 @@ def set_momentum(net, momentum):
 
 def write_log(path, log, header):
     """One row per epoch as .csv; the same with the header as .json."""
-    path.with_suffix(".csv").write_text(log_table(log))
-    path.with_suffix(".json").write_text(json.dumps({"header": header, "log": log}, indent=1) + "\n")
+    write_text(path.with_suffix(".csv"), log_table(log))
+    write_text(path.with_suffix(".json"), json.dumps({"header": header, "log": log}, indent=1) + "\n")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from model.errors import UserError
+from model.files import write_text
 
 __all__ = ["Record", "ResultsFile", "summarize", "write_json"]
 
@@ -105,12 +106,4 @@ def summarize(records, clock_hz):
 
 def write_json(path, content):
     """Writes one JSON value to `path`, all or nothing."""
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.part{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -5,7 +5,7 @@ comparisons in hardware. Weight codes stand for integer levels; an activation's 
 
     weights      to_code(w) -> uint8               to_value(code) -> level     forward(w) -> level, differentiable
                  normalized(w), bin_edges() -> float64 (2**bits - 1,): code u is the u-th bin of the normalized weight
-    activations  to_code(z, gamma, beta) -> uint8  to_value(code) -> code      forward(z, gamma, beta) -> code, as well
+    activations  to_code(z, gamma, beta) -> uint8                              forward(z, gamma, beta) -> code, as well
                  thresholds(gamma, beta) -> float64 (C, 2**bits - 1) in units of z
 
 w is (OC, ...). z (N, C, H, W) is the output of batch-norm, gamma * xhat + beta: in each channel about

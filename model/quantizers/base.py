@@ -6,7 +6,8 @@ from torch import nn
 
 from ..quant import over_channels, through
 
-__all__ = ["Phase", "Activation", "Companding", "Segmented", "Segments", "edge_gradient", "root_mean_square"]
+__all__ = ["Phase", "Activation", "Companding", "Segmented", "Segments", "WideStart", "edge_gradient",
+           "root_mean_square"]
 
 
 class Phase(enum.Enum):
@@ -14,6 +15,12 @@ class Phase(enum.Enum):
     SMOOTH = 0              # left out: weights and activations are companded, not rounded
     NOISY = 1               # of weights, replaced by uniform noise; activations are rounded
     ROUNDED = 2             # done, with the gradient of the smooth function
+
+
+class WideStart:
+    """`A * erf(z / (S * rms * sqrt 2)) + O` in shares of 2**bits: where learned companding and thresholds start. At 4
+    bits the last code begins at 3 times the root mean square of z rather than, as the paper's, at 1.5."""
+    START_A, START_S, START_O = 1.4, 3.3, 0.7
 
 
 def root_mean_square(z):
@@ -31,9 +38,6 @@ class Activation(nn.Module):
 
     def start(self, z):
         """Sets what is learned from one batch of z (N, C, H, W)."""
-
-    def to_value(self, code):
-        return code
 
 
 class Companding(Activation):

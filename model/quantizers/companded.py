@@ -3,20 +3,18 @@ import torch
 from torch import nn
 
 from ..quant import SQRT2
-from .base import Companding, root_mean_square
+from .base import Companding, WideStart, root_mean_square
 
 __all__ = ["CompandedActivations"]
 
 
-class CompandedActivations(Companding):
+class CompandedActivations(WideStart, Companding):
     """`v = A * erf(z / (s * sqrt 2)) + o`.
 
     A = 2**bits, o = 1 and s the spread of z are the paper's rule for a channel of mean 0; as A and s grow together it
-    tends to the uniform quantizer. One A, s, o per layer; batch-norm's gamma and beta place every channel in it. It
-    starts where `LearnedThresholds` does.
+    tends to the uniform quantizer. One A, s, o per layer; batch-norm's gamma and beta place every channel in it. The
+    start is a normal CDF wider than the data (`WideStart`).
     """
-    START_A, START_S, START_O = 1.4, 3.3, 0.7
-
     def __init__(self, channels, bits):
         super().__init__(channels, bits)
         self.log_a = nn.Parameter(torch.tensor(self.START_A).log())

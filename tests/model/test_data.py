@@ -63,19 +63,32 @@ def test_python_version(tmp_path, batch):
     check(data.load("cifar10", "test", tmp_path), *batch)
 
 
-def test_archive(tmp_path, batch):
+def make_official(monkeypatch, archive):
+    """Makes the binary version's checksum that of the file `archive`."""
+    version = data.VERSIONS["cifar10"][0]
+    official = data.Version(**{**vars(version), "md5": hashlib.md5(archive.read_bytes()).hexdigest()})
+    monkeypatch.setitem(data.VERSIONS, "cifar10", (official,))
+
+
+def test_archive(tmp_path, batch, monkeypatch):
     write_binary(tmp_path / "cifar-10-batches-bin", *batch)
-    with tarfile.open(tmp_path / "cifar-10-binary.tar.gz", "w:gz", compresslevel=1) as tar:
+    archive = tmp_path / "cifar-10-binary.tar.gz"
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(tmp_path / "cifar-10-batches-bin", "cifar-10-batches-bin")
     for path in (tmp_path / "cifar-10-batches-bin").iterdir():
         path.unlink()
+    with pytest.raises(UserError, match="not the official archive"):
+        data.load("cifar10", "test", tmp_path)
+    make_official(monkeypatch, archive)
     check(data.load("cifar10", "test", tmp_path), *batch)
     with pytest.raises(UserError, match="data_batch_1.bin: missing"):
         data.load("cifar10", "train", tmp_path)
-    content = (tmp_path / "cifar-10-binary.tar.gz").read_bytes()
-    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(content[:len(content) // 2])
-    with pytest.raises(UserError, match="damaged"):
-        data.load("cifar10", "test", tmp_path)
+    content = archive.read_bytes()
+    middle = len(content) // 2
+    for damaged in content[:middle], content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1:]:
+        archive.write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged"):
+            data.load("cifar10", "test", tmp_path)
 
 
 def test_cifar100_fine_labels(tmp_path, batch):
@@ -109,16 +122,23 @@ def test_wrong_and_short_files_are_refused_by_name(tmp_path, batch):
 
 
 class Malicious:
+    """Makes a file when it is unpickled."""
+    def __init__(self, path):
+        self.path = path
+
     def __reduce__(self):
-        return os.system, ("touch /tmp/uniqore-was-here",)
+        return os.mkdir, (self.path,)
 
 
 def test_pickles_run_nothing(tmp_path, batch):
     write_python(tmp_path, *batch)
-    for content in (pickle.dumps(Malicious()), pickle.dumps([1]), b"not a pickle", b""):
+    trap = tmp_path / "sprung"
+    for content, reason in ((pickle.dumps(Malicious(str(trap))), "it asks for posix.mkdir"),
+                            (pickle.dumps([1]), "no dictionary"), (b"not a pickle", ""), (b"", "")):
         (tmp_path / "test_batch").write_bytes(content)
-        with pytest.raises(UserError, match="test_batch: not an official CIFAR pickle"):
+        with pytest.raises(UserError, match=f"test_batch: not an official CIFAR pickle.*{reason}"):
             data.load("cifar10", "test", tmp_path)
+    assert not trap.exists()
 
 
 def test_a_folder_without_data_is_refused_not_downloaded(tmp_path, no_data):
@@ -143,9 +163,7 @@ def test_download_is_checked_and_cached(tmp_path, no_data, batch, monkeypatch, c
         data.load("cifar10", "test", progress=False)
     assert not any((tmp_path / "cache" / "uniqore").iterdir())
 
-    version = data.VERSIONS["cifar10"][0]
-    right = data.Version(**{**vars(version), "md5": hashlib.md5(served.read_bytes()).hexdigest()})
-    monkeypatch.setitem(data.VERSIONS, "cifar10", (right,))
+    make_official(monkeypatch, served)
     check(data.load("cifar10", "test"), *batch)
     assert "cifar-10-binary.tar.gz" in capsys.readouterr().err
     served.unlink()

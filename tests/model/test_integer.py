@@ -89,6 +89,25 @@ def test_sums_that_float32_cannot_hold_are_exact():
     np.testing.assert_array_equal(codes, 2)
 
 
+def test_a_bias_does_not_hide_sums_that_float32_cannot_hold():
+    """The range with bias ends below 2**24; the sums before it is added reach 28 million below zero."""
+    rng = np.random.default_rng(0)
+    bias = np.array([2 ** 24 - 4000], np.int32)
+    coarse = Convolution(source=IMAGE, codes=rng.integers(0, 30, (1, 3, 3, 3)).astype(np.uint8), w_bits=8, alpha=1,
+                         beta=-255, shift=4, padding=1)
+    fine = Convolution(source=IMAGE, codes=np.ones((1, 3, 1, 1), np.uint8), w_bits=1)
+    head = Convolution(source="a", codes=np.ones((1, 1, 1, 1), np.uint8), w_bits=1)
+    layers = (Layer(name="a", terms=(coarse, fine), bias=bias, thresholds=np.zeros((1, 1), np.int32), a_bits=1),
+              Layer(name="b", terms=(head,), bias=np.zeros(1, np.int32)))
+    net = IntegerNet(name="biased", layers=layers, input_shape=(3, 6, 6), classes=("x",))
+    images = rng.integers(0, 256, (4, 3, 6, 6), dtype=np.uint8)
+    low, high = integer.channel_ranges(layers[0], {IMAGE: 255})
+    assert -(2 ** 24) < low[0] and high[0] < 2 ** 24 and low[0] - bias[0] < -(2 ** 24)
+    acc = integer.accumulators(net, images, "a")
+    for image, one in zip(images, acc, strict=True):
+        np.testing.assert_array_equal(one, accumulate_by_definition(layers[0], {IMAGE: image}))
+
+
 def test_equal_and_extreme_thresholds():
     lowest, highest = np.iinfo(np.int32).min, np.iinfo(np.int32).max
     net = one_channel(0, [lowest, 0, highest])

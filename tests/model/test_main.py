@@ -5,6 +5,7 @@ import pytest
 
 from model import __main__ as command
 from model import store
+from model.errors import UserError
 
 from .random_net import random_net
 
@@ -44,7 +45,7 @@ def test_card(capsys, tmp_path):
     for card in cards:
         assert set(CARD) <= set(card)
         assert json.loads((store.ZOO / f"{card['name']}.json").read_text()) == card
-        assert (store.ZOO / card["log"]).is_file()
+        assert (store.ZOO / f"{card['name']}.csv").is_file()
     assert command.main(["card", store.DEFAULT, "-o", str(tmp_path / "card.json")]) == 0
     assert json.loads((tmp_path / "card.json").read_text()) == cards[0]
     assert command.main(["card"]) == 0
@@ -64,6 +65,10 @@ def test_bad_input(capsys, tmp_path):
     assert "no cifar10 there" in failure(capsys, "eval", store.DEFAULT, "--data", tmp_path)
     assert "nowhere" in failure(capsys, "card", store.DEFAULT, "-o", tmp_path / "nowhere" / "card.json")
     store.save(random_net(), tmp_path / "net.npz")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="cannot write .*folder: Is a directory"):
+        store.save(random_net(), tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "net.npz"]
     assert "no record of its training" in failure(capsys, "card", tmp_path / "net.npz")
     assert "takes pictures of" in failure(capsys, "eval", tmp_path / "net.npz", "--data", "synthetic")
 
@@ -73,7 +78,9 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
     torch = pytest.importorskip("torch")
     assert "is not the name of a net" in failure(capsys, "train", "resnet9")
     (tmp_path / "file").touch()
-    assert "exists" in failure(capsys, "train", "--runs", tmp_path / "file")
+    assert "Not a directory" in failure(capsys, "train", "--runs", tmp_path / "file", "--data", tmp_path)
+    assert "--data needs --dataset" in failure(capsys, "bench", "--data", tmp_path)
+    assert "is an .npz" in failure(capsys, "export", tmp_path / "02_qat.pt", "-o", tmp_path / "net.json")
     assert "unknown quantizer 'seed3'" in failure(capsys, "train", "--quantizer", "seed3")
     for arguments in ("train",), ("bench", "--dataset", "synthetic"), ("eval", store.SYNTHETIC, "--engine", "torch"):
         if not torch.cuda.is_available():

@@ -1,5 +1,6 @@
 """Training: a stage resumes exactly, a recipe goes from pixels to an integer net, foreign checkpoints are refused."""
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -56,11 +57,9 @@ def test_noise_and_stages_go_on_where_a_killed_run_was(tmp_path, monkeypatch):
                     def kill(*_):
                         raise KeyboardInterrupt
                     patch.setattr(train, "write_log", kill)
-                try:
+                with pytest.raises(KeyboardInterrupt) if last else nullcontext():
                     train.fit(net, pictures(1, 160), pictures(2, 32), schedule, tmp_path / name, header={},
                               compile_net=False)
-                except KeyboardInterrupt:
-                    assert last
         states.append(net.state_dict())
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
@@ -132,6 +131,13 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     assert (folder / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
     assert command.main(["export", str(tmp_path / "resnet8-synthetic" / "01_float.pt")]) == 2
     assert "a float net" in capsys.readouterr().err
+    assert header["processes"] == 1 and header["device"] == "cpu"
+    parent = tmp_path / "resnet8-synthetic" / "01_float.pt"
+    state = torch.load(parent, weights_only=True)
+    state["net"]["layers.head.linear.bias"] += 1
+    torch.save(state, parent)
+    with pytest.raises(UserError, match="parent is not the one asked for"):
+        train_recipe(recipe, tmp_path)
     for other in ({"quant_stage": replace(stage, epochs=2)}, {"float_stage": replace(stage, epochs=2)}):
         with pytest.raises(UserError, match="schedule is not the one asked for"):
             train_recipe(replace(recipe, **other), tmp_path)
@@ -162,6 +168,8 @@ def test_names_tell_the_recipe():
     assert command_of("resnet8-w4a4-cifar10", *stage) == "python -m model train resnet8-w4a4-cifar10"
     assert (command_of("resnet8-w4a4-cifar10", stage[0], stage[1] | {"epochs": 8, "distill": 0.0})
             == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --distill 0")
+    assert (command_of("resnet8-w4a4-cifar10", *stage, device="cuda", processes=4)
+            == "torchrun --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --device cuda")
     assert with_quantizer("resnet8-w4a4-uniq-seed3-cifar10", "plain") == "resnet8-w4a4-plain-seed3-cifar10"
 
 

@@ -1,0 +1,30 @@
+"""Files that are written whole or not at all."""
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import UserError
+
+__all__ = ["replacing", "write_text"]
+
+
+@contextmanager
+def replacing(path):
+    """A binary file that becomes `path` once all is written, and leaves nothing otherwise. Several processes may write
+    the same path. UserError where it cannot be written."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Writes `text` to `path`, all or nothing."""
+    with replacing(path) as file:
+        file.write(text.encode())
