@@ -41,5 +41,5 @@ def find_tool(variable, name):
     found = os.environ.get(variable) or (native if native and _recent(native, name) else None)
     found = found or shutil.which(f"yowasp-{name}") or next((str(s) for s in scripts if s.exists()), None)
     if not found or not shutil.which(found):
-        raise UserError(f"no {name}: pip install 'uniqore[fpga]' brings it, or set {variable} to its path")
+        raise UserError(f"no {name}: pip install -e '.[fpga]' brings it, or set {variable} to its path")
     return found

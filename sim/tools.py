@@ -74,4 +74,4 @@ def find_compiler():
         command = (sys.executable, "-m", "ziglang", "c++")
         return Tool(command, "ziglang " + importlib.metadata.version("ziglang"))
     raise UserError("no C++ compiler found for the compiled simulator: install g++ or clang++, or "
-                    "`pip install 'uniqore[cxx]'` for one as a Python wheel")
+                    "`pip install -e '.[cxx]'` for one as a Python wheel")

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 torch = pytest.importorskip("torch")
 
 from model import __main__ as command  # noqa: E402
-from model import canvas, data, distributions, integer, plot, results, store  # noqa: E402
+from model import canvas, data, distributions, files, integer, plot, results, store  # noqa: E402
 from model.convert import quantize  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import arch  # noqa: E402
@@ -265,7 +265,7 @@ def test_an_old_picture_survives_a_failed_write(tmp_path, monkeypatch, capsys):
 
     def full(*_):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr(canvas.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     assert "No space left" in failure(capsys, "plot", "figure1", "-o", path)
     assert drawn(path) == b"old"
 
@@ -305,10 +305,10 @@ def test_bad_input(quantized, capsys, tmp_path, monkeypatch):
     assert "a float net has no bins" in refused("weights", tmp_path / "01_float.pt")
     write_checkpoint(quantized["plain"], tmp_path / "02_qat.pt")
     assert "no convolution in a layer 'head'" in refused("weights", tmp_path / "02_qat.pt", "--layer", "head")
-    assert not out.exists() and not list(tmp_path.glob("*.tmp"))
+    assert not out.exists() and not list(tmp_path.glob(".*.part"))
     monkeypatch.delitem(sys.modules, "model.canvas")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "this needs matplotlib: pip install 'uniqore[train]'" in refused("figure1")
+    assert "this needs matplotlib: pip install -e '.[train]'" in refused("figure1")
 
 
 def test_evaluating_needs_no_matplotlib():

@@ -97,7 +97,7 @@ def test_without_a_compiler_the_message_says_what_to_install(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"no C\+\+ compiler found.*uniqore\[cxx\]"):
+    with pytest.raises(UserError, match=r"no C\+\+ compiler found.*\.\[cxx\]"):
         tools.find_compiler()
 
 
