@@ -47,7 +47,8 @@ def train(args):
     recipes = training_module("recipes")
     recipes.train_named(
         recipes.with_quantizer(args.net, args.quantizer), args.runs, data_dir=args.data, device=args.device,
-        threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, distill=args.distill)
+        threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, distill=args.distill,
+        teacher=args.teacher)
 
 
 def eval_command(args):
@@ -75,9 +76,7 @@ def integer_net(checkpoint):
     if not log:
         raise UserError(f"{checkpoint}: not a net that has been trained")
     header["command"] = (
-        recipes.command_of(header["name"], header["float_schedule"], header["schedule"],
-                           device=header.get("device", "cpu"), processes=header.get("processes", 1))
-        + f" && python -m model export {RUNS / header['name'] / Path(checkpoint).name}")
+        recipes.command_of(header) + f" && python -m model export {RUNS / header['name'] / Path(checkpoint).name}")
     return integerize.integerize(net, header["name"], header["classes"], header), log
 
 
@@ -148,7 +147,9 @@ def parser():
     sub.add_argument("--quantizer", metavar="Q", help="uniq, plain, learned, companded, uniform: instead of the name's")
     sub.add_argument("--runs", type=Path, default=RUNS, help="folder of runs (default: runs)")
     sub.add_argument("--distill", type=float, metavar="SHARE",
-                     help="of the loss that the float parent's answers make; 0: none (default: the recipe's)")
+                     help="of the loss that a float net's answers make; 0: none (default: the recipe's)")
+    sub.add_argument("--teacher", default="", metavar="ARCH-DATASET", help="trained float net whose answers these are "
+                                                                           "(default: the float parent)")
     sub.add_argument("--float-epochs", type=positive, metavar="N")
     sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")

@@ -35,13 +35,15 @@ PARENTS = ZOO / "parents"               # float nets that ship, ARCH-DATASET.pt
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A float stage and a quantization-aware stage that starts from it and is taught by it."""
+    """A float stage and a quantization-aware stage that starts from it. teacher: name of the float net that the latter
+    is taught by, as `parent`; empty: the parent."""
     name: str
     arch: str
     dataset: str
     float_stage: Schedule
     quant_stage: Schedule
     quant: QuantConfig = QuantConfig()
+    teacher: str = ""
 
     @property
     def parent(self):
@@ -106,16 +108,23 @@ def with_quantizer(name, quantizer):
     return f"{name[:start]}-{quantizer}{name[end:]}"
 
 
-def command_of(name, float_schedule, schedule, *, device="cpu", processes=1):
-    """The command that trains the net of that name with these schedules, as dicts."""
+def command_of(header):
+    """The command that trained the net of that header."""
+    name, float_schedule, schedule = header["name"], header["float_schedule"], header["schedule"]
     recipe = recipe_of(name)
     options = (("--float-epochs", float_schedule, recipe.float_stage, "epochs"),
                ("--epochs", schedule, recipe.quant_stage, "epochs"),
                ("--distill", schedule, recipe.quant_stage, "distill"))
     given = [f"{option} {used[field]:g}" for option, used, default, field in options
              if used[field] != getattr(default, field)]
+    teacher = header.get("teacher", recipe.parent)          # older nets say nothing of teacher, device, processes
+    if teacher != recipe.parent:
+        given.append(f"--teacher {teacher}")
+    if header.get("device", "cpu") != "cpu":
+        given.append(f"--device {header['device']}")
+    processes = header.get("processes", 1)
     launcher = "python" if processes == 1 else f"torchrun --nproc-per-node {processes}"
-    return " ".join([f"{launcher} -m model train", name, *given, *["--device cuda"] * (device == "cuda")])
+    return " ".join([f"{launcher} -m model train", name, *given])
 
 
 def provenance(device):
@@ -186,6 +195,21 @@ def float_parent(recipe, path, train, test, device, origin):
     return net.cpu()
 
 
+def teacher_of(recipe, runs):
+    """The float net that the recipe names as its teacher."""
+    name = recipe.teacher
+    path = next((path for path in (Path(runs) / name / "01_float.pt", PARENTS / f"{name}.pt") if path.exists()), None)
+    if path is None:
+        raise UserError(f"no float net {name!r} to be taught by, neither in {runs} nor in the zoo; wanted: ARCH-DATASET of "
+                        "one that has been trained")
+    net, header = load_checkpoint(path)
+    if header["dataset"] != recipe.dataset or header["stage"] != "float":
+        raise UserError(f"{path}: not a float net for {recipe.dataset}")
+    if len(header["log"]) < header["schedule"]["epochs"]:
+        raise UserError(f"{path}: its training is not finished")
+    return net
+
+
 def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     """Runs or resumes both stages under the folder `runs`."""
     float_path = Path(runs) / recipe.parent / "01_float.pt"
@@ -197,27 +221,31 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
             raise UserError(f"{path.parent}: {error.strerror}") from None
     origin = provenance(device)                 # before hours in which the files may change
     refuse_other(quant_path, arch=recipe.arch, dataset=recipe.dataset, quant=asdict(recipe.quant),
-                 schedule=asdict(recipe.quant_stage), float_schedule=asdict(recipe.float_stage))
+                 teacher=recipe.teacher or recipe.parent, schedule=asdict(recipe.quant_stage),
+                 float_schedule=asdict(recipe.float_stage))
     train = data.load(recipe.dataset, "train", data_dir)
     test = data.load(recipe.dataset, "test", data_dir)
-    teacher = float_parent(recipe, float_path, train, test, device, origin)
-    parent = weights_digest(teacher)
-    refuse_other(quant_path, parent=parent)
+    teacher = teacher_of(recipe, runs) if recipe.teacher else None          # refused before hours of a float stage
+    parent = float_parent(recipe, float_path, train, test, device, origin)
+    digest = weights_digest(parent)
+    refuse_other(quant_path, parent=digest)
     header = header_of(recipe, recipe.name, "quantized", recipe.quant_stage, train.classes) | origin | {
-        "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage), "parent": parent,
-        "float_accuracy": accuracy(teacher, test, exact=True)}
+        "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage), "parent": digest,
+        "teacher": recipe.teacher or recipe.parent, "float_accuracy": accuracy(parent, test, exact=True)}
     torch.manual_seed(recipe.quant_stage.seed)
-    net = quantize(teacher, torch.as_tensor(train.images[:CALIBRATION_IMAGES]), recipe.quant)
+    net = quantize(parent, torch.as_tensor(train.images[:CALIBRATION_IMAGES]), recipe.quant)
     # On a CPU the fused kernels beat compilation; a net that changes layer by layer would be compiled for each.
-    fit(net, train, test, recipe.quant_stage, quant_path, teacher=teacher, device=device,
+    fit(net, train, test, recipe.quant_stage, quant_path, teacher=teacher or parent, device=device,
         compile_net=device != "cpu" and not recipe.quant_stage.gradual, header=header)
 
 
 def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_epochs=None, epochs=None,
-                distill=None):
+                distill=None, teacher=""):
     """Trains the net of that name, with what is given instead of its recipe's own values."""
     if distill is not None and not 0 <= distill <= 1:
         raise UserError(f"--distill must be 0 .. 1, not {distill:g}")
+    if teacher and distill == 0:
+        raise UserError("--teacher is of no use with --distill 0")
     if threads:
         torch.set_num_threads(threads)
     recipe = recipe_of(name)
@@ -226,4 +254,4 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
               for stage, values in changes.items()}
     device = device_of(device)
     with process_group(device):
-        train_recipe(replace(recipe, **stages), runs, data_dir=data_dir, device=device)
+        train_recipe(replace(recipe, teacher=teacher, **stages), runs, data_dir=data_dir, device=device)

@@ -86,6 +86,7 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
         if not torch.cuda.is_available():
             assert "no CUDA device here" in failure(capsys, *arguments, "--device", "cuda")
     assert "--distill must be 0 .. 1" in failure(capsys, "train", "--distill", 2)
+    assert "of no use" in failure(capsys, "train", "--distill", 0, "--teacher", "vgg-cifar10")
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
 
 

@@ -143,6 +143,35 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
             train_recipe(replace(recipe, **other), tmp_path)
 
 
+def test_another_float_net_can_teach(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda name, split, folder: pictures(1 if split == "train" else 2, 96))
+    monkeypatch.setattr(torch, "compile", lambda net: net)
+    stage = replace(SCHEDULE, epochs=1)
+    recipe = replace(recipe_of("resnet8-w2a2-synthetic"), float_stage=stage, quant_stage=stage)
+    train_recipe(recipe, tmp_path)
+    alone = load_checkpoint(tmp_path / recipe.name / "02_qat.pt")[0].state_dict()
+    taught = replace(recipe, teacher="resnet8-half")
+    with pytest.raises(UserError, match="no float net 'resnet8-half' to be taught by"):
+        train_recipe(taught, tmp_path / "other")
+    with pytest.raises(UserError, match="teacher is not the one asked for"):
+        train_recipe(taught, tmp_path)
+    (tmp_path / recipe.name / "02_qat.pt").unlink()
+    (tmp_path / "resnet8-half").mkdir()
+    header = {"arch": "resnet8half", "dataset": "synthetic", "stage": "float", "classes": ["x"] * 10,
+              "schedule": {"epochs": 1}}
+    net, path = Network(arch("resnet8half"), 10).state_dict(), tmp_path / "resnet8-half" / "01_float.pt"
+    for wrong, message in (({"dataset": "cifar10"}, "not a float net for synthetic"),
+                           ({"schedule": {"epochs": 2}}, "its training is not finished")):
+        torch.save({"header": header | wrong, "net": net, "log": [{}]}, path)
+        with pytest.raises(UserError, match=message):
+            train_recipe(taught, tmp_path)
+    torch.save({"header": header, "net": net, "log": [{}]}, path)
+    train_recipe(taught, tmp_path)
+    other, trained = load_checkpoint(tmp_path / recipe.name / "02_qat.pt")
+    assert trained["teacher"] == "resnet8-half"
+    assert any(not torch.equal(value, alone[name]) for name, value in other.state_dict().items())
+
+
 def test_bad_checkpoints_and_names(tmp_path):
     path = tmp_path / "x.pt"
     with pytest.raises(UserError, match="No such file"):
@@ -164,12 +193,13 @@ def test_names_tell_the_recipe():
     default = recipe_of("resnet8-w4a4-cifar10")
     assert default.quant == QuantConfig() and default.quant_stage.gradual == 0
     assert with_quantizer("resnet8-w4a4-cifar10", "uniform") == "resnet8-w4a4-uniform-cifar10"
-    stage = asdict(default.float_stage), asdict(default.quant_stage)
-    assert command_of("resnet8-w4a4-cifar10", *stage) == "python -m model train resnet8-w4a4-cifar10"
-    assert (command_of("resnet8-w4a4-cifar10", stage[0], stage[1] | {"epochs": 8, "distill": 0.0})
+    header = {"name": default.name, "float_schedule": asdict(default.float_stage),
+              "schedule": asdict(default.quant_stage)}
+    assert command_of(header) == "python -m model train resnet8-w4a4-cifar10"
+    assert (command_of(header | {"schedule": header["schedule"] | {"epochs": 8, "distill": 0.0}})
             == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --distill 0")
-    assert (command_of("resnet8-w4a4-cifar10", *stage, device="cuda", processes=4)
-            == "torchrun --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --device cuda")
+    assert (command_of(header | {"device": "cuda", "processes": 4, "teacher": "vgg-cifar10"})
+            == "torchrun --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --teacher vgg-cifar10 --device cuda")
     assert with_quantizer("resnet8-w4a4-uniq-seed3-cifar10", "plain") == "resnet8-w4a4-plain-seed3-cifar10"
 
 
