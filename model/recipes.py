@@ -200,8 +200,8 @@ def teacher_of(recipe, runs):
     name = recipe.teacher
     path = next((path for path in (Path(runs) / name / "01_float.pt", PARENTS / f"{name}.pt") if path.exists()), None)
     if path is None:
-        raise UserError(f"no float net {name!r} to be taught by, neither in {runs} nor in the zoo; wanted: ARCH-DATASET of "
-                        "one that has been trained")
+        raise UserError(f"no float net {name!r} to be taught by, neither in {runs} nor in the zoo; "
+                        "wanted: ARCH-DATASET of one that has been trained")
     net, header = load_checkpoint(path)
     if header["dataset"] != recipe.dataset or header["stage"] != "float":
         raise UserError(f"{path}: not a float net for {recipe.dataset}")
