@@ -41,8 +41,9 @@ class QuantConfig:
         bits = self.first_bits if spec.source == IMAGE else self.w_bits
         return WEIGHTS[self.quantizer]((spec.out_channels,), bits, **options)
 
-    def activation(self, channels):
-        return ACTIVATIONS[self.quantizer](channels, self.a_bits)
+    def activation(self):
+        """An activation quantizer."""
+        return ACTIVATIONS[self.quantizer](self.a_bits)
 
 
 def at_least_float32(x):
@@ -134,7 +135,7 @@ class Layer(nn.Module):
         self.terms = nn.ModuleList(
             (Conv if isinstance(term, ConvSpec) else Skip)(term, config, unit) for term in spec.terms)
         self.norm = BatchNorm(spec.channels)
-        self.activation = config.activation(spec.channels) if config else None
+        self.activation = config.activation() if config else None
 
     def accumulate(self, tensors):
         """The accumulator: sum of terms over the dict of tensors by name."""

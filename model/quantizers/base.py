@@ -32,7 +32,7 @@ class Activation(nn.Module):
     """Maps z to codes. A subclass gives `forward` and `thresholds`."""
     phase = Phase.ROUNDED
 
-    def __init__(self, channels, bits):
+    def __init__(self, bits):
         super().__init__()
         self.bits = bits
 

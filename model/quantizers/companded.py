@@ -15,8 +15,8 @@ class CompandedActivations(WideStart, Companding):
     tends to the uniform quantizer. One A, s, o per layer; batch-norm's gamma and beta place every channel in it. The
     start is a normal CDF wider than the data (`WideStart`).
     """
-    def __init__(self, channels, bits):
-        super().__init__(channels, bits)
+    def __init__(self, bits):
+        super().__init__(bits)
         self.log_a = nn.Parameter(torch.tensor(self.START_A).log())
         self.log_s = nn.Parameter(torch.zeros(()))
         self.offset = nn.Parameter(torch.tensor(self.START_O))

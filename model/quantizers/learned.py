@@ -57,8 +57,8 @@ class LearnedThresholds(WideStart, Segmented):
     """
     LEAST = 1e-3                # width of a bin, in rms of z: also bounds the gradient's slope
 
-    def __init__(self, channels, bits):
-        super().__init__(channels, bits)
+    def __init__(self, bits):
+        super().__init__(bits)
         share = (torch.arange(2 ** bits + 1, dtype=torch.float64) - self.START_O) / (2 ** bits * self.START_A)
         edges = SQRT2 * self.START_S * torch.erfinv(share)
         self.log_scale = nn.Parameter(torch.zeros(()))

@@ -42,8 +42,8 @@ class UniformWeights(nn.Module):
 class UniformThresholds(Segmented):
     """Code round(z / step), one learned step per layer; it starts at 3 / 2**bits of the rms of z, so
     that at 4 bits the last code begins at 2.7 times it."""
-    def __init__(self, channels, bits):
-        super().__init__(channels, bits)
+    def __init__(self, bits):
+        super().__init__(bits)
         self.log_s = nn.Parameter(torch.zeros(()))
 
     def start(self, z):

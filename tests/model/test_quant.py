@@ -102,7 +102,7 @@ def test_segments_have_the_gradient_of_the_line_through_their_edges():
 
 
 def test_learned_thresholds_keep_their_order_and_start_at_the_spread_of_the_data():
-    quantizer = ACTIVATIONS["learned"](8, 4)
+    quantizer = ACTIVATIONS["learned"](4)
     start = quantizer.edges().detach()
     quantizer.start(torch.full((2, 8, 4, 4), 5.0))
     torch.testing.assert_close(quantizer.edges().detach(), 5 * start)
@@ -116,7 +116,7 @@ def test_learned_thresholds_keep_their_order_and_start_at_the_spread_of_the_data
 def test_a_smooth_layer_is_not_rounded_in_training():
     torch.manual_seed(0)
     z, ones = torch.randn(2, 8, 4, 4), torch.ones(8)
-    quantizer = ACTIVATIONS["uniq"](8, 4)
+    quantizer = ACTIVATIONS["uniq"](4)
     quantizer.phase = Phase.SMOOTH
     smooth = quantizer(z, ones, 0 * ones)
     assert len(smooth.unique()) > 100
@@ -155,7 +155,7 @@ def test_activation_codes_count_thresholds(name, bits):
     torch.manual_seed(0)
     gamma, beta = torch.rand(8).double() + 0.5, torch.randn(8).double() * 0.5
     z = (torch.randn(4, 8, 9, 9).double() * gamma.view(1, 8, 1, 1) + beta.view(1, 8, 1, 1)).requires_grad_()
-    quantizer = ACTIVATIONS[name](8, bits).double()
+    quantizer = ACTIVATIONS[name](bits).double()
     quantizer.start(z.detach().relu())
     thresholds = quantizer.thresholds(gamma, beta)
     counted = (z[..., None] >= thresholds.view(1, 8, 1, 1, -1)).sum(-1)
