@@ -122,7 +122,7 @@ def test_unknown_names_and_folders(tmp_path):
 def test_zoo(name):
     net = store.load(name)
     assert net.name == name
-    assert net.header["accuracy"] > 0.75
+    assert net.header["accuracy"] > {"cifar100": 0.6}.get(net.header["dataset"], 0.75)
 
 
 def test_zoo_has_the_nets_that_commands_default_to():

@@ -97,7 +97,11 @@ def test_the_rtl_in_two_processes():
 @pytest.mark.cxx
 @pytest.mark.parametrize("name", store.zoo_names())
 def test_every_net_of_the_zoo_runs_exactly_on_the_rtl(name):
+    """Or is refused where it is too large for the chip, as ResNet-20 is."""
     code, out, err = run("classify", name, "--data", "synthetic", "--images", 3, "--json")
+    if name.startswith("resnet20"):
+        assert code == 2 and out == "" and err.startswith("error: layer ") and "the limit is" in err
+        return
     assert code == 0, err
     summary = json.loads(out)
     assert (summary["net"], summary["engine"], summary["exact"]) == (name, "cxxrtl", 3)
