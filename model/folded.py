@@ -1,7 +1,6 @@
 """A float net for inference only: batch-norm folded into the convolutions before it.
 
-The teacher of a distillation runs in every step and is never trained; without its norms its forward pass takes some
-15 % less time.
+The teacher of a distillation runs in every step and is never trained: its norms need not cost a pass over memory each.
 """
 import copy
 
