@@ -2,6 +2,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from . import card, data, integer, store
@@ -33,8 +34,8 @@ def bench(args):
             print("{loop:32} {images_per_second:8,} images/s  {over_float:5.2f} x the float step".format(**row))
 
 
-def evaluate(net, images, labels, engine, device="cpu"):
-    """How many are classified right; argmax takes the lowest index of equals."""
+def right_of(net, images, labels, engine="integer", device="cpu"):
+    """How many of the pictures an integer net classifies right; argmax takes the lowest index of equals."""
     if engine == "torch":
         device = training_module("distributed").device_of(device)
         logits = training_module("torch_integer").forward(net, images, device)
@@ -52,24 +53,33 @@ def train(args):
 
 
 def eval_command(args):
-    net = store.load(args.net)
-    dataset = dataset_of(net, args.data)
+    if args.net.endswith(".pt"):
+        checkpoint, header = training_module("checkpoints").load_checkpoint(args.net)
+        name, engine = header["name"], "float32"
+    else:
+        net = store.load(args.net)
+        name, header, engine = net.name, net.header, args.engine
+    dataset = dataset_of(header, args.data)
     images, labels = part_of(dataset, args.start, args.images)
-    refuse_other_shape(net, dataset)
-    correct = evaluate(net, images, labels, args.engine, args.device)
-    result = {"net": net.name, "dataset": dataset.name, "engine": args.engine, "images": len(images),
+    if engine == "float32":
+        part = replace(dataset, images=images, labels=labels)
+        correct = round(training_module("train").accuracy(checkpoint, part, exact=True) * len(images))
+    else:
+        refuse_other_shape(net, dataset)
+        correct = right_of(net, images, labels, engine, args.device)
+    result = {"net": name, "dataset": dataset.name, "engine": engine, "images": len(images),
               "correct": correct, "accuracy": correct / len(images)}
     if args.json:
         print(json.dumps(result))
     else:
-        print(f"{net.name} on {dataset.name} ({args.engine}): {correct} of {len(images)} right, "
+        print(f"{name} on {dataset.name} ({engine}): {correct} of {len(images)} right, "
               f"{100 * correct / len(images):.2f} %")
 
 
 def integer_net(checkpoint):
     """(IntegerNet, training log) of a 02_qat.pt."""
     recipes, integerize = training_module("recipes"), training_module("integerize")
-    net, header = recipes.load_checkpoint(checkpoint)
+    net, header = training_module("checkpoints").load_checkpoint(checkpoint)
     if header["stage"] != "quantized":
         raise UserError(f"{checkpoint}: a float net; export takes a 02_qat.pt")
     log = header.pop("log")
@@ -100,8 +110,8 @@ def export(args):
         raise UserError(f"{output}: the net is an .npz; its card and log get the same name with .json and .csv")
     exported, log = integer_net(checkpoint)
     test = data.load(exported.header["dataset"], "test", args.data)
-    exported.header.update(images=len(test.images), accuracy=evaluate(exported, test.images, test.labels, "integer")
-                           / len(test.images))
+    images = len(test.images)
+    exported.header.update(images=images, accuracy=right_of(exported, test.images, test.labels) / images)
     store.save(exported, output)
     write_text(output.with_suffix(".json"), card.dump(card.card(exported)))
     write_text(output.with_suffix(".csv"), card.log_table(log))
@@ -165,12 +175,12 @@ def parser():
     sub.add_argument("--profile", action="store_true", help="where the time of a `learned` step goes")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("eval", eval_command, "accuracy of an integer net on its test set")
+    sub = command("eval", eval_command, "accuracy of an integer net, or of a checkpoint in float32, on its test set")
     common(sub, also="; or the word synthetic")
-    sub.add_argument("net", nargs="?", default=store.DEFAULT, help="name of the zoo or a 03_net.npz")
+    sub.add_argument("net", nargs="?", default=store.DEFAULT, help="name of the zoo, a 03_net.npz or a checkpoint")
     sub.add_argument("--images", type=int, metavar="N")
     sub.add_argument("--start", type=int, default=0, metavar="I")
-    sub.add_argument("--engine", choices=("torch", "integer"), default="integer")
+    sub.add_argument("--engine", choices=("torch", "integer"), default="integer", help="of an integer net")
     sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the torch engine")
     sub.add_argument("--json", action="store_true")
 

@@ -44,9 +44,9 @@ def part_of(dataset, start, images):
     return dataset.images[start:start + images], dataset.labels[start:start + images]
 
 
-def dataset_of(net, folder):
-    """The test set that the net is for; --data may also be the word `synthetic`."""
-    name = "synthetic" if folder == "synthetic" else net.header.get("dataset", "cifar10")
+def dataset_of(header, folder):
+    """The test set that the net of that header is for; --data may also be the word `synthetic`."""
+    name = "synthetic" if folder == "synthetic" else header.get("dataset", "cifar10")
     return data.load(name, "test", None if name == "synthetic" else folder)
 
 

@@ -25,7 +25,7 @@ def weights(plots, args):
     if Path(args.net).suffix != ".pt":
         net = store.load(args.net)
         return plots.weights(net.name, distributions.integer_weights(net, args.layer))
-    net, header = training_module("recipes").load_checkpoint(args.net)
+    net, header = training_module("checkpoints").load_checkpoint(args.net)
     if header["stage"] != "quantized":
         raise UserError(f"{args.net}: a float net has no bins; weights takes a 02_qat.pt")
     return plots.weights(header["name"], distributions.master_weights(net, args.layer, header["name"]))
@@ -37,7 +37,7 @@ def accumulators(plots, args):
         raise UserError("--channel needs --layer")
     net = store.load(args.net)
     distributions.quantized_layers(net, args.layer)         # an unknown layer is refused before data is fetched
-    dataset = dataset_of(net, args.data)
+    dataset = dataset_of(net.header, args.data)
     images, _ = part_of(dataset, 0, args.images)
     refuse_other_shape(net, dataset)
     if args.all:

@@ -5,32 +5,26 @@
 The quantizer is `learned` where none is named. Every net of an architecture and data set starts from one float parent,
 RUNS/ARCH-DATASET/01_float.pt, that of the zoo where it ships, and is taught by it.
 """
-import hashlib
 import re
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from . import data
+from .checkpoints import PARENTS, load_checkpoint, provenance, refuse_other, weights_digest
 from .convert import quantize
-from .distributed import device_of, process_group, world_size
+from .distributed import device_of, process_group
 from .errors import UserError
 from .nets import ARCHS, arch
 from .network import Network, QuantConfig
 from .quantizers import GRIDDED, WEIGHTS
-from .store import ZOO
 from .train import Schedule, accuracy, fit
 
-__all__ = ["Recipe", "recipe_of", "with_quantizer", "command_of", "train_named", "train_recipe", "load_checkpoint",
-           "PARENTS"]
+__all__ = ["Recipe", "recipe_of", "with_quantizer", "command_of", "train_named", "train_recipe"]
 
 CALIBRATION_IMAGES = 512
 FIRST_BITS = 4                          # of the first weights, at least: no slower on a core of 4-bit digits
-PARENTS = ZOO / "parents"               # float nets that ship, ARCH-DATASET.pt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,56 +121,10 @@ def command_of(header):
     return " ".join([f"{launcher} -m model train", name, *given])
 
 
-def provenance(device):
-    """What a run is made with: commit ("-dirty" after it where files differ), tools, device, processes."""
-    try:
-        commit = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-                                cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
-    except OSError:                             # no git
-        commit = ""
-    return {"commit": commit or "unknown", "torch": str(torch.__version__), "numpy": np.__version__,
-            "python": sys.version.split()[0], "device": device, "processes": world_size()}
-
-
 def header_of(recipe, name, stage, schedule, classes):
     """What a checkpoint is."""
     return {"name": name, "arch": recipe.arch, "dataset": recipe.dataset, "stage": stage,
             "schedule": asdict(schedule), "classes": list(classes)}
-
-
-def weights_digest(net):
-    """SHA-256 of a net's parameters and statistics, hex."""
-    state = hashlib.sha256()
-    for name, value in net.state_dict().items():
-        state.update(name.encode() + value.contiguous().numpy().tobytes())
-    return state.hexdigest()
-
-
-def load_checkpoint(path):
-    """(Network, header) of a 01_float.pt or 02_qat.pt; the header has the training log as `log`."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        header = state["header"]
-        config = None
-        if header["stage"] == "quantized":      # nets older than `first_bits` have the same in every layer
-            config = QuantConfig(**{"first_bits": header["quant"]["w_bits"]} | header["quant"])
-        net = Network(arch(header["arch"]), len(header["classes"]), config)
-        net.load_state_dict(state["net"])
-        return net.eval(), {**header, "log": state["log"]}
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except Exception as error:              # whatever torch and pickle make of a foreign file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: not a checkpoint of this program ({reason})") from None
-
-
-def refuse_other(path, **wanted):
-    """Refuses to resume a checkpoint that another recipe made."""
-    if path.exists():
-        header = load_checkpoint(path)[1]
-        for key, value in wanted.items():
-            if header.get(key) != value:
-                raise UserError(f"{path}: its {key} is not the one asked for; give another --runs folder")
 
 
 def float_parent(recipe, path, train, test, device, origin):

@@ -10,10 +10,11 @@ torch = pytest.importorskip("torch")
 
 from model import __main__ as command  # noqa: E402
 from model import data, store, synthetic, train  # noqa: E402
+from model.checkpoints import load_checkpoint  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import ARCHS, arch  # noqa: E402
 from model.network import Network, QuantConfig  # noqa: E402
-from model.recipes import command_of, load_checkpoint, recipe_of, train_named, train_recipe, with_quantizer  # noqa: E402
+from model.recipes import command_of, recipe_of, train_named, train_recipe, with_quantizer  # noqa: E402
 
 pytestmark = pytest.mark.train
 SCHEDULE = train.Schedule(epochs=2, rate=0.05, quantizer_rate=0.005, batch=32, settle=1, distill=0.5)
@@ -131,6 +132,10 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     assert (folder / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
     assert command.main(["export", str(tmp_path / "resnet8-synthetic" / "01_float.pt")]) == 2
     assert "a float net" in capsys.readouterr().err
+    assert command.main(["eval", str(tmp_path / "resnet8-synthetic" / "01_float.pt"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "net": "resnet8-synthetic", "dataset": "synthetic", "engine": "float32", "images": 96,
+        "correct": round(96 * header["float_accuracy"]), "accuracy": header["float_accuracy"]}
     assert header["processes"] == 1 and header["device"] == "cpu"
     parent = tmp_path / "resnet8-synthetic" / "01_float.pt"
     state = torch.load(parent, weights_only=True)
