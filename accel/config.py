@@ -3,7 +3,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-__all__ = ["AccelConfig", "ULX3S_25F", "ULX3S_45F", "ULX3S_85F", "ULX3S_85F_1PX", "TINY", "TINY_1PX", "CONFIGS"]
+__all__ = ["AccelConfig", "ULX3S_25F", "ULX3S_45F", "ULX3S_85F", "ULX3S_85F_DEEP",
+           "ULX3S_85F_1PX", "TINY", "TINY_1PX", "CONFIGS"]
 
 
 MACS_PER_MULTIPLIER = {4: 4, 3: 6, 2: 8}        # see `rtl.packing`
@@ -51,7 +52,7 @@ class AccelConfig:
     def __post_init__(self):
         for name, low, high in [("rows", 4, 32), ("chains", 1, 16), ("pixels_per_cycle", 1, 4), ("w_bits", 2, 4),
                                 ("a_bits", 2, 4), ("acc_bits", 16, 32), ("activation_depth", 1, 16384),
-                                ("accumulator_depth", 1, 16384), ("weight_depth", 1, 16384),
+                                ("accumulator_depth", 1, 16384), ("weight_depth", 1, 32768),
                                 ("threshold_depth", 1, 16384), ("program_depth", 1, 16384),
                                 ("image_height", 1, 127), ("image_width", 1, 127),
                                 ("lut_elements", 0, self.rows * self.chains)]:
@@ -131,6 +132,9 @@ class AccelConfig:
 
 
 ULX3S_85F = AccelConfig(name="ulx3s-85f", clock_hz=325e6 / 3)
+# Memories for a ResNet-20, 174 of the chip's 208 blocks with UART and all; synthesized, not routed yet.
+ULX3S_85F_DEEP = AccelConfig(name="ulx3s-85f-deep", weight_depth=18432, threshold_depth=16384, program_depth=2048,
+                             clock_hz=80e6)
 ULX3S_85F_1PX = AccelConfig(name="ulx3s-85f-1px", pixels_per_cycle=1, activation_depth=4096)
 ULX3S_45F = AccelConfig(name="ulx3s-45f", chains=4, weight_depth=16384, clock_hz=80e6)
 ULX3S_25F = AccelConfig(name="ulx3s-25f", rows=8, chains=4, weight_depth=4096, threshold_depth=2048, clock_hz=80e6,
@@ -140,4 +144,4 @@ TINY = AccelConfig(name="tiny", rows=4, chains=2, activation_depth=512, accumula
 TINY_1PX = AccelConfig(name="tiny-1px", rows=4, chains=2, pixels_per_cycle=1, activation_depth=512,
                        accumulator_depth=128, weight_depth=2048, threshold_depth=1024, program_depth=1024,
                        image_height=8, image_width=8)
-CONFIGS = {c.name: c for c in (ULX3S_85F, ULX3S_85F_1PX, ULX3S_45F, ULX3S_25F, TINY, TINY_1PX)}
+CONFIGS = {c.name: c for c in (ULX3S_85F, ULX3S_85F_DEEP, ULX3S_85F_1PX, ULX3S_45F, ULX3S_25F, TINY, TINY_1PX)}

@@ -5,16 +5,21 @@ instantiated. The shape of the blocks follows the depth, so that no multiplexer 
 
     depth up to     1024   2048   4096   8192   16384
     bits a block      18      9      4      2       1
+
+A deeper memory is one of 16384 words and one of the rest, with one multiplexer of two behind them. 18432 words of 64
+bits take 64 + 8 blocks, 32768 would take 128.
 """
 from amaranth import *
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from .delay import delay
 from .multiplier import is_ecp5
 
 __all__ = ["BlockMemory"]
 
 SHAPES = ((1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))      # (words, bits) of one DP16KD
+DEEPEST = SHAPES[-1][0]
 
 
 class BlockMemory(wiring.Component):
@@ -22,7 +27,7 @@ class BlockMemory(wiring.Component):
 
     Parameters
     ----------
-    width : bits of a word; depth : words, at most 16384
+    width : bits of a word; depth : words, at most 32768
     init : the words it holds at configuration (zeros where there are fewer than `depth`)
 
     Members
@@ -35,8 +40,8 @@ class BlockMemory(wiring.Component):
     latency = 2
 
     def __init__(self, *, width, depth, init=()):
-        if depth > SHAPES[-1][0]:
-            raise ValueError(f"a block memory has at most {SHAPES[-1][0]} words, not {depth}")
+        if depth > 2 * DEEPEST:
+            raise ValueError(f"a block memory has at most {2 * DEEPEST} words, not {depth}")
         if len(init) > depth:
             raise ValueError(f"{len(init)} words do not fit in a memory of {depth}")
         self.width, self.depth, self.init = width, depth, tuple(int(word) for word in init)
@@ -47,11 +52,14 @@ class BlockMemory(wiring.Component):
 
     @property
     def block_shape(self):
-        """(words, bits) of the DP16KD blocks this memory is made of."""
+        """(words, bits) of the DP16KD blocks this memory is made of, up to 16384 words."""
         return next(shape for shape in SHAPES if self.depth <= shape[0])
 
     def elaborate(self, platform):
         m = Module()
+        if self.depth > DEEPEST:
+            self._two_memories(m)
+            return m
         if is_ecp5(platform):
             words, bits = self.block_shape
             for low in range(0, self.width, bits):
@@ -63,6 +71,17 @@ class BlockMemory(wiring.Component):
                      write.en.eq(self.write_enable), read.addr.eq(self.read_address)]
         m.d.sync += self.read_data.eq(read.data)
         return m
+
+    def _two_memories(self, m):
+        m.submodules.low = low = BlockMemory(width=self.width, depth=DEEPEST, init=self.init[:DEEPEST])
+        m.submodules.high = high = BlockMemory(
+            width=self.width, depth=self.depth - DEEPEST, init=self.init[DEEPEST:])
+        for number, part in enumerate((low, high)):
+            m.d.comb += [part.write_enable.eq(self.write_enable & (self.write_address[-1] == number)),
+                         part.write_address.eq(self.write_address), part.write_data.eq(self.write_data),
+                         part.read_address.eq(self.read_address)]
+        from_high = delay(m, self.read_address[-1], self.latency, name="from_high")
+        m.d.comb += self.read_data.eq(Mux(from_high, high.read_data, low.read_data))
 
     def _block(self, words, bits, low):
         """One DP16KD holding bits `low` .. `low + bits - 1` of every word."""

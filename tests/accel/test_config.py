@@ -13,7 +13,7 @@ from accel.config import CONFIGS, TINY, ULX3S_85F
     (dict(w_bits=3), "digits of one width, not 3 x 4 bits"),
     (dict(pixels_per_cycle=4), "a multiplier does 4 MACs of 4 bits, not 8"),
     (dict(pixels_per_cycle=3, w_bits=3, a_bits=3), "power of two of pixels_per_cycle, not 3"),
-    (dict(weight_depth=16385), "weight_depth must be an integer in 1 .. 16384, not 16385"),
+    (dict(weight_depth=32769), "weight_depth must be an integer in 1 .. 32768, not 32769"),
     (dict(image_width=128), "image_width must be an integer in 1 .. 127"),
     (dict(rows=32, chains=16), "a weight word has 64 bits, not 32 codes of 4 bits"),
     (dict(rows=32, activation_depth=8192), "an activation write has a 16-bit address"),
@@ -31,4 +31,5 @@ def test_digest_is_of_what_is_built():
 
 def test_macs_per_cycle():
     assert {name: config.macs_per_cycle for name, config in CONFIGS.items()} == {
-        "ulx3s-85f": 512, "ulx3s-85f-1px": 256, "ulx3s-45f": 256, "ulx3s-25f": 128, "tiny": 32, "tiny-1px": 16}
+        "ulx3s-85f": 512, "ulx3s-85f-deep": 512, "ulx3s-85f-1px": 256, "ulx3s-45f": 256,
+        "ulx3s-25f": 128, "tiny": 32, "tiny-1px": 16}

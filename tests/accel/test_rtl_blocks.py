@@ -37,12 +37,14 @@ def test_multiplier_wider_than_the_block_is_refused():
 
 
 @pytest.mark.parametrize("depth, blocks_of", [(1000, (1024, 18)), (2048, (2048, 9)), (4096, (4096, 4)),
-                                              (8192, (8192, 2)), (16384, (16384, 1))])
+                                              (8192, (8192, 2)), (16384, (16384, 1)), (16385, None),
+                                              (18432, None), (32768, None)])
 def test_block_memory(depth, blocks_of):
     dut = BlockMemory(width=20, depth=depth)
-    assert dut.block_shape == blocks_of
+    assert blocks_of is None or dut.block_shape == blocks_of
     rng = np.random.default_rng(depth)
-    addresses = np.concatenate([[0, depth - 1], rng.permutation(np.arange(1, depth - 1))[:60]])
+    corners = sorted({0, 16383, 16384, depth - 1} & set(range(depth)))
+    addresses = np.concatenate([corners, rng.permutation(np.setdiff1d(np.arange(depth), corners))[:60]])
     words = rng.integers(0, 1 << 20, len(addresses))
     n = len(addresses)
 
@@ -60,8 +62,8 @@ def test_block_memory(depth, blocks_of):
 
 
 def test_block_memory_too_deep_is_refused():
-    with pytest.raises(ValueError, match="at most 16384 words"):
-        BlockMemory(width=1, depth=16385)
+    with pytest.raises(ValueError, match="at most 32768 words"):
+        BlockMemory(width=1, depth=32769)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])

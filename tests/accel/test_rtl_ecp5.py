@@ -37,7 +37,7 @@ def cells(dut, kind, tmp_path):
 
 @pytest.mark.synth
 @pytest.mark.parametrize("depth, width, blocks", [(1024, 88, 5), (2048, 64, 8), (4096, 22, 6), (8192, 64, 32),
-                                                  (16384, 3, 3)])
+                                                  (16384, 3, 3), (18432, 64, 72)])
 def test_block_memory(depth, width, blocks, tmp_path):
     assert cells(BlockMemory(width=width, depth=depth), "DP16KD", tmp_path) == blocks
 
