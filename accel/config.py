@@ -132,7 +132,7 @@ class AccelConfig:
 
 
 ULX3S_85F = AccelConfig(name="ulx3s-85f", clock_hz=325e6 / 3)
-# Memories for a ResNet-20, 174 of the chip's 208 blocks with UART and all; synthesized, not routed yet.
+# Memories for a ResNet-20; has met no clock yet (docs/architecture.md), so no board is of it.
 ULX3S_85F_DEEP = AccelConfig(name="ulx3s-85f-deep", weight_depth=18432, threshold_depth=16384, program_depth=2048,
                              clock_hz=80e6)
 ULX3S_85F_1PX = AccelConfig(name="ulx3s-85f-1px", pixels_per_cycle=1, activation_depth=4096)

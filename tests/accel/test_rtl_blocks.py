@@ -61,6 +61,14 @@ def test_block_memory(depth, blocks_of):
     np.testing.assert_array_equal(seen[1 + BlockMemory.latency + n:][:n], words)
 
 
+def test_initial_words_on_both_sides_of_the_seam():
+    init = np.random.default_rng(1).integers(0, 1 << 20, 18432)
+    dut, addresses = BlockMemory(width=20, depth=18432, init=init), [0, 16383, 16384, 18431]
+    seen = run_cycles(dut, lambda ctx, cycle: ctx.set(dut.read_address, addresses[cycle % 4]),
+                      lambda ctx, cycle: ctx.get(dut.read_data), 4 + BlockMemory.latency)
+    np.testing.assert_array_equal(seen[BlockMemory.latency:], init[addresses])
+
+
 def test_block_memory_too_deep_is_refused():
     with pytest.raises(ValueError, match="at most 32768 words"):
         BlockMemory(width=1, depth=32769)
