@@ -49,21 +49,25 @@ def train(args):
     recipes.train_named(
         recipes.with_quantizer(args.net, args.quantizer), args.runs, data_dir=args.data, device=args.device,
         threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, distill=args.distill,
-        teacher=args.teacher)
+        teacher=args.teacher, freeze=args.freeze)
 
 
 def eval_command(args):
     if args.net.endswith(".pt"):
+        if args.engine:
+            raise UserError(f"--engine is for integer nets; {args.net} is a checkpoint, evaluated in float32")
         checkpoint, header = training_module("checkpoints").load_checkpoint(args.net)
         name, engine = header["name"], "float32"
     else:
         net = store.load(args.net)
-        name, header, engine = net.name, net.header, args.engine
+        name, header, engine = net.name, net.header, args.engine or "integer"
     dataset = dataset_of(header, args.data)
     images, labels = part_of(dataset, args.start, args.images)
     if engine == "float32":
+        device = training_module("distributed").device_of(args.device)
         part = replace(dataset, images=images, labels=labels)
-        correct = round(training_module("train").accuracy(checkpoint, part, exact=True) * len(images))
+        share = training_module("train").accuracy(checkpoint.to(device), part, device, exact=True)
+        correct = round(share * len(images))
     else:
         refuse_other_shape(net, dataset)
         correct = right_of(net, images, labels, engine, args.device)
@@ -160,6 +164,8 @@ def parser():
                      help="of the loss that a float net's answers make; 0: none (default: the recipe's)")
     sub.add_argument("--teacher", default="", metavar="ARCH-DATASET", help="trained float net whose answers these are "
                                                                            "(default: the float parent)")
+    sub.add_argument("--freeze", action="store_true", help="uniq: a layer learns no more once it is quantized, and the "
+                                                           "stages take all epochs")
     sub.add_argument("--float-epochs", type=positive, metavar="N")
     sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")
@@ -180,8 +186,8 @@ def parser():
     sub.add_argument("net", nargs="?", default=store.DEFAULT, help="name of the zoo, a 03_net.npz or a checkpoint")
     sub.add_argument("--images", type=int, metavar="N")
     sub.add_argument("--start", type=int, default=0, metavar="I")
-    sub.add_argument("--engine", choices=("torch", "integer"), default="integer", help="of an integer net")
-    sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the torch engine")
+    sub.add_argument("--engine", choices=("torch", "integer"), help="of an integer net (default: integer)")
+    sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of torch")
     sub.add_argument("--json", action="store_true")
 
     sub = command("export", export, "a checkpoint as an integer net, 03_net.npz, with its card (.json) and log (.csv); "

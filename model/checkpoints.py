@@ -2,6 +2,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from .errors import UserError
 from .nets import arch
 from .network import Network, QuantConfig
 from .store import ZOO
+from .train import Schedule
 
 __all__ = ["load_checkpoint", "refuse_other", "weights_digest", "provenance", "PARENTS"]
 
@@ -28,6 +30,8 @@ def load_checkpoint(path):
             config = QuantConfig(**{"first_bits": header["quant"]["w_bits"]} | header["quant"])
         net = Network(arch(header["arch"]), len(header["classes"]), config)
         net.load_state_dict(state["net"])
+        for key in header.keys() & {"schedule", "float_schedule"}:      # older ones lack later fields
+            header[key] = asdict(Schedule(**header[key]))
         return net.eval(), {**header, "log": state["log"]}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None

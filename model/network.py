@@ -209,6 +209,12 @@ class Network(nn.Module):
         for index, layer in enumerate(layers):
             layer.set_phase(Phase.ROUNDED if index < current else Phase.NOISY if index == current else Phase.SMOOTH)
 
+    def freeze_rounded(self):
+        """Takes the gradients away from layers that round, so that the optimizer passes them over."""
+        for layer in self.layers.values():
+            if isinstance(layer, Layer) and layer.activation.phase is Phase.ROUNDED:
+                layer.zero_grad(set_to_none=True)
+
     def forward(self, images):
         kind = next(self.parameters()).dtype
         tensors = {IMAGE: images.to(memory_format=torch.channels_last).to(kind) * PIXEL_UNIT}

@@ -114,6 +114,8 @@ def command_of(header):
     teacher = header.get("teacher", recipe.parent)          # older nets say nothing of teacher, device, processes
     if teacher != recipe.parent:
         given.append(f"--teacher {teacher}")
+    if schedule.get("freeze"):
+        given.append("--freeze")
     if header.get("device", "cpu") != "cpu":
         given.append(f"--device {header['device']}")
     processes = header.get("processes", 1)
@@ -188,7 +190,7 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
 
 
 def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_epochs=None, epochs=None,
-                distill=None, teacher=""):
+                distill=None, teacher="", freeze=False):
     """Trains the net of that name, with what is given instead of its recipe's own values."""
     if distill is not None and not 0 <= distill <= 1:
         raise UserError(f"--distill must be 0 .. 1, not {distill:g}")
@@ -200,6 +202,10 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
     changes = {"float_stage": {"epochs": float_epochs}, "quant_stage": {"epochs": epochs, "distill": distill}}
     stages = {stage: replace(getattr(recipe, stage), **{k: v for k, v in values.items() if v is not None})
               for stage, values in changes.items()}
+    if freeze:
+        if not recipe.quant_stage.gradual:
+            raise UserError("--freeze is for the uniq quantizer, the one that quantizes layer after layer")
+        stages["quant_stage"] = replace(stages["quant_stage"], gradual=1.0, freeze=True)
     device = device_of(device)
     with process_group(device):
         train_recipe(replace(recipe, teacher=teacher, **stages), runs, data_dir=data_dir, device=device)

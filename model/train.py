@@ -36,9 +36,10 @@ class Schedule:
     for the quantizers' own few parameters, which are not decayed. batch: pictures a step, of all processes together.
     distill: the share of the loss that the teacher's answers at `temperature` make. gradual: the share of the training
     in which layer after layer is turned over from smooth through noisy to rounded (`Network.set_stage`); 0: all round
-    from the start. cutout: side in pixels of the square that is blackened (arXiv 1708.04552). In the last `settle`
-    epochs batch-norm's running statistics average over some 100 batches instead of 10. (Training on frozen statistics
-    instead diverges: batch-norm no longer hides that a few changed weight codes move the mean of a channel by much.)"""
+    from the start. freeze: a layer that rounds learns no more. cutout: side in pixels of the square that is
+    blackened (arXiv 1708.04552). In the last `settle` epochs batch-norm's running statistics average over some 100
+    batches instead of 10. (Training on frozen statistics instead diverges: batch-norm no longer hides that a few
+    changed weight codes move the mean of a channel by much.)"""
     epochs: int
     rate: float
     quantizer_rate: float = 0.0
@@ -49,6 +50,7 @@ class Schedule:
     temperature: float = 2.0
     settle: int = 0
     gradual: float = 0.0
+    freeze: bool = False
     cutout: int = 0
     seed: int = 1
 
@@ -177,6 +179,8 @@ class Trainer:
         loss = loss_of(logits.float(), y, soft, schedule)
         self.optimizer.zero_grad()
         loss.backward()
+        if schedule.freeze:
+            self.net.freeze_rounded()
         self.optimizer.step()
         return loss.detach()
 

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from model import __main__ as command  # noqa: E402
 from model import data, store, synthetic, train  # noqa: E402
-from model.checkpoints import load_checkpoint  # noqa: E402
+from model.checkpoints import PARENTS, load_checkpoint  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import ARCHS, arch  # noqa: E402
 from model.network import Network, QuantConfig  # noqa: E402
@@ -138,6 +138,8 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
         "correct": round(96 * header["float_accuracy"]), "accuracy": header["float_accuracy"]}
     assert header["processes"] == 1 and header["device"] == "cpu"
     parent = tmp_path / "resnet8-synthetic" / "01_float.pt"
+    assert command.main(["eval", str(parent), "--engine", "torch"]) == 2
+    assert "--engine is for integer nets" in capsys.readouterr().err
     state = torch.load(parent, weights_only=True)
     state["net"]["layers.head.linear.bias"] += 1
     torch.save(state, parent)
@@ -163,10 +165,10 @@ def test_another_float_net_can_teach(tmp_path, monkeypatch):
     (tmp_path / recipe.name / "02_qat.pt").unlink()
     (tmp_path / "resnet8-half").mkdir()
     header = {"arch": "resnet8half", "dataset": "synthetic", "stage": "float", "classes": ["x"] * 10,
-              "schedule": {"epochs": 1}}
+              "schedule": {"epochs": 1, "rate": 0.1}}
     net, path = Network(arch("resnet8half"), 10).state_dict(), tmp_path / "resnet8-half" / "01_float.pt"
     for wrong, message in (({"dataset": "cifar10"}, "not a float net for synthetic"),
-                           ({"schedule": {"epochs": 2}}, "its training is not finished")):
+                           ({"schedule": {"epochs": 2, "rate": 0.1}}, "its training is not finished")):
         torch.save({"header": header | wrong, "net": net, "log": [{}]}, path)
         with pytest.raises(UserError, match=message):
             train_recipe(taught, tmp_path)
@@ -205,6 +207,8 @@ def test_names_tell_the_recipe():
             == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --distill 0")
     assert (command_of(header | {"device": "cuda", "processes": 4, "teacher": "vgg-cifar10"})
             == "torchrun --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --teacher vgg-cifar10 --device cuda")
+    assert (command_of(header | {"schedule": header["schedule"] | {"freeze": True}})
+            == "python -m model train resnet8-w4a4-cifar10 --freeze")
     assert with_quantizer("resnet8-w4a4-uniq-seed3-cifar10", "plain") == "resnet8-w4a4-plain-seed3-cifar10"
 
 
@@ -217,6 +221,21 @@ def test_names_tell_the_recipe():
 def test_bad_names(tmp_path, name, message):
     with pytest.raises(UserError, match=message):
         train_named(name, tmp_path)
+
+
+def test_float_nets_that_ship_are_those_of_the_recipes():
+    paths = sorted(PARENTS.glob("*.pt"))
+    assert paths
+    for path in paths:
+        net, header = load_checkpoint(path)
+        assert path.stem == f"{header['arch']}-{header['dataset']}" == header["name"]
+        assert header["schedule"] == asdict(recipe_of(f"{header['arch']}-w4a4-{header['dataset']}").float_stage)
+        assert len(header["log"]) == header["schedule"]["epochs"]
+
+
+def test_only_gradual_training_can_freeze(tmp_path):
+    with pytest.raises(UserError, match="--freeze is for the uniq quantizer"):
+        train_named("resnet8-w4a4-plain-synthetic", tmp_path, freeze=True)
 
 
 @pytest.mark.parametrize("name", ARCHS)
@@ -233,6 +252,24 @@ def test_gradual_training_turns_one_layer_after_another():
         assert all(term.quantizer.phase is layer.activation.phase for layer in net.layers.values()
                    for term in getattr(layer, "terms", ()) if hasattr(term, "quantizer"))
     assert ["".join(phase) for phase in phases] == ["NSSSSSS", "RRRNSSS", "RRRRRRR", "RRRRRRR"]
+
+
+def test_frozen_layers_learn_no_more_once_they_round(tmp_path):
+    schedule = replace(SCHEDULE, gradual=1.0, freeze=True, weight_decay=0.1)
+    torch.manual_seed(0)
+    net = Network(arch("resnet8"), 10, QuantConfig(quantizer="uniq"))
+    trainer = train.Trainer(net, pictures(1, 160), schedule, compile_net=False)
+    order = torch.arange(160)
+    changed = []
+    for progress in (0.0, 0.5, 0.5, 0.95):
+        before = {name: value.clone() for name, value in net.named_parameters()}
+        trainer.step(order[:32], torch.Generator().manual_seed(0), progress)
+        names = {name.split(".")[1] for name, value in net.named_parameters() if not torch.equal(value, before[name])}
+        changed.append(names)
+    everything = {layer.name for layer in arch("resnet8").layers}
+    assert changed[0] == everything
+    assert changed[1] == changed[2] == everything - {"stem", "s1b1a", "s1b1b"}
+    assert changed[3] == {"s3b1b", "head"}
 
 
 def test_cutout_blackens_a_square_that_may_leave_the_picture():
