@@ -13,13 +13,17 @@ class LearnedWeights(nn.Module):
     """`v = A * erf(kappa[c] * w / (rms[c] * sqrt 2))`: code floor(v + 2**(bits - 1)), level 2 * code + 1 - 2**bits.
 
     A = 2**(bits - 1), kappa = 1 is the k-quantile quantizer of N(0, rms); a larger A with a smaller kappa tends to the
-    uniform one.
+    uniform one. The start lies between, near the least square error for N(0, rms) of 2 to 4 bits: v leaves the range of
+    the codes at 2.4 rms for 2 bits, at 3.0 for 4.
     """
+    START_A = 1.4                           # in shares of 2**(bits - 1)
+
     def __init__(self, shape, bits):
         super().__init__()
         self.bits, self.alpha, self.beta, self.levels = bits, 2, 1 - 2 ** bits, None
-        self.log_a = nn.Parameter(torch.zeros(()))
-        self.log_kappa = nn.Parameter(torch.zeros(shape[0]))
+        kappa = 0.57 * bits ** (-1 / 3)
+        self.log_a = nn.Parameter(torch.tensor(self.START_A).log())
+        self.log_kappa = nn.Parameter(torch.full(shape[:1], kappa).log())
 
     def scale(self, w):
         """kappa / rms, (OC,)."""

@@ -113,6 +113,21 @@ def test_learned_thresholds_keep_their_order_and_start_at_the_spread_of_the_data
     assert torch.isfinite(quantizer.edges()).all()
 
 
+@pytest.mark.parametrize("bits, least", [(2, 0.11748), (3, 0.03454), (4, 0.009497)])     # J. Max, 1960, table I
+def test_learned_weights_start_near_the_least_square_error(bits, least):
+    torch.manual_seed(0)
+    w = torch.randn(1, 200_000)
+    error = {}
+    for name in "plain", "uniform", "learned":
+        quantizer = WEIGHTS[name]((1,), bits)
+        level = quantizer.to_value(quantizer.to_code(w)).double()
+        scale = (level * w).sum() / level.square().sum()
+        error[name] = ((w - scale * level).square().mean() / least).item()
+    assert 1 < error["learned"] < 1.4
+    assert error["plain"] == pytest.approx({2: 1.23, 3: 2.16, 4: 5.65}[bits], rel=0.02)
+    assert error["uniform"] == pytest.approx({2: 1.33, 3: 1.18, 4: 1.31}[bits], rel=0.02)
+
+
 def test_a_smooth_layer_is_not_rounded_in_training():
     torch.manual_seed(0)
     z, ones = torch.randn(2, 8, 4, 4), torch.ones(8)
