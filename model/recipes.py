@@ -46,7 +46,7 @@ class Recipe:
 
 
 FLOAT = Schedule(epochs=48, rate=0.15, weight_decay=5e-4, seed=1)
-QUANTIZED = Schedule(epochs=84, rate=0.08, quantizer_rate=0.005, weight_decay=2e-4, warmup=0.05,
+QUANTIZED = Schedule(epochs=84, rate=0.08, quantizer_rate=0.02, weight_decay=2e-4, warmup=0.05,
                      distill=0.5, settle=1, seed=2)
 # (float stage, quantized stage) by architecture; narrow nets see every picture whole, wide ones through cutout.
 STAGES = {
