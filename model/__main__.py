@@ -91,6 +91,7 @@ def integer_net(checkpoint):
         raise UserError(f"{checkpoint}: not a net that has been trained")
     header["command"] = (
         recipes.command_of(header) + f" && python -m model export {RUNS / header['name'] / Path(checkpoint).name}")
+    header["seconds"] = round(sum(epoch["seconds"] for epoch in log))
     return integerize.integerize(net, header["name"], header["classes"], header), log
 
 
@@ -164,8 +165,8 @@ def parser():
                      help="of the loss that a float net's answers make; 0: none (default: the recipe's)")
     sub.add_argument("--teacher", default="", metavar="ARCH-DATASET", help="trained float net whose answers these are "
                                                                            "(default: the float parent)")
-    sub.add_argument("--freeze", action="store_true", help="uniq: a layer learns no more once it is quantized, and the "
-                                                           "stages take all epochs")
+    sub.add_argument("--freeze", action="store_true", help="uniq: a layer learns no more once it is quantized; equal "
+                                                           "shares of the epochs for each of them and for the head")
     sub.add_argument("--float-epochs", type=positive, metavar="N")
     sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")

@@ -17,8 +17,8 @@ def convolutions(net):
 
 def card(net):
     """The card as a dict. params: weights and head biases; bytes: the weights packed to their bits; macs: per image;
-    seed: of the quantized stage; all nets of an architecture and data set share one float parent. note: what keeps the
-    command from giving the very same net, where something does."""
+    seed, device, seconds: of the quantized stage; all nets of an architecture and data set share one float parent.
+    note: what keeps the command from giving the very same net, where something does."""
     try:
         return card_of(net, net.header)
     except KeyError:
@@ -40,7 +40,7 @@ def card_of(net, header):
         "float_accuracy": header.get("float_accuracy"),
         "epochs": {"float": header["float_schedule"]["epochs"], "quantized": header["schedule"]["epochs"]},
         "seed": header["schedule"]["seed"], "commit": header["commit"], "torch": header["torch"],
-        "command": header["command"], **({"note": header["note"]} if "note" in header else {}),
+        "command": header["command"], **{key: header[key] for key in ("device", "seconds", "note") if key in header},
     }
 
 
