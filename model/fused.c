@@ -2,8 +2,9 @@
 
    Tensors are bfloat16 channels-last, so memory is (pixels, channels); channels is a multiple of 16, one vector.
        xhat = (x - mean) * rstd
-   compand:  v = clamp(a * erf(k * xhat + b) + o, 0, top + 0.5)          a, k, b, o per channel
-             y = unit * floor(v), or unit * v; the gradient of floor is taken as 1 inside the clamp
+   compand:  v = clamp(a * erf(k * xhat + b) + o, low, top + 0.5)        a, k, b, o per channel
+             rounds: low = 0, y = unit * floor(v), and the gradient of floor is taken as 1 inside the clamp
+             else:   low = 0.5, y = unit * (v - 0.5), which floor(v) is on average
    segment:  z = k * xhat + b                                            k, b per channel
              y = unit * #{j : z >= edge[j], 0 < j < levels}; gradient of the lines through (edge[j], j)
    Sums run in float over blocks and in double over all. */
@@ -87,7 +88,7 @@ void moments(const uint16_t *x, int64_t pixels, int64_t channels, double *sum, d
 /* par: rows mean, rstd, a, k, b, o of `channels` floats each. */
 void compand_forward(const uint16_t *x, uint16_t *y, int64_t pixels, int64_t channels, const float *par, float top,
                      float unit, int rounds) {
-    const vec zero = {0};
+    const vec zero = {0}, low = zero + (rounds ? 0 : 0.5f), high = zero + (top + 0.5f);
     for (int64_t p0 = 0; p0 < pixels; p0 += BLOCK)
         for (int64_t c = 0; c < channels; c += LANES) {
             int64_t end = p0 + BLOCK < pixels ? p0 + BLOCK : pixels;
@@ -95,10 +96,9 @@ void compand_forward(const uint16_t *x, uint16_t *y, int64_t pixels, int64_t cha
                 k = loadf(par + 3 * channels + c), b = loadf(par + 4 * channels + c), o = loadf(par + 5 * channels + c);
             for (int64_t p = p0; p < end; p++) {
                 vec gauss, v = a * erf_of(k * ((load(x + p * channels + c) - mean) * rstd) + b, &gauss) + o;
-                v = choose(v > zero, v, zero);
-                v = choose(v < zero + (top + 0.5f), v, zero + (top + 0.5f));
-                if (rounds)
-                    v = __builtin_convertvector(__builtin_convertvector(v, ivec), vec);
+                v = choose(v > low, v, low);
+                v = choose(v < high, v, high);
+                v = rounds ? __builtin_convertvector(__builtin_convertvector(v, ivec), vec) : v - 0.5f;
                 store(y + p * channels + c, unit * v);
             }
         }
@@ -106,8 +106,8 @@ void compand_forward(const uint16_t *x, uint16_t *y, int64_t pixels, int64_t cha
 
 /* Writes dL/dxhat into dx and adds the sums over pixels of dL/d(a, o, k, b), four rows of `channels`. */
 void compand_backward(const uint16_t *x, const uint16_t *dy, uint16_t *dx, int64_t pixels, int64_t channels,
-                      const float *par, float top, float unit, double *sums) {
-    const vec zero = {0};
+                      const float *par, float top, float unit, int rounds, double *sums) {
+    const vec zero = {0}, low = zero + (rounds ? 0 : 0.5f), high = zero + (top + 0.5f);
     for (int64_t p0 = 0; p0 < pixels; p0 += BLOCK)
         for (int64_t c = 0; c < channels; c += LANES) {
             int64_t end = p0 + BLOCK < pixels ? p0 + BLOCK : pixels;
@@ -118,7 +118,7 @@ void compand_backward(const uint16_t *x, const uint16_t *dy, uint16_t *dx, int64
                 int64_t at = p * channels + c;
                 vec gauss, xhat = (load(x + at) - mean) * rstd;
                 vec e = erf_of(k * xhat + b, &gauss), v = a * e + o;
-                ivec inside = (v > zero) & (v < zero + (top + 0.5f));
+                ivec inside = (v > low) & (v < high);
                 vec g = choose(inside, load(dy + at) * unit, zero);
                 vec du = g * a * gauss * 1.12837917f;         /* d erf(u) / du = 2 / sqrt(pi) * exp(-u*u) */
                 da += g * e;

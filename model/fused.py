@@ -95,7 +95,8 @@ class Statistics:
 
 
 class NormCompand(torch.autograd.Function):
-    """y = unit * floor(clamp(a * erf(k * xhat + b) + o, 0, top + 0.5)), xhat = (x - mean) / std; a, k, b, o (C,)."""
+    """y = unit * floor(clamp(a * erf(k * xhat + b) + o, 0, top + 0.5)), xhat = (x - mean) / std; a, k, b, o (C,).
+    Where it does not round: unit * (clamp(..., 0.5, top + 0.5) - 0.5)."""
 
     @staticmethod
     def forward(ctx, x, a, k, b, o, norm, top, unit, rounds):
@@ -103,8 +104,8 @@ class NormCompand(torch.autograd.Function):
         statistics = Statistics(x, norm)
         par = statistics.parameters(a, k, b, o)
         y = torch.empty_like(x)
-        scale = ctypes.c_float(top), ctypes.c_float(unit)
-        library().compand_forward(pointer(x), pointer(y), *statistics.size, pointer(par), *scale, int(rounds))
+        scale = ctypes.c_float(top), ctypes.c_float(unit), int(rounds)
+        library().compand_forward(pointer(x), pointer(y), *statistics.size, pointer(par), *scale)
         ctx.save_for_backward(x, par)
         ctx.rest = statistics, scale
         return y
@@ -155,7 +156,7 @@ class NormSegment(torch.autograd.Function):
 
 def norm_compand(x, a, k, b, o, norm, top, unit, rounds=True):
     """Codes times `unit`, bfloat16, of accumulators x. norm: the BatchNorm, for its statistics and mode; rounds:
-    False leaves the floor out."""
+    False gives what the floor is on average."""
     return NormCompand.apply(x, a, k, b, o, norm, float(top), float(unit), rounds)
 
 

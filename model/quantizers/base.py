@@ -42,8 +42,9 @@ class Activation(nn.Module):
 
 class Companding(Activation):
     """`v = a * erf(k * xhat + b) + o` of the normalized accumulator `xhat = (z - beta) / gamma`,
-    code clamp(floor(v), 0, 2**bits - 1), gradient that of v inside the clamp; `fused.norm_compand` does the same in
-    one pass.
+    code clamp(floor(v), 0, 2**bits - 1), gradient that of v inside the clamp; in the smooth phase v - 0.5, which
+    floor(v) is on average, so that a layer's output does not sink when it begins to round. `fused.norm_compand` does
+    the same in one pass.
 
     A subclass gives `coefficients(gamma, beta)`: a, k, b, o, each (C,).
     """
@@ -59,8 +60,11 @@ class Companding(Activation):
         return self.smooth(z, gamma, beta).floor().clamp(0, 2 ** self.bits - 1).to(torch.uint8)
 
     def forward(self, z, gamma, beta):
-        v = self.smooth(z, gamma, beta).clamp(0, 2 ** self.bits - 0.5)
-        return through(v.floor(), v) if self.rounds else v
+        v, top = self.smooth(z, gamma, beta), 2 ** self.bits - 0.5
+        if not self.rounds:
+            return v.clamp(0.5, top) - 0.5
+        v = v.clamp(0, top)
+        return through(v.floor(), v)
 
 
 def count(z, thresholds):

@@ -43,6 +43,7 @@ class KQuantileWeights(nn.Module):
         self.alpha, self.beta = (2, 1 - 2 ** bits) if grid == "index" else (None, None)
         levels = weight_levels(bits) if grid == "index" else median_levels(bits)
         self.register_buffer("levels", levels, persistent=False)
+        self.linear_gain = (levels[-1] / phi_inverse(1 - 0.5 / 2 ** bits)).item()
 
     def normalized(self, w):
         flat = w.flatten(1)
@@ -55,7 +56,7 @@ class KQuantileWeights(nn.Module):
         """The level that a normalized weight would have without rounding."""
         if self.grid == "index":
             return 2 ** (self.bits + 1) * phi(x) - 2 ** self.bits
-        return x * (self.levels[-1] / phi_inverse(1 - 0.5 / 2 ** self.bits).item())
+        return x * self.linear_gain
 
     def to_code(self, w):
         code = (2 ** self.bits * phi(self.normalized(w))).floor()
