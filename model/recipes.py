@@ -16,7 +16,7 @@ from .checkpoints import PARENTS, load_checkpoint, provenance, refuse_other, wei
 from .convert import quantize
 from .distributed import device_of, process_group
 from .errors import UserError
-from .nets import ARCHS, arch
+from .nets import ARCHS, LayerSpec, arch
 from .network import Network, QuantConfig
 from .quantizers import GRIDDED, WEIGHTS
 from .train import Schedule, accuracy, fit
@@ -116,8 +116,9 @@ def command_of(header):
         given.append(f"--teacher {teacher}")
     if schedule.get("freeze"):
         given.append("--freeze")
-    if header.get("device", "cpu") != "cpu":
-        given.append(f"--device {header['device']}")
+    device = header.get("device", "cpu").partition(":")[0]
+    if device != "cpu":
+        given.append(f"--device {device}")
     processes = header.get("processes", 1)
     launcher = "python" if processes == 1 else f"torchrun --nproc-per-node {processes}"
     return " ".join([f"{launcher} -m model train", name, *given])
@@ -179,11 +180,12 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     parent = float_parent(recipe, float_path, train, test, device, origin)
     digest = weights_digest(parent)
     refuse_other(quant_path, parent=digest)
+    float_accuracy = accuracy(parent.to(device), test, device, exact=True)
     header = header_of(recipe, recipe.name, "quantized", recipe.quant_stage, train.classes) | origin | {
         "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage), "parent": digest,
-        "teacher": recipe.teacher or recipe.parent, "float_accuracy": accuracy(parent, test, exact=True)}
+        "teacher": recipe.teacher or recipe.parent, "float_accuracy": float_accuracy}
     torch.manual_seed(recipe.quant_stage.seed)
-    net = quantize(parent, torch.as_tensor(train.images[:CALIBRATION_IMAGES]), recipe.quant)
+    net = quantize(parent.cpu(), torch.as_tensor(train.images[:CALIBRATION_IMAGES]), recipe.quant)
     # On a CPU the fused kernels beat compilation; a net that changes layer by layer would be compiled for each.
     fit(net, train, test, recipe.quant_stage, quant_path, teacher=teacher or parent, device=device,
         compile_net=device != "cpu" and not recipe.quant_stage.gradual, header=header)
@@ -205,7 +207,9 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
     if freeze:
         if not recipe.quant_stage.gradual:
             raise UserError("--freeze is for the uniq quantizer, the one that quantizes layer after layer")
-        stages["quant_stage"] = replace(stages["quant_stage"], gradual=1.0, freeze=True)
+        count = sum(isinstance(layer, LayerSpec) for layer in arch(recipe.arch).layers)
+        stages["quant_stage"] = replace(stages["quant_stage"], freeze=True, gradual=count / (count + 1),
+                                        cycles=count + 1)
     device = device_of(device)
     with process_group(device):
         train_recipe(replace(recipe, teacher=teacher, **stages), runs, data_dir=data_dir, device=device)

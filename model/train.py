@@ -32,20 +32,21 @@ __all__ = ["Schedule", "Crops", "Trainer", "fit", "accuracy"]
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """One-cycle training. Learning rates are peaks, reached after the share `warmup` of the steps; `quantizer_rate` is
-    for the quantizers' own few parameters, which are not decayed. batch: pictures a step, of all processes together.
-    distill: the share of the loss that the teacher's answers at `temperature` make. gradual: the share of the training
-    in which layer after layer is turned over from smooth through noisy to rounded (`Network.set_stage`); 0: all round
-    from the start. freeze: a layer that rounds learns no more. cutout: side in pixels of the square that is
-    blackened (arXiv 1708.04552). In the last `settle` epochs batch-norm's running statistics average over some 100
-    batches instead of 10. (Training on frozen statistics instead diverges: batch-norm no longer hides that a few
-    changed weight codes move the mean of a channel by much.)"""
+    """Training in `cycles` equal parts. Learning rates are peaks, reached after the share `warmup` of a part's steps,
+    and zero at its end; `quantizer_rate` is for the quantizers' own few parameters, which are not decayed. batch:
+    pictures a step, of all processes together. distill: the share of the loss that the teacher's answers at
+    `temperature` make. gradual: the share of the training in which layer after layer is turned over from smooth
+    through noisy to rounded (`Network.set_stage`); 0: all round from the start. freeze: a layer that rounds learns no
+    more. cutout: side in pixels of the square that is blackened (arXiv 1708.04552). In the last `settle` epochs batch-
+    norm's running statistics average over some 100 batches instead of 10. (Training on frozen statistics instead
+    diverges: batch-norm no longer hides that a few changed weight codes move the mean of a channel by much.)"""
     epochs: int
     rate: float
     quantizer_rate: float = 0.0
     weight_decay: float = 3e-4
     batch: int = 128
     warmup: float = 0.15
+    cycles: int = 1
     distill: float = 0.0
     temperature: float = 2.0
     settle: int = 0
@@ -127,7 +128,8 @@ def accuracy(net, data, device="cpu", exact=False, batch=250):
     right = torch.zeros((), dtype=torch.int64, device=device)
     for start in range(rank() * batch, len(data.images), batch * world_size()):
         x = torch.as_tensor(data.images[start:start + batch]).to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=not exact):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=not exact), \
+             torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             labels = net(x).argmax(1)
         right += (labels == torch.as_tensor(data.labels[start:start + batch]).to(device)).sum()
     return add_over_processes(right).item() / len(data.images)
@@ -164,14 +166,15 @@ class Trainer:
         progress: 0 .. 1 of the stage done.
         """
         schedule = self.schedule
-        rate = one_cycle(progress, schedule.warmup)
+        rate = one_cycle(progress * schedule.cycles % 1, schedule.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         if schedule.gradual:
             self.net.set_stage(progress / schedule.gradual)
         share = schedule.batch // world_size()
         part = slice(rank() * share, (rank() + 1) * share)
-        x, y = self.crops.batch(index, generator, part), self.labels[index[part].to(self.device)]
+        x = self.crops.batch(index, generator, part)
+        y = self.labels[index[part].to(self.device, non_blocking=True)]
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
             with torch.no_grad():
                 soft = None if self.teacher is None else self.teacher(x).float()
@@ -215,6 +218,8 @@ def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu",
         net.load_state_dict(state["net"])
         trainer.optimizer.load_state_dict(state["optimizer"])
         log, header = state["log"], state["header"]
+    if add_over_processes(torch.tensor(len(log))) != len(log) * world_size():
+        raise UserError(f"{path}: not the same for all processes; --runs must be a folder that all of them share")
     for epoch in range(len(log), schedule.epochs):
         started = time.time()
         loss = trainer.epoch(epoch)

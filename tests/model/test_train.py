@@ -9,11 +9,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from model import __main__ as command  # noqa: E402
-from model import data, store, synthetic, train  # noqa: E402
+from model import data, recipes, store, synthetic, train  # noqa: E402
 from model.checkpoints import PARENTS, load_checkpoint  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import ARCHS, arch  # noqa: E402
 from model.network import Network, QuantConfig  # noqa: E402
+from model.quantizers import Phase  # noqa: E402
 from model.recipes import command_of, recipe_of, train_named, train_recipe, with_quantizer  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -129,6 +130,7 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     card = json.loads((folder / "03_net.json").read_text())
     assert card["command"].startswith("python -m model train resnet8-w2a2-synthetic --float-epochs 1 --epochs 1 && ")
     assert exported.header["images"] == card["images"] == 96 and card["accuracy"] == exported.header["accuracy"]
+    assert card["device"] == "cpu" and card["seconds"] == round(header["log"][0]["seconds"])
     assert (folder / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
     assert command.main(["export", str(tmp_path / "resnet8-synthetic" / "01_float.pt")]) == 2
     assert "a float net" in capsys.readouterr().err
@@ -205,7 +207,7 @@ def test_names_tell_the_recipe():
     assert command_of(header) == "python -m model train resnet8-w4a4-cifar10"
     assert (command_of(header | {"schedule": header["schedule"] | {"epochs": 8, "distill": 0.0}})
             == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --distill 0")
-    assert (command_of(header | {"device": "cuda", "processes": 4, "teacher": "vgg-cifar10"})
+    assert (command_of(header | {"device": "cuda:0", "processes": 4, "teacher": "vgg-cifar10"})
             == "torchrun --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --teacher vgg-cifar10 --device cuda")
     assert (command_of(header | {"schedule": header["schedule"] | {"freeze": True}})
             == "python -m model train resnet8-w4a4-cifar10 --freeze")
@@ -233,7 +235,17 @@ def test_float_nets_that_ship_are_those_of_the_recipes():
         assert len(header["log"]) == header["schedule"]["epochs"]
 
 
-def test_only_gradual_training_can_freeze(tmp_path):
+def test_freezing_gives_every_layer_and_the_head_a_cycle(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "train_recipe", lambda recipe, *_, **__: given.append(recipe.quant_stage))
+    given = []
+    train_named("resnet8-w4a4-uniq-synthetic", tmp_path, freeze=True, epochs=16)
+    schedule, = given
+    assert schedule.freeze and schedule.cycles == 8 and schedule.epochs == 16
+    net = Network(arch("resnet8"), 10, QuantConfig(quantizer="uniq"))
+    for cycle in range(8):
+        net.set_stage((cycle + 0.5) / 8 / schedule.gradual)
+        phases = [layer.activation.phase for layer in net.layers.values() if hasattr(layer, "terms")]
+        assert phases.count(Phase.ROUNDED) == cycle and phases.count(Phase.NOISY) == (cycle < 7)
     with pytest.raises(UserError, match="--freeze is for the uniq quantizer"):
         train_named("resnet8-w4a4-plain-synthetic", tmp_path, freeze=True)
 
