@@ -2,9 +2,9 @@
 or in several (`torchrun`).
 
 The data set lies on the device as uint8 and is augmented there, a batch at a time. A stage is one checkpoint file,
-written after every epoch, with its log beside it as .csv and .json. It resumes from the checkpoint exactly: batches,
-crops, flips and noise of epoch e come from generators seeded with (seed, e). Several processes share each batch; they
-reach what one would, but for the rounding of sums.
+written after every epoch, with its log beside it as .csv and .json. On a CPU it resumes from the checkpoint exactly:
+batches, crops, flips and noise of epoch e come from generators seeded with (seed, e). Several processes share each
+batch; they reach what one would, but for the rounding of sums.
 """
 import json
 import math

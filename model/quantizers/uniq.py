@@ -4,8 +4,9 @@ noise (arXiv 1804.10969), layer after layer, or straight-through.
 What the papers leave open, and what is done here:
 
 * between stages a layer is *companded but not rounded* (`Phase.SMOOTH`), so that every layer lives on the one integer
-  scale from the first step on. On the `median` grid companding and its inverse cancel, and this is UNIQ's float layer;
-* a layer whose stage is over goes on learning, straight-through, instead of being frozen;
+  scale from the first step on. On the `median` grid companding and its inverse cancel, and the weights are UNIQ's float
+  ones;
+* a layer whose stage is over goes on learning, straight-through; UNIQ's is frozen (`Schedule.freeze`);
 * the statistics mu and sigma of the weights are those of each output channel, taken anew at each step.
 """
 import torch
