@@ -231,8 +231,8 @@ def test_float_nets_that_ship_are_those_of_the_recipes():
     for path in paths:
         net, header = load_checkpoint(path)
         assert path.stem == f"{header['arch']}-{header['dataset']}" == header["name"]
-        assert header["schedule"] == asdict(recipe_of(f"{header['arch']}-w4a4-{header['dataset']}").float_stage)
-        assert len(header["log"]) == header["schedule"]["epochs"]
+        stage = recipe_of(f"{header['arch']}-w4a4-{header['dataset']}").float_stage
+        assert header["schedule"] == asdict(replace(stage, epochs=len(header["log"])))      # --float-epochs may differ
 
 
 def test_freezing_gives_every_layer_and_the_head_a_cycle(tmp_path, monkeypatch):
