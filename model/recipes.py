@@ -52,7 +52,7 @@ QUANTIZED = Schedule(epochs=84, rate=0.08, quantizer_rate=0.02, weight_decay=2e-
 STAGES = {
     "resnet8": (FLOAT, QUANTIZED),
     "resnet8half": (replace(FLOAT, epochs=24), replace(QUANTIZED, epochs=24)),
-    "resnet20": (FLOAT, replace(QUANTIZED, epochs=60)),
+    "resnet20": (replace(FLOAT, epochs=96), replace(QUANTIZED, epochs=60)),
     "resnet18": (replace(FLOAT, epochs=60, rate=0.1, cutout=8), replace(QUANTIZED, epochs=40, rate=0.04, cutout=8)),
     "vgg": (replace(FLOAT, epochs=60, rate=0.1, cutout=8), replace(QUANTIZED, epochs=40, rate=0.04, cutout=8)),
 }
