@@ -266,18 +266,20 @@ def test_gradual_training_turns_one_layer_after_another():
     assert ["".join(phase) for phase in phases] == ["NSSSSSS", "RRRNSSS", "RRRRRRR", "RRRRRRR"]
 
 
-def test_frozen_layers_learn_no_more_once_they_round(tmp_path):
-    schedule = replace(SCHEDULE, gradual=1.0, freeze=True, weight_decay=0.1)
+def test_frozen_layers_learn_no_more_once_they_round_and_rates_rise_again():
+    schedule = replace(SCHEDULE, gradual=1.0, freeze=True, cycles=2, weight_decay=0.1)
     torch.manual_seed(0)
     net = Network(arch("resnet8"), 10, QuantConfig(quantizer="uniq"))
     trainer = train.Trainer(net, pictures(1, 160), schedule, compile_net=False)
     order = torch.arange(160)
-    changed = []
-    for progress in (0.0, 0.5, 0.5, 0.95):
+    changed, rates = [], []
+    for progress in (0.0, 0.49, 0.5, 0.95):
         before = {name: value.clone() for name, value in net.named_parameters()}
         trainer.step(order[:32], torch.Generator().manual_seed(0), progress)
         names = {name.split(".")[1] for name, value in net.named_parameters() if not torch.equal(value, before[name])}
         changed.append(names)
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+    assert rates[0] == rates[2] == 0.05 * schedule.rate and rates[1] < 0.01 * schedule.rate
     everything = {layer.name for layer in arch("resnet8").layers}
     assert changed[0] == everything
     assert changed[1] == changed[2] == everything - {"stem", "s1b1a", "s1b1b"}
