@@ -120,7 +120,7 @@ ARCHS = {net.name: net for net in (
     _residual("resnet8half", (8, 16, 32), 1),                           # at half the width, for small FPGAs
     _residual("resnet20", (16, 32, 64), 3),                             # arXiv 1512.03385, section 4.2
     _residual("resnet18", (64, 128, 256, 512), 2),                      # arXiv 1512.03385, with a CIFAR stem
-    _vgg("vgg", (64, 64, "M", 128, 128, "M", 256, 256, "M")),           # 153 M MACs
+    _vgg("vgg", (32, 64, "M", 64, 256, "M", 256, 256, "M", 256)),       # 152 M MACs
 )}
 
 

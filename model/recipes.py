@@ -48,13 +48,15 @@ class Recipe:
 FLOAT = Schedule(epochs=48, rate=0.15, weight_decay=5e-4, seed=1)
 QUANTIZED = Schedule(epochs=84, rate=0.08, quantizer_rate=0.02, weight_decay=2e-4, warmup=0.05,
                      distill=0.5, settle=1, seed=2)
-# (float stage, quantized stage) by architecture; narrow nets see every picture whole, wide ones through cutout.
+# (float stage, quantized stage) by architecture. Narrow nets and short trainings see every picture whole; short ones
+# have the strong decay and the smoothed labels of arXiv 2404.00498.
 STAGES = {
     "resnet8": (FLOAT, QUANTIZED),
     "resnet8half": (replace(FLOAT, epochs=24), replace(QUANTIZED, epochs=24)),
     "resnet20": (replace(FLOAT, epochs=96), replace(QUANTIZED, epochs=60)),
     "resnet18": (replace(FLOAT, epochs=60, rate=0.1, cutout=8), replace(QUANTIZED, epochs=40, rate=0.04, cutout=8)),
-    "vgg": (replace(FLOAT, epochs=60, rate=0.1, cutout=8), replace(QUANTIZED, epochs=40, rate=0.04, cutout=8)),
+    "vgg": (replace(FLOAT, epochs=20, rate=0.125, weight_decay=1e-3, warmup=0.2, smoothing=0.1),
+            replace(QUANTIZED, epochs=12, rate=0.04)),
 }
 SYNTHETIC_EPOCHS = 8
 MEDIAN_BITS = 4                         # the 63 levels of 6 bits tell the medians of 16 bins apart, not those of 64

@@ -34,12 +34,13 @@ __all__ = ["Schedule", "Crops", "Trainer", "fit", "accuracy"]
 class Schedule:
     """Training in `cycles` equal parts. Learning rates are peaks, reached after the share `warmup` of a part's steps,
     and zero at its end; `quantizer_rate` is for the quantizers' own few parameters, which are not decayed. batch:
-    pictures a step, of all processes together. distill: the share of the loss that the teacher's answers at
-    `temperature` make. gradual: the share of the training in which layer after layer is turned over from smooth
-    through noisy to rounded (`Network.set_stage`); 0: all round from the start. freeze: a layer that rounds learns no
-    more. cutout: side in pixels of the square that is blackened (arXiv 1708.04552). In the last `settle` epochs batch-
-    norm's running statistics average over some 100 batches instead of 10. (Training on frozen statistics instead
-    diverges: batch-norm no longer hides that a few changed weight codes move the mean of a channel by much.)"""
+    pictures a step, of all processes together. smoothing: of the labels, the share of the target that all classes have
+    alike (arXiv 1512.00567, 7). distill: the share of the loss that the teacher's answers at `temperature` make.
+    gradual: the share of the training in which layer after layer is turned over from smooth through noisy to rounded
+    (`Network.set_stage`); 0: all round from the start. freeze: a layer that rounds learns no more. cutout: side in
+    pixels of the square that is blackened (arXiv 1708.04552). In the last `settle` epochs batch- norm's running
+    statistics average over some 100 batches instead of 10. (Training on frozen statistics instead diverges: batch-norm
+    no longer hides that a few changed weight codes move the mean of a channel by much.)"""
     epochs: int
     rate: float
     quantizer_rate: float = 0.0
@@ -47,6 +48,7 @@ class Schedule:
     batch: int = 128
     warmup: float = 0.15
     cycles: int = 1
+    smoothing: float = 0.0
     distill: float = 0.0
     temperature: float = 2.0
     settle: int = 0
@@ -112,7 +114,7 @@ class Crops:
 
 def loss_of(logits, labels, soft, schedule):
     """Cross-entropy, mixed with the divergence from the teacher's softened logits (arXiv 1503.02531)."""
-    hard = F.cross_entropy(logits, labels)
+    hard = F.cross_entropy(logits, labels, label_smoothing=schedule.smoothing)
     if soft is None:
         return hard
     t = schedule.temperature

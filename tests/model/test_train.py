@@ -79,6 +79,14 @@ def test_the_loss_mixes_labels_and_teacher():
     torch.testing.assert_close(train.loss_of(logits, labels, soft, SCHEDULE), hard / 2 + divergence / 2)
 
 
+def test_smoothed_labels_give_every_class_a_share():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(8, 10), torch.arange(8)
+    target = 0.9 * torch.nn.functional.one_hot(labels, 10) + 0.1 / 10
+    expected = -(target * torch.log_softmax(logits, 1)).sum(1).mean()
+    torch.testing.assert_close(train.loss_of(logits, labels, None, replace(SCHEDULE, smoothing=0.1)), expected)
+
+
 def test_one_cycle_rises_then_falls_to_zero():
     rates = [train.one_cycle(step / 100, 0.15) for step in range(101)]
     assert max(rates) == pytest.approx(1) and rates.index(max(rates)) == 15
