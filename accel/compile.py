@@ -8,7 +8,7 @@ every accumulator the proof that it stays in range.
 import numpy as np
 
 from model import store
-from model.integer import IMAGE, Convolution, MaxPool, Skip
+from model.integer import IMAGE, MaxPool, Skip, macs
 
 from .assemble import Assembler
 from .image import Image, LayerInfo
@@ -23,7 +23,7 @@ LOGIT_BITS = 32
 
 def compile_net(net, config):
     """The `Image` of `net` for `config`. Raises `DoesNotFit`: which layer, its need, the limit."""
-    tensors = place(net, config)
+    tensors, counts = place(net, config), macs(net)
     assembler = Assembler(config)
     layers, unsettled = [], set()               # unsettled: written since the last barrier
     for layer in net.layers:
@@ -36,7 +36,7 @@ def compile_net(net, config):
         assembler.end_layer()
         layers.append(LayerInfo(
             name=layer.name, kind=_kind(layer), shape=out.shape, base=out.base, pitch=out.pitch,
-            writes=writes, macs=_macs(layer, out), skip_passes=compiler.skip_passes, start=start,
+            writes=writes, macs=counts[layer.name], skip_passes=compiler.skip_passes, start=start,
             stop=len(assembler.program)))
     assembler.end()
     return Image(
@@ -202,9 +202,3 @@ def _term_kind(term):
     return f"conv{size}x{size}" + ("/2" if term.stride == 2 else "")
 
 
-def _macs(layer, out):
-    """Multiply-accumulates of the convolutions; the logits layer's once, not once per pixel."""
-    terms = () if isinstance(layer, MaxPool) else layer.terms
-    _, height, width = (1, 1, 1) if is_logits(layer) else out.shape
-    weights = sum(term.codes.size for term in terms if isinstance(term, Convolution))
-    return weights * height * width

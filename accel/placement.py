@@ -2,11 +2,9 @@
 from dataclasses import dataclass, replace
 
 from model.errors import UserError
-from model.integer import IMAGE, MaxPool, Skip
+from model.integer import IMAGE, PIXEL_MAX, MaxPool, Skip
 
 __all__ = ["DoesNotFit", "Tensor", "is_logits", "place", "sources"]
-
-PIXEL_MAX = 255
 
 
 class DoesNotFit(UserError):

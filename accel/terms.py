@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.grids import trailing_zeros
 from model.integer import IMAGE, Skip
 
 from .isa import BETA_BITS
@@ -90,7 +91,7 @@ def max_pool_kernels(pool, channels):
 def _skip_kernel(term, config):
     """Signed gains of n bits are offset by 2**(n - 1), which is then the code of the level 0."""
     gain = np.asarray(term.gain, dtype=np.int64)
-    scale = _trailing_zeros(gain)
+    scale = trailing_zeros(gain)
     gain = gain >> scale
     low, high = min(int(gain.min()), 0), max(int(gain.max()), 0)
     zero = 1 << max((-low - 1).bit_length(), high.bit_length()) if low else 0
@@ -118,7 +119,7 @@ def _unsigned_levels(levels):
     """(beta, scale, u): levels = beta + (u << scale), u >= 0 and as short as it gets."""
     levels = np.asarray(levels, dtype=np.int64)
     beta = int(levels.min())
-    scale = _trailing_zeros(levels - beta)
+    scale = trailing_zeros(levels - beta)
     return beta, scale, (levels - beta) >> scale
 
 
@@ -138,9 +139,3 @@ def _offset(beta, shift):
 
 def _digits(largest, w_bits):
     return max(1, -(-int(largest).bit_length() // w_bits))
-
-
-def _trailing_zeros(values):
-    """Number of factors of two that all values share."""
-    merged = int(np.bitwise_or.reduce(np.abs(values)))
-    return (merged & -merged).bit_length() - 1 if merged else 0

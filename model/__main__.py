@@ -8,8 +8,8 @@ from pathlib import Path
 from . import card, data, integer, store
 from .command import Parser, run_command
 from .errors import UserError
-from .files import write_text
-from .inputs import dataset_of, onnx_module, part_of, positive, refuse_other_shape, training_module
+from .files import refuse_unwritable, write_text
+from .inputs import dataset_of, onnx_module, positive, range_of, refuse_other_shape, training_module
 from .plot_command import plot_parser
 
 RUNS = Path("runs")
@@ -24,6 +24,8 @@ def bench(args):
         training_module("recipes").torch.set_num_threads(args.threads)
     device = training_module("distributed").device_of(args.device)
     if args.profile:
+        if args.json:
+            raise UserError("--json is not a form of --profile, which is a table")
         print(bench_module.step_profile(args.arch, train_set, device=device))
         return
     rows = bench_module.measure(args.arch, train_set, device=device, steps=args.steps)
@@ -61,15 +63,18 @@ def eval_command(args):
     else:
         net = store.load(args.net)
         name, header, engine = net.name, net.header, args.engine or "integer"
-    dataset = dataset_of(header, args.data)
-    images, labels = part_of(dataset, args.start, args.images)
+        if engine == "integer" and args.device != "cpu":
+            raise UserError(f"--device {args.device} is for --engine torch and for checkpoints")
+    dataset = dataset_of(name, header, args.data)
+    chosen = range_of(dataset, args.start, args.images)
+    images, labels = dataset.images[chosen], dataset.labels[chosen]
     if engine == "float32":
         device = training_module("distributed").device_of(args.device)
         part = replace(dataset, images=images, labels=labels)
         share = training_module("train").accuracy(checkpoint.to(device), part, device, exact=True)
         correct = round(share * len(images))
     else:
-        refuse_other_shape(net, dataset)
+        refuse_other_shape(net, images, f"the pictures of {dataset.name}")
         correct = right_of(net, images, labels, engine, args.device)
     result = {"net": name, "dataset": dataset.name, "engine": engine, "images": len(images),
               "correct": correct, "accuracy": correct / len(images)}
@@ -80,26 +85,34 @@ def eval_command(args):
               f"{100 * correct / len(images):.2f} %")
 
 
-def integer_net(checkpoint):
-    """(IntegerNet, training log) of a 02_qat.pt."""
+def integer_net(checkpoint, data_dir):
+    """(IntegerNet, training log) of a 02_qat.pt, evaluated on its whole test set."""
     recipes, integerize = training_module("recipes"), training_module("integerize")
     net, header = training_module("checkpoints").load_checkpoint(checkpoint)
     if header["stage"] != "quantized":
         raise UserError(f"{checkpoint}: a float net; export takes a 02_qat.pt")
     log = header.pop("log")
-    if not log:
-        raise UserError(f"{checkpoint}: not a net that has been trained")
+    epochs = header["schedule"]["epochs"]
+    if len(log) < epochs:
+        raise UserError(f"{checkpoint}: its training is not finished: {len(log)} of {epochs} epochs")
     header["command"] = (
         recipes.command_of(header) + f" && python -m model export {RUNS / header['name'] / Path(checkpoint).name}")
     header["seconds"] = round(sum(epoch["seconds"] for epoch in log))
-    return integerize.integerize(net, header["name"], header["classes"], header), log
+    exported = integerize.integerize(net, header["name"], header["classes"], header)
+    test = data.load(header["dataset"], "test", data_dir)
+    images = len(test.images)
+    exported.header.update(images=images, accuracy=right_of(exported, test.images, test.labels) / images)
+    return exported, log
 
 
 def export_onnx(args):
     if args.output:
         raise UserError("--onnx FILE is the output; leave out -o")
     onnx_export, source = onnx_module("onnx_export"), args.net or store.DEFAULT
-    net = integer_net(Path(source))[0] if source.endswith(".pt") else store.load(source)
+    refuse_unwritable(args.onnx)
+    if args.data and not source.endswith(".pt"):
+        raise UserError(f"--data is for a checkpoint, which is evaluated; {source} is not one")
+    net = integer_net(Path(source), args.data)[0] if source.endswith(".pt") else store.load(source)
     onnx_export.save(net, args.onnx, standard=args.standard)
     print(f"{args.onnx}: {net.name} as {'standard ONNX' if args.standard else 'QONNX'}")
 
@@ -113,14 +126,12 @@ def export(args):
     output = Path(args.output or checkpoint.with_name("03_net.npz"))
     if output.suffix != ".npz":
         raise UserError(f"{output}: the net is an .npz; its card and log get the same name with .json and .csv")
-    exported, log = integer_net(checkpoint)
-    test = data.load(exported.header["dataset"], "test", args.data)
-    images = len(test.images)
-    exported.header.update(images=images, accuracy=right_of(exported, test.images, test.labels) / images)
+    refuse_unwritable(output)
+    exported, log = integer_net(checkpoint, args.data)
     store.save(exported, output)
     write_text(output.with_suffix(".json"), card.dump(card.card(exported)))
     write_text(output.with_suffix(".csv"), card.log_table(log))
-    print(f"{output}: {100 * exported.header['accuracy']:.2f} % of {len(test.images)} images right")
+    print(f"{output}: {100 * exported.header['accuracy']:.2f} % of {exported.header['images']} images right")
 
 
 def import_command(args):
@@ -194,8 +205,8 @@ def parser():
     sub = command("export", export, "a checkpoint as an integer net, 03_net.npz, with its card (.json) and log (.csv); "
                                     "or a net as an ONNX file")
     common(sub)
-    sub.add_argument("net", nargs="?", help="a 02_qat.pt (default: that of the default recipe); "
-                                            "with --onnx also a name of the zoo or a 03_net.npz")
+    sub.add_argument("net", nargs="?", help="a 02_qat.pt (default: that of the default recipe); with "
+                                            f"--onnx also a name of the zoo (default: {store.DEFAULT}) or a 03_net.npz")
     sub.add_argument("-o", "--output", metavar="FILE")
     sub.add_argument("--onnx", metavar="FILE", help="write QONNX (docs/onnx.md) instead")
     sub.add_argument("--standard", action="store_true", help="with --onnx: operators of standard ONNX alone")

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from . import files
 from .errors import UserError
-from .files import replacing
 
 __all__ = ["INK", "GREY", "PALE", "SKY", "BLUE", "VERMILLION", "COLOURS", "MARKERS", "styled", "new_figure",
            "refuse_unwritable", "save"]
@@ -50,8 +50,7 @@ def refuse_unwritable(path):
     path = Path(path)
     if path.suffix not in (".png", ".svg"):
         raise UserError(f"{path}: a picture is a .png or .svg")
-    if not path.parent.is_dir() or path.is_dir():
-        raise UserError(f"{path}: not a file in an existing folder")
+    files.refuse_unwritable(path)
 
 
 def encoded(figure, suffix):
@@ -71,5 +70,5 @@ def encoded(figure, suffix):
 def save(figure, path):
     """Writes the .png or .svg; path ends up as it was or as the complete new file."""
     picture = encoded(figure, Path(path).suffix)
-    with replacing(path) as file:
+    with files.replacing(path) as file:
         file.write(picture)

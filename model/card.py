@@ -2,8 +2,7 @@
 import json
 
 from .errors import UserError
-from .integer import Convolution, MaxPool
-from .nets import arch
+from .integer import Convolution, MaxPool, macs
 
 __all__ = ["card", "table", "dump", "log_table"]
 
@@ -34,7 +33,7 @@ def card_of(net, header):
         "w_bits": header["quant"]["w_bits"], "a_bits": header["quant"]["a_bits"],
         "first_last": f"first: {first.w_bits}-bit weights, 8-bit pixels; last: {last.w_bits}-bit weights",
         "params": sum(term.codes.size for term in terms) + len(net.layers[-1].bias),
-        "macs": arch(header["arch"]).macs(len(net.classes)),
+        "macs": sum(macs(net).values()),
         "bytes": sum(-(-term.codes.size * term.w_bits // 8) for term in terms),
         "accuracy": header.get("accuracy"), "images": header.get("images"),
         "float_accuracy": header.get("float_accuracy"),

@@ -41,12 +41,19 @@ def load_checkpoint(path):
 
 
 def refuse_other(path, **wanted):
-    """Refuses to resume a checkpoint that another recipe made."""
+    """Refuses to resume a checkpoint that another recipe made: which part of it differs, the value there, the one
+    asked for."""
     if path.exists():
         header = load_checkpoint(path)[1]
         for key, value in wanted.items():
-            if header.get(key) != value:
-                raise UserError(f"{path}: its {key} is not the one asked for; give another --runs folder")
+            own, field = header.get(key), key
+            if isinstance(own, dict):
+                field = next((name for name in value if own.get(name) != value[name]), key)
+                own, value = own.get(field), value.get(field)
+            if own != value:
+                part = key if field == key else f"{key}, {field},"
+                raise UserError(f"{path}: its {part} is {str(own)[:20]}, not {str(value)[:20]} as asked for; "
+                                "give another --runs folder")
 
 
 def weights_digest(net):

@@ -14,6 +14,7 @@ from .network import GAIN_BITS, PIXEL_UNIT, Network, Skip
 __all__ = ["quantize"]
 
 PROJECTION_SHIFTS = range(0, 4)
+SILENT = 1e-5                           # a spread less than one code in millions makes
 
 
 def spread(x):
@@ -63,8 +64,12 @@ def convert_layer(old, new, floats, codes):
 
 
 def fit_gain(before, term, wanted, codes):
-    """Gains of a skip such that its term has the wanted spread per channel."""
-    gain = wanted / spread(codes[term.spec.source] * term.unit) * before.gain.sign()
+    """Gains of a skip such that its term has the wanted spread per channel. A channel that gives one code alone, whose
+    gain would be thousands of times the others' and leave those no bits of the shift they share, has their median."""
+    own = spread(codes[term.spec.source])
+    gain = wanted / (own * term.unit)
+    live = own > SILENT
+    gain = torch.where(live, gain, gain[live].median().nan_to_num(1.0)) * before.gain.sign()
     term.shift.fill_(max(0, math.ceil(math.log2(gain.abs().max().item() / (2 ** GAIN_BITS - 1)))))
     term.gain.copy_(gain / 2 ** term.shift)
 

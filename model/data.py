@@ -17,7 +17,7 @@ from . import synthetic
 from .download import cache_folder, fetch
 from .errors import UserError
 
-__all__ = ["Dataset", "DATASETS", "load", "available", "load_pictures"]
+__all__ = ["Dataset", "DATASETS", "load", "load_pictures"]
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -138,21 +138,19 @@ def find(dataset, folder):
     return None
 
 
-def locate(dataset, data, progress, download=True):
-    """As `find`, in --data, $CIFAR_DIR or the cache; downloads into the cache if need be and allowed."""
+def locate(dataset, data, progress):
+    """As `find`, in --data, $CIFAR_DIR or the cache, into which it is downloaded if need be."""
     chosen = data or os.environ.get("CIFAR_DIR")
     if chosen:
         found = find(dataset, Path(chosen))
-        if not found and download:
+        if not found:
             raise UserError(f"{chosen}: no {dataset} there; wanted the official archive or its unpacked folder: "
                             + ", ".join(f"{v.archive} ({v.folder}/)" for v in VERSIONS[dataset]))
         return found
-    found = find(dataset, cache_folder())
-    if not found and download:
+    if not find(dataset, cache_folder()):
         version = VERSIONS[dataset][0]
         fetch(version.archive, version.md5, cache_folder(), progress)
-        found = find(dataset, cache_folder())
-    return found
+    return find(dataset, cache_folder())
 
 
 def unpickle(content, where):
@@ -211,11 +209,6 @@ def load(dataset, split, data=None, progress=True):
     return Dataset(dataset, split, pixels.reshape(-1, 3, SIDE, SIDE), labels, classes)
 
 
-def available(dataset, data=None):
-    """Whether `load` would find the data set without a download."""
-    return dataset == "synthetic" or locate(dataset, data, progress=False, download=False) is not None
-
-
 def load_pictures(paths):
     """Picture files of any size as uint8 (N, 3, 32, 32): the middle square, resampled."""
     from PIL import Image, ImageOps, UnidentifiedImageError
@@ -227,8 +220,8 @@ def load_pictures(paths):
                 rgb = ImageOps.exif_transpose(image).convert("RGB")
         except UnidentifiedImageError:
             raise UserError(f"{path}: not a picture file") from None
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        except Exception as error:              # whatever Pillow makes of a damaged file
+            raise UserError(f"{path}: {getattr(error, 'strerror', None) or error or 'damaged'}") from None
         if rgb.size != (SIDE, SIDE):
             rgb = ImageOps.fit(rgb, (SIDE, SIDE), Image.Resampling.LANCZOS)
         pictures.append(np.asarray(rgb).transpose(2, 0, 1))

@@ -55,7 +55,7 @@ def process_group(device):
         return
     if device != "cpu":
         torch.cuda.set_device(device)
-    # The float net is evaluated on the CPU, whatever the device.
+    # gloo as well, for what is counted in tensors of the CPU.
     dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
     try:
         yield

@@ -110,10 +110,9 @@ def integer_weights(net, layer=None):
     for part in net.layers:
         for term in () if isinstance(part, MaxPool) else part.terms:
             if isinstance(term, Convolution):
-                codes = np.arange(2 ** term.w_bits)
-                levels = term.alpha * codes + term.beta if term.levels is None else term.levels.astype(np.int64)
+                levels = term.grid()
                 bins.append(Bins(layer=part.name, title=title(part.name, term.codes.shape), levels=levels,
-                                 shares=shares(term.codes, len(codes))))
+                                 shares=shares(term.codes, len(levels))))
     return of_layer(bins, layer, net.name)
 
 

@@ -5,7 +5,14 @@ from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["replacing", "write_text"]
+__all__ = ["refuse_unwritable", "replacing", "write_text"]
+
+
+def refuse_unwritable(path):
+    """Refuses, before anything is computed, a path at which no file can be."""
+    path = Path(path)
+    if not path.parent.is_dir() or path.is_dir():
+        raise UserError(f"{path}: not a file in an existing folder")
 
 
 @contextmanager

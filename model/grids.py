@@ -3,7 +3,7 @@ import numpy as np
 
 from .errors import UserError
 
-__all__ = ["grid_of", "MAX_BITS"]
+__all__ = ["grid_of", "trailing_zeros", "MAX_BITS"]
 
 MAX_BITS = 8                    # a weight's code is a byte
 
@@ -15,7 +15,7 @@ def grid_of(weights):
     an even grid, and of those the one centred on zero where it holds the weights. UserError: no codes of MAX_BITS do.
     """
     values, inverse = np.unique(weights, return_inverse=True)
-    shift = _trailing_zeros(values)
+    shift = trailing_zeros(values)
     values >>= shift
     bits, alpha, beta = _even_grid(values)
     table_bits = max(1, (len(values) - 1).bit_length())
@@ -44,7 +44,7 @@ def _even_grid(values):
     return bits, alpha, centred if fits else low
 
 
-def _trailing_zeros(values):
-    """Factors of two that all values share."""
+def trailing_zeros(values):
+    """Number of factors of two that all values (int64) share; 0 where all are zero."""
     merged = int(np.bitwise_or.reduce(values))
     return (merged & -merged).bit_length() - 1 if merged else 0

@@ -1,11 +1,11 @@
-"""What the commands of this package share: optional parts, the data set of a net, errors of files that are written."""
+"""What commands share: parts that need an extra, and the data set of a net and the range of it that is asked for."""
 import argparse
 import importlib
 
 from . import data
 from .errors import UserError
 
-__all__ = ["positive", "training_module", "onnx_module", "part_of", "dataset_of", "refuse_other_shape"]
+__all__ = ["positive", "training_module", "onnx_module", "dataset_of", "range_of", "refuse_other_shape"]
 
 
 def positive(text):
@@ -33,24 +33,29 @@ def onnx_module(name):
     return optional_module(name, "onnx", "onnx")
 
 
-def part_of(dataset, start, images):
-    """Images start .. start + images - 1 of the data set (to its end where `images` is None)."""
+def dataset_of(name, header, folder):
+    """The test set that a net of that name and header is for; `folder`, --data, may also be the word `synthetic`."""
+    dataset = "synthetic" if folder == "synthetic" else header.get("dataset")
+    if dataset is None:
+        raise UserError(f"net {name} does not say which data set it was trained on, and only --data synthetic says so "
+                        "on the command line")
+    return data.load(dataset, "test", None if dataset == "synthetic" else folder)
+
+
+def range_of(dataset, start, images):
+    """The slice of images start .. start + images - 1 of the data set (to its end where `images` is None)."""
     total = len(dataset.images)
     if not 0 <= start < total:
-        raise UserError(f"--start must be 0 .. {total - 1}, not {start}")
+        raise UserError(f"--start {start}: the test set of {dataset.name} has pictures 0 to {total - 1}")
     images = total - start if images is None else images
     if not 1 <= images <= total - start:
-        raise UserError(f"--images must be 1 .. {total - start} from --start {start}, not {images}")
-    return dataset.images[start:start + images], dataset.labels[start:start + images]
+        raise UserError(f"--images {images}: from picture {start} on, the test set of {dataset.name} has "
+                        f"{total - start}")
+    return slice(start, start + images)
 
 
-def dataset_of(header, folder):
-    """The test set that the net of that header is for; --data may also be the word `synthetic`."""
-    name = "synthetic" if folder == "synthetic" else header.get("dataset", "cifar10")
-    return data.load(name, "test", None if name == "synthetic" else folder)
-
-
-def refuse_other_shape(net, dataset):
-    shape = dataset.images.shape[1:]
-    if shape != net.input_shape:
-        raise UserError(f"{net.name} takes pictures of {net.input_shape}, {dataset.name} has {shape}")
+def refuse_other_shape(net, pictures, what):
+    """Refuses pictures (N, C, H, W), named by `what`, that the net does not take."""
+    if pictures.shape[1:] != tuple(net.input_shape):
+        shape, wanted = (" x ".join(map(str, s)) for s in (pictures.shape[1:], net.input_shape))
+        raise UserError(f"{what} are {shape}, net {net.name} takes {wanted}")

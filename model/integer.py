@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["IMAGE", "Convolution", "Skip", "Layer", "MaxPool", "IntegerNet", "forward", "trace",
-           "accumulators", "accumulator_range", "channel_ranges", "tensor_bounds"]
+__all__ = ["IMAGE", "PIXEL_MAX", "Convolution", "Skip", "Layer", "MaxPool", "IntegerNet", "forward", "trace",
+           "accumulators", "accumulator_range", "channel_ranges", "macs", "tensor_bounds"]
 
 IMAGE = "image"
 PIXEL_MAX = 255
@@ -41,12 +41,15 @@ class Convolution:
     padding: int = 0
     shift: int = 0
 
+    def grid(self):
+        """The level of every code, int64 (2**w_bits,), before the shift."""
+        if self.levels is not None:
+            return self.levels.astype(np.int64)
+        return self.alpha * np.arange(2 ** self.w_bits) + self.beta
+
     def weights(self):
         """The integer weights, int64 (OC, IC, K, K), the term's shift included."""
-        codes = self.codes.astype(np.int64)
-        affine = self.levels is None
-        level = self.alpha * codes + self.beta if affine else self.levels.astype(np.int64)[codes]
-        return level << self.shift
+        return self.grid()[self.codes] << self.shift
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,6 +126,28 @@ def tensor_bounds(net):
         elif layer.thresholds is not None:
             bounds[layer.name] = layer.thresholds.shape[1]
     return bounds
+
+
+# Size
+
+def macs(net):
+    """Multiply-accumulates of each layer for one image, by name: of its convolutions, gains left out. The logits
+    layer's are counted once and not once a pixel: its sum over pixels can come first."""
+    shapes, counts = {IMAGE: net.input_shape[1:]}, {}
+    for layer in net.layers:
+        if isinstance(layer, MaxPool):
+            shapes[layer.name], counts[layer.name] = tuple(side // 2 for side in shapes[layer.source]), 0
+            continue
+        for term in layer.terms:
+            shape = shapes[term.source]
+            if isinstance(term, Convolution):
+                margin = 2 * term.padding - term.codes.shape[2]
+                shape = tuple((side + margin) // term.stride + 1 for side in shape)
+            shapes[layer.name] = shape
+        height, width = (1, 1) if layer.thresholds is None else shapes[layer.name]
+        weights = sum(term.codes.size for term in layer.terms if isinstance(term, Convolution))
+        counts[layer.name] = weights * height * width
+    return counts
 
 
 # Evaluation; activations are uint8 (N, H, W, C) inside, so that a convolution is one product

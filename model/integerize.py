@@ -2,24 +2,15 @@
 
 A layer's code steps up where z = gamma * (unit * acc - mean) / sqrt(var + eps) + beta reaches a threshold t, that is at
 acc >= ((t - beta) * sqrt(var + eps) / gamma + mean) / unit. The accumulator is an integer, so the ceiling of the right
-side is the same comparison, exactly. All of it is float64; no code depends on anything after it.
+side is the same comparison, exactly. Gamma is positive (`network.BatchNorm`). Thresholds are computed in float64; no
+code depends on anything after them.
 """
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from .errors import UserError
-from .integer import (
-    IMAGE,
-    PIXEL_MAX,
-    Convolution,
-    IntegerNet,
-    Layer,
-    MaxPool,
-    Skip,
-    channel_ranges,
-)
+from .integer import IMAGE, PIXEL_MAX, Convolution, IntegerNet, Layer, MaxPool, Skip, channel_ranges
 from .nets import HeadSpec, PoolSpec, SkipSpec
 from .network import CODE_UNIT, HEAD_BITS, PIXEL_UNIT
 
@@ -44,35 +35,21 @@ def term_of(module):
                        padding=spec.kernel // 2, shift=int(module.shift), **grid)
 
 
-def mirrored(term, channels):
-    """The term with its sum negated in `channels` (bool (OC,)): gains change sign, codes are mirrored on their grid."""
-    if isinstance(term, Skip):
-        return replace(term, gain=np.where(channels, -term.gain, term.gain))
-    top = 2 ** term.w_bits - 1
-    grid = term.alpha * np.arange(top + 1) + term.beta if term.levels is None else term.levels
-    if (grid != -grid[::-1]).any():
-        raise UserError("a channel with a negative gamma needs a weight grid that is symmetric about zero")
-    return replace(term, codes=np.where(channels[:, None, None, None], top - term.codes, term.codes).astype(np.uint8))
-
-
 def thresholds_of(module, unit):
-    """Real thresholds on the integer accumulator, negated where gamma is negative: float64 (C, 2**a_bits - 1)."""
+    """Real thresholds on the integer accumulator: float64 (C, 2**a_bits - 1)."""
     norm, gamma = module.norm, module.norm.gamma().detach()
     z = module.activation.thresholds(gamma, norm.bias.detach()).detach()
     gamma, beta, mean, var = (t.detach().double().reshape(-1, 1)
                               for t in (gamma, norm.bias, norm.running_mean, norm.running_var))
-    return ((z - beta) * torch.sqrt(var + norm.eps) / gamma.abs() + mean * gamma.sign()) / unit
+    return ((z - beta) * torch.sqrt(var + norm.eps) / gamma + mean) / unit
 
 
 def layer_of(module, bounds):
     """The integer layer; thresholds no accumulator can reach are clipped to the nearest that means the same."""
     spec = module.spec
-    negative = array(module.norm.gamma() < 0, bool)
-    terms = tuple(map(term_of, module.terms))
-    if negative.any():
-        terms = tuple(mirrored(term, negative) for term in terms)
     activation = PIXEL_UNIT if spec.terms[0].source == IMAGE else CODE_UNIT
-    layer = Layer(name=spec.name, terms=terms, bias=np.zeros(spec.channels, np.int32), a_bits=module.activation.bits)
+    layer = Layer(name=spec.name, terms=tuple(map(term_of, module.terms)), bias=np.zeros(spec.channels, np.int32),
+                  a_bits=module.activation.bits)
     low, high = channel_ranges(layer, bounds)
     steps = np.ceil(thresholds_of(module, module.terms[0].unit * activation).numpy())
     return replace(layer, thresholds=np.clip(steps, low[:, None], high[:, None] + 1).astype(np.int32))

@@ -70,17 +70,6 @@ class Arch:
                 sizes[layer.name] = sizes[layer.source] // 2 if isinstance(layer, PoolSpec) else 1
         return sizes
 
-    def macs(self, classes):
-        """Multiply-accumulates per image: convolutions and the linear layer, gains not counted."""
-        sizes, total = self.sizes(), 0
-        for layer in self.layers:
-            if isinstance(layer, HeadSpec):
-                total += layer.features * classes
-            elif isinstance(layer, LayerSpec):
-                total += sizes[layer.name] ** 2 * sum(
-                    t.out_channels * t.in_channels * t.kernel ** 2 for t in layer.terms if isinstance(t, ConvSpec))
-        return total
-
 
 def _conv(name, source, in_channels, out_channels, stride=1):
     return LayerSpec(name, (ConvSpec(source, in_channels, out_channels, 3, stride),), out_channels)
@@ -118,7 +107,7 @@ def _vgg(name, widths):
 ARCHS = {net.name: net for net in (
     _residual("resnet8", (16, 32, 64), 1),                              # MLPerf Tiny image classification
     _residual("resnet8half", (8, 16, 32), 1),                           # at half the width, for small FPGAs
-    _residual("resnet20", (16, 32, 64), 3),                             # arXiv 1512.03385, section 4.2
+    _residual("resnet20", (16, 32, 64), 3),                             # arXiv 1512.03385, 4.2, but 1x1 shortcuts
     _residual("resnet18", (64, 128, 256, 512), 2),                      # arXiv 1512.03385, with a CIFAR stem
     _vgg("vgg", (32, 64, "M", 64, 256, "M", 256, 256, "M", 256)),       # 152 M MACs
 )}

@@ -355,7 +355,10 @@ def _net(model, name):
     layers, input_shape, factor = _Importer(model.graph).read()
     count = len(layers[-1].bias)
     found = {entry.key.removeprefix(METADATA): entry.value for entry in model.metadata_props}
-    classes = json.loads(found.get("classes", "[]"))
+    try:
+        classes = json.loads(found.get("classes", "[]"))
+    except ValueError:
+        classes = []
     if not (isinstance(classes, list) and len(classes) == count and all(isinstance(item, str) for item in classes)):
         classes = map(str, range(count))
     net = IntegerNet(name=found.get("name", name), layers=layers, input_shape=input_shape, classes=tuple(classes))

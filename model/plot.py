@@ -72,7 +72,7 @@ def without_y(axes):
 
 def share_bars(axes, positions, shares, expected):
     """Bars in per cent and what is expected of each, `expected` (a number or one a bar)."""
-    width = 0.8 * np.diff(np.unique(positions)).min()
+    width = 0.8 * np.diff(np.unique(positions)).min(initial=np.ptp(positions) or 1)
     if len(shares) <= 32:
         axes.bar(positions, 100 * shares, width=width, color=BLUE, linewidth=0)
     else:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from . import results, store
 from .errors import UserError
-from .inputs import dataset_of, part_of, refuse_other_shape, training_module
+from .inputs import dataset_of, range_of, refuse_other_shape, training_module
 
 __all__ = ["plot_parser"]
 
@@ -37,9 +37,9 @@ def accumulators(plots, args):
         raise UserError("--channel needs --layer")
     net = store.load(args.net)
     distributions.quantized_layers(net, args.layer)         # an unknown layer is refused before data is fetched
-    dataset = dataset_of(net.header, args.data)
-    images, _ = part_of(dataset, 0, args.images)
-    refuse_other_shape(net, dataset)
+    dataset = dataset_of(net.name, net.header, args.data)
+    images = dataset.images[range_of(dataset, 0, args.images)]
+    refuse_other_shape(net, images, f"the pictures of {dataset.name}")
     if args.all:
         return plots.accumulators(distributions.channel_of_each_layer(net, images))
     return plots.accumulators([distributions.channel_of(net, images, args.layer, args.channel)])

@@ -3,9 +3,10 @@
     ARCH-wBaB[-QUANTIZER][-median][-seedN]-DATASET          resnet8-w4a4-cifar10, resnet20-w3a3-uniq-cifar100
 
 The quantizer is `learned` where none is named. Every net of an architecture and data set starts from one float parent,
-RUNS/ARCH-DATASET/01_float.pt, that of the zoo where it ships, and is taught by it.
+RUNS/ARCH-DATASET/01_float.pt, or that of the zoo where one of the same schedule ships, and is taught by it.
 """
 import re
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 from . import data
 from .checkpoints import PARENTS, load_checkpoint, provenance, refuse_other, weights_digest
 from .convert import quantize
-from .distributed import device_of, process_group
+from .distributed import device_of, process_group, rank
 from .errors import UserError
 from .nets import ARCHS, LayerSpec, arch
 from .network import Network, QuantConfig
@@ -138,8 +139,12 @@ def float_parent(recipe, path, train, test, device, origin):
     shipped = PARENTS / f"{recipe.parent}.pt"
     if not path.exists() and shipped.exists():
         net, header = load_checkpoint(shipped)
+        epochs = header["schedule"]["epochs"]
         if header["schedule"] == asdict(recipe.float_stage):
             return net
+        if rank() == 0:
+            print(f"a float net of {recipe.float_stage.epochs} epochs first; --float-epochs {epochs} takes the "
+                  "shipped one", file=sys.stderr)
     refuse_other(path, schedule=asdict(recipe.float_stage), arch=recipe.arch, dataset=recipe.dataset)
     torch.manual_seed(recipe.float_stage.seed)
     net = Network(arch(recipe.arch), len(train.classes))

@@ -23,7 +23,6 @@ DEFAULT = "resnet8-w4a4-cifar10"
 SYNTHETIC = "resnet8-w4a4-synthetic"
 ZOO = Path(__file__).with_name("zoo")
 FORMAT = "uniqore integer net 1"
-INT32 = np.iinfo(np.int32)
 
 
 def zoo_names():
@@ -127,6 +126,7 @@ def _layer(described, arrays):
 
 def _check(net):
     """Refuses a net whose parts do not fit together, however intact the file."""
+    _require(net.layers, "it has no layers")
     channels = {IMAGE: net.input_shape[0]}
     for index, layer in enumerate(net.layers):
         last = index == len(net.layers) - 1
@@ -151,7 +151,7 @@ def _check(net):
             _require((np.diff(layer.thresholds.astype(np.int64), axis=1) >= 0).all(),
                      f"layer {layer.name}: thresholds do not ascend")
         channels[layer.name] = count
-    _require(channels and len(net.classes) == count, f"{len(net.classes)} class names for {count} logits")
+    _require(len(net.classes) == count, f"{len(net.classes)} class names for {count} logits")
 
 
 def _read(path):
@@ -160,6 +160,7 @@ def _read(path):
     header = json.loads(arrays.pop("header").tobytes())
     _require(header.get("format") == FORMAT, f"format {header.get('format')!r}, not {FORMAT!r}")
     free, wanted = header.pop("header"), header.pop("digest")
+    _require(isinstance(free, dict), "its header is not one of names and values")
     _require(_digest(header, arrays) == wanted, "its digest does not match its contents")
     net = IntegerNet(name=header["name"], layers=tuple(_layer(layer, arrays) for layer in header["layers"]),
                      input_shape=tuple(header["input_shape"]), classes=tuple(header["classes"]), header=free)

@@ -38,7 +38,7 @@ class Schedule:
     alike (arXiv 1512.00567, 7). distill: the share of the loss that the teacher's answers at `temperature` make.
     gradual: the share of the training in which layer after layer is turned over from smooth through noisy to rounded
     (`Network.set_stage`); 0: all round from the start. freeze: a layer that rounds learns no more. cutout: side in
-    pixels of the square that is blackened (arXiv 1708.04552). In the last `settle` epochs batch- norm's running
+    pixels of the square that is blackened (arXiv 1708.04552). In the last `settle` epochs batch-norm's running
     statistics average over some 100 batches instead of 10. (Training on frozen statistics instead diverges: batch-norm
     no longer hides that a few changed weight codes move the mean of a channel by much.)"""
     epochs: int

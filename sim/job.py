@@ -9,6 +9,7 @@ from PIL import Image as Pictures
 
 from model import data, store
 from model.errors import UserError
+from model.inputs import dataset_of, range_of, refuse_other_shape
 from model.integer import IntegerNet
 
 __all__ = ["FILES", "Job", "choose_job", "split_arguments"]
@@ -56,26 +57,21 @@ def choose_job(net_name, files, *, data_dir, start, images, default_images):
         net, dataset = _default(data_dir)
     else:
         net = store.load(net_name)
-        dataset = data.load(_dataset_of(net, data_dir), "test", _folder(data_dir))
-    _check_shape(net, dataset.images, f"the pictures of {dataset.name}")
+        dataset = dataset_of(net.name, net.header, data_dir)
+    refuse_other_shape(net, dataset.images, f"the pictures of {dataset.name}")
 
-    total, start = len(dataset.images), start or 0
-    if not 0 <= start < total:
-        raise UserError(f"--start {start}: the test set of {dataset.name} has pictures 0 to {total - 1}")
+    start = start or 0
+    chosen = range_of(dataset, start, images)
     if images is None:
-        images = min(default_images, total - start)
-    if not 1 <= images <= total - start:
-        raise UserError(f"--images {images}: from picture {start} on, the test set of {dataset.name} has "
-                        f"{total - start}")
-    chosen = slice(start, start + images)
+        chosen = slice(start, min(chosen.stop, start + default_images))
     return Job(net=net, dataset=dataset.name, start=start, pictures=dataset.images[chosen],
                labels=dataset.labels[chosen], classes=tuple(dataset.classes),
-               names=tuple(str(i) for i in range(start, start + images)))
+               names=tuple(map(str, range(chosen.start, chosen.stop))))
 
 
 def _files_job(net, files):
     pictures = data.load_pictures(files)
-    _check_shape(net, pictures, "the pictures")
+    refuse_other_shape(net, pictures, "the pictures")
     return Job(net=net, dataset=FILES, start=0, pictures=pictures, labels=None, classes=tuple(net.classes),
                names=tuple(Path(file).name for file in files))
 
@@ -86,27 +82,9 @@ def _default(data_dir):
         return store.load(store.SYNTHETIC), data.load(SYNTHETIC, "test", None)
     try:
         return store.load(store.DEFAULT), data.load(DEFAULT_DATASET, "test", data_dir)
-    except UserError:
+    except UserError as error:
         if data_dir is not None or os.environ.get("CIFAR_DIR"):
             raise
-        print(f"no {DEFAULT_DATASET} here and none to be downloaded: classifying the built-in procedural pictures with "
-              f"{store.SYNTHETIC}, the net trained on them", file=sys.stderr)
+        print(f"no {DEFAULT_DATASET} ({error}): classifying the built-in procedural pictures with {store.SYNTHETIC}, "
+              "the net trained on them", file=sys.stderr)
         return store.load(store.SYNTHETIC), data.load(SYNTHETIC, "test", None)
-
-
-def _dataset_of(net, data_dir):
-    dataset = SYNTHETIC if data_dir == SYNTHETIC else net.header.get("dataset")
-    if dataset is None:
-        raise UserError(f"net {net.name} does not say which data set it was trained on: give picture files or "
-                        f"--data {SYNTHETIC}")
-    return dataset
-
-
-def _folder(data_dir):
-    return None if data_dir == SYNTHETIC else data_dir
-
-
-def _check_shape(net, pictures, what):
-    if pictures.shape[1:] != tuple(net.input_shape):
-        shape, wanted = (" x ".join(map(str, s)) for s in (pictures.shape[1:], net.input_shape))
-        raise UserError(f"{what} are {shape}, net {net.name} takes {wanted}")

@@ -18,8 +18,9 @@ class Phase(enum.Enum):
 
 
 class WideStart:
-    """`A * erf(z / (S * rms * sqrt 2)) + O` in shares of 2**bits: where learned companding and thresholds start. At 4
-    bits the last code begins at 3 times the root mean square of z rather than, as the paper's, at 1.5."""
+    """`A * erf(z / (S * rms * sqrt 2)) + O` in shares of 2**bits: where learned companding and thresholds start. z is
+    what ReLU leaves: at 4 bits the last code begins at 3 times its root mean square, which in a channel of N(0, sigma)
+    is 2.1 sigma; with the paper's thresholds it begins at 1.5 sigma."""
     START_A, START_S, START_O = 1.4, 3.3, 0.7
 
 

@@ -84,4 +84,4 @@ class ReluThresholds(Companding):
         return a / 2, torch.full_like(gamma, 1 / SQRT2), torch.zeros_like(gamma), a * (above - 0.5) + 1
 
     def thresholds(self, gamma, beta):
-        return relu_thresholds(beta, gamma.abs(), self.bits)
+        return relu_thresholds(beta, gamma, self.bits)

@@ -43,7 +43,15 @@ def test_bad_input(tmp_path, capsys, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_net_that_does_not_fit(tmp_path, capsys):
+def test_a_net_that_does_not_fit(capsys, tmp_path):
+    output = tmp_path / "image.npz"
+    assert main(["compile", "resnet20-w4a4-cifar100", "-o", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: layer ") and "the limit is " in error and error.count("\n") == 1
+    assert not output.exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path, capsys):
     store.save(random_net(0, TINY), tmp_path / "net.npz")
     output = tmp_path / "missing" / "image.npz"
     path = str(tmp_path / "net.npz")

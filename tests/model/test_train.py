@@ -119,8 +119,12 @@ def test_quantizers_and_norms_are_not_decayed():
 @pytest.mark.parametrize("config", [None, QuantConfig(quantizer="uniq", w_bits=3, a_bits=2)])
 def test_every_architecture_trains_a_step(name, config):
     net = Network(arch(name), 10, config)
-    net(torch.as_tensor(pictures(1, 2).images)).sum().backward()
-    assert all(p.grad is not None for p in net.parameters())
+    before = {key: parameter.clone() for key, parameter in net.named_parameters()}
+    trainer = train.Trainer(net, pictures(1, 4), replace(SCHEDULE, batch=4), compile_net=False)
+    trainer.step(torch.arange(4), torch.Generator().manual_seed(0), 0.5)
+    for key, parameter in net.named_parameters():
+        assert parameter.isfinite().all(), key
+        assert parameter.dim() == 1 or not torch.equal(parameter, before[key]), key
 
 
 def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, monkeypatch, capsys):
@@ -142,6 +146,11 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     assert (folder / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
     assert command.main(["export", str(tmp_path / "resnet8-synthetic" / "01_float.pt")]) == 2
     assert "a float net" in capsys.readouterr().err
+    state = torch.load(folder / "02_qat.pt", weights_only=True)
+    state["log"] = []
+    torch.save(state, tmp_path / "begun.pt")
+    assert command.main(["export", str(tmp_path / "begun.pt")]) == 2
+    assert "its training is not finished: 0 of 1 epochs" in capsys.readouterr().err
     assert command.main(["eval", str(tmp_path / "resnet8-synthetic" / "01_float.pt"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "net": "resnet8-synthetic", "dataset": "synthetic", "engine": "float32", "images": 96,
@@ -153,11 +162,19 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     state = torch.load(parent, weights_only=True)
     state["net"]["layers.head.linear.bias"] += 1
     torch.save(state, parent)
-    with pytest.raises(UserError, match="parent is not the one asked for"):
+    with pytest.raises(UserError, match="its parent is [0-9a-f]{20}, not [0-9a-f]{20} as asked for"):
         train_recipe(recipe, tmp_path)
     for other in ({"quant_stage": replace(stage, epochs=2)}, {"float_stage": replace(stage, epochs=2)}):
-        with pytest.raises(UserError, match="schedule is not the one asked for"):
+        with pytest.raises(UserError, match=r"schedule, epochs, is 1, not 2 as asked for"):
             train_recipe(replace(recipe, **other), tmp_path)
+
+
+def test_a_shipped_parent_of_another_schedule_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recipes, "fit", lambda net, *_, **__: None)
+    recipe = recipe_of("resnet8-w4a4-cifar10")
+    recipe = replace(recipe, float_stage=replace(recipe.float_stage, epochs=2))
+    recipes.float_parent(recipe, tmp_path / "01_float.pt", pictures(1, 4), pictures(2, 4), "cpu", {})
+    assert capsys.readouterr().err == "a float net of 2 epochs first; --float-epochs 48 takes the shipped one\n"
 
 
 def test_another_float_net_can_teach(tmp_path, monkeypatch):
@@ -170,7 +187,7 @@ def test_another_float_net_can_teach(tmp_path, monkeypatch):
     taught = replace(recipe, teacher="resnet8-half")
     with pytest.raises(UserError, match="no float net 'resnet8-half' to be taught by"):
         train_recipe(taught, tmp_path / "other")
-    with pytest.raises(UserError, match="teacher is not the one asked for"):
+    with pytest.raises(UserError, match="its teacher is resnet8-synthetic, not resnet8-half as asked for"):
         train_recipe(taught, tmp_path)
     (tmp_path / recipe.name / "02_qat.pt").unlink()
     (tmp_path / "resnet8-half").mkdir()
@@ -217,8 +234,9 @@ def test_names_tell_the_recipe():
             == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --distill 0")
     assert (command_of(header | {"device": "cuda:0", "processes": 4, "teacher": "vgg-cifar10"})
             == "torchrun --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --teacher vgg-cifar10 --device cuda")
-    assert (command_of(header | {"schedule": header["schedule"] | {"freeze": True}})
-            == "python -m model train resnet8-w4a4-cifar10 --freeze")
+    assert (command_of(header | {"name": "resnet8-w4a4-uniq-cifar10",
+                                 "schedule": header["schedule"] | {"freeze": True}})
+            == "python -m model train resnet8-w4a4-uniq-cifar10 --freeze")
     assert with_quantizer("resnet8-w4a4-uniq-seed3-cifar10", "plain") == "resnet8-w4a4-plain-seed3-cifar10"
 
 

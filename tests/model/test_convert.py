@@ -1,0 +1,74 @@
+"""From the float net to the quantized one that training starts from: sums and logits keep their proportions."""
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model import synthetic  # noqa: E402
+from model.convert import quantize, spread  # noqa: E402
+from model.nets import arch  # noqa: E402
+from model.network import Network, QuantConfig, Skip  # noqa: E402
+
+pytestmark = pytest.mark.train
+IMAGES = torch.as_tensor(synthetic.make("test")[0][:64])
+
+
+def float_net(name="resnet8"):
+    """An untrained float net with the running statistics of the images."""
+    torch.manual_seed(0)
+    net = Network(arch(name), 10)
+    with torch.no_grad():
+        for layer in net.layers.values():
+            if hasattr(layer, "norm"):
+                layer.norm.momentum = 1.0
+        net.train()(IMAGES)
+    return net.eval()
+
+
+@torch.no_grad()
+def term_spreads(net):
+    """{layer: spread of each term, (terms, C)} of the sums with several terms."""
+    tensors, hooks = {}, []
+    for name, layer in net.layers.items():
+        for term in getattr(layer, "terms", ()):
+            hooks.append(term.register_forward_hook(
+                lambda _term, _inputs, output, name=name: tensors.setdefault(name, []).append(spread(output))))
+    net.eval()(IMAGES)
+    for hook in hooks:
+        hook.remove()
+    return {name: torch.stack(spreads) for name, spreads in tensors.items() if len(spreads) > 1}
+
+
+@pytest.mark.parametrize("quantizer", ["uniq", "learned", "uniform"])
+def test_shortcuts_keep_their_share_of_the_sum(quantizer):
+    net = float_net()
+    old, new = term_spreads(net), term_spreads(quantize(net, IMAGES, QuantConfig(quantizer=quantizer)))
+    shares = {name: (spreads[1] / spreads[0]) / (old[name][1] / old[name][0]) for name, spreads in new.items()}
+    assert list(shares) == ["s1b1b", "s2b1b", "s3b1b"]
+    assert 0.9 < shares["s1b1b"].min() and shares["s1b1b"].max() < 1.1         # gains of four bits, one a channel
+    for name in "s2b1b", "s3b1b":                                               # one shift for all channels
+        assert 2 ** -0.5 < shares[name].median() < 2 ** 0.5
+
+
+@pytest.mark.parametrize("quantizer", ["learned", "uniform"])
+@torch.no_grad()
+def test_logits_are_close_before_any_training(quantizer):
+    net = float_net()
+    old = net(IMAGES)
+    new = quantize(net, IMAGES, QuantConfig(quantizer=quantizer)).eval()(IMAGES)
+    old, new = old - old.mean(0), new - new.mean(0)
+    assert torch.corrcoef(torch.stack([old.flatten(), new.flatten()]))[0, 1] > 0.8
+    assert 0.7 < new.norm() / old.norm() < 1.4
+
+
+@torch.no_grad()
+def test_a_channel_that_rounds_to_nothing_leaves_the_other_gains_alone():
+    def gains(weight):
+        net = float_net()
+        net.layers["stem"].norm.weight[0] = weight
+        skip = next(term for term in quantize(net, IMAGES, QuantConfig()).layers["s1b1b"].terms
+                    if isinstance(term, Skip))
+        return skip.integer_gain() * 2 ** skip.shift
+
+    alive, silent = gains(1.0), gains(0.003)                # the latter stays below the first threshold
+    assert silent.min() > 0
+    torch.testing.assert_close(silent[1:], alive[1:], rtol=0.3, atol=0)
