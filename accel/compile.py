@@ -200,5 +200,3 @@ def _term_kind(term):
         return "skip"
     size = term.codes.shape[2]
     return f"conv{size}x{size}" + ("/2" if term.stride == 2 else "")
-
-

@@ -37,8 +37,8 @@ def dataset_of(name, header, folder):
     """The test set that a net of that name and header is for; `folder`, --data, may also be the word `synthetic`."""
     dataset = "synthetic" if folder == "synthetic" else header.get("dataset")
     if dataset is None:
-        raise UserError(f"net {name} does not say which data set it was trained on, and only --data synthetic says so "
-                        "on the command line")
+        raise UserError(f"net {name} does not say which data set it was trained on: give --data synthetic, or picture "
+                        "files to a command that takes them")
     return data.load(dataset, "test", None if dataset == "synthetic" else folder)
 
 
