@@ -9,8 +9,9 @@ from . import card, data, integer, store
 from .command import Parser, run_command
 from .errors import UserError
 from .files import refuse_unwritable, write_text
-from .inputs import dataset_of, onnx_module, positive, range_of, refuse_other_shape, training_module
+from .inputs import onnx_module, positive, training_module
 from .plot_command import plot_parser
+from .selection import dataset_of, range_of, refuse_other_shape
 
 RUNS = Path("runs")
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 from . import results, store
 from .errors import UserError
-from .inputs import dataset_of, range_of, refuse_other_shape, training_module
+from .inputs import training_module
+from .selection import dataset_of, range_of, refuse_other_shape
 
 __all__ = ["plot_parser"]
 

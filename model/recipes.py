@@ -142,7 +142,7 @@ def float_parent(recipe, path, train, test, device, origin):
         epochs = header["schedule"]["epochs"]
         if header["schedule"] == asdict(recipe.float_stage):
             return net
-        if rank() == 0:
+        if header["schedule"] == asdict(replace(recipe.float_stage, epochs=epochs)) and rank() == 0:
             print(f"a float net of {recipe.float_stage.epochs} epochs first; --float-epochs {epochs} takes the "
                   "shipped one", file=sys.stderr)
     refuse_other(path, schedule=asdict(recipe.float_stage), arch=recipe.arch, dataset=recipe.dataset)

@@ -9,8 +9,8 @@ from PIL import Image as Pictures
 
 from model import data, store
 from model.errors import UserError
-from model.inputs import dataset_of, range_of, refuse_other_shape
 from model.integer import IntegerNet
+from model.selection import dataset_of, range_of, refuse_other_shape
 
 __all__ = ["FILES", "Job", "choose_job", "split_arguments"]
 

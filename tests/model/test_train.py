@@ -175,6 +175,9 @@ def test_a_shipped_parent_of_another_schedule_is_named(tmp_path, monkeypatch, ca
     recipe = replace(recipe, float_stage=replace(recipe.float_stage, epochs=2))
     recipes.float_parent(recipe, tmp_path / "01_float.pt", pictures(1, 4), pictures(2, 4), "cpu", {})
     assert capsys.readouterr().err == "a float net of 2 epochs first; --float-epochs 48 takes the shipped one\n"
+    recipe = replace(recipe, float_stage=replace(recipe.float_stage, rate=0.01))
+    recipes.float_parent(recipe, tmp_path / "01_float.pt", pictures(1, 4), pictures(2, 4), "cpu", {})
+    assert capsys.readouterr().err == ""                # no number of epochs would take it
 
 
 def test_another_float_net_can_teach(tmp_path, monkeypatch):
