@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from model import store
 from model.command import Parser, run_command
-from model.files import replacing
+from model.files import refuse_unwritable, replacing
 
 from .compile import compile_net
 from .config import CONFIGS, ULX3S_85F
@@ -66,6 +66,7 @@ def _cycles(options):
 
 
 def _verilog(options):
+    refuse_unwritable(options.output)
     text = core_verilog(CONFIGS[options.config])
     with replacing(options.output) as file:
         file.write(text.encode())

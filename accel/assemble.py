@@ -11,7 +11,6 @@ from .placement import DoesNotFit
 
 __all__ = ["Assembler"]
 
-HALF_BITS = 32                          # of the level table, in one `Levels`
 OPS = {layout: op for op, layout in LAYOUTS.items()}
 
 

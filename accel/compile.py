@@ -22,7 +22,15 @@ LOGIT_BITS = 32
 
 
 def compile_net(net, config):
-    """The `Image` of `net` for `config`. Raises `DoesNotFit`: which layer, its need, the limit."""
+    """The `Image` of `net` for `config`. Raises `DoesNotFit`: which net, layer, its need, the limit."""
+    try:
+        return _compile(net, config)
+    except DoesNotFit as error:
+        error.net, error.config = net.name, config.name
+        raise
+
+
+def _compile(net, config):
     tensors, counts = place(net, config), macs(net)
     assembler = Assembler(config)
     layers, unsettled = [], set()               # unsettled: written since the last barrier

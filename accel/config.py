@@ -29,7 +29,7 @@ class AccelConfig:
     weight_depth: words of `2 * chains * w_bits` bits. threshold_depth: words of `acc_bits`.
     program_depth: instructions.
     image_height, image_width: the largest picture; two image buffers of that size are kept.
-    clock_hz: the clock that bitstreams of it are built for.
+    clock_hz: the clock that bitstreams of it are built for. placed_and_routed: a committed build has met that clock.
     lut_elements: processing elements, the last ones, that multiply in LUTs where the chip has too few multipliers.
     """
     name: str
@@ -47,6 +47,7 @@ class AccelConfig:
     image_height: int = 32
     image_width: int = 32
     clock_hz: float = 100e6
+    placed_and_routed: bool = False
     lut_elements: int = 0
 
     def __post_init__(self):
@@ -127,18 +128,19 @@ class AccelConfig:
 
     def digest(self):
         """Hex digest of every parameter that decides which images run: not of name, clock and kind of multiplier."""
-        fields = {k: v for k, v in asdict(self).items() if k not in ("name", "clock_hz", "lut_elements")}
+        apart = ("name", "clock_hz", "placed_and_routed", "lut_elements")
+        fields = {k: v for k, v in asdict(self).items() if k not in apart}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-ULX3S_85F = AccelConfig(name="ulx3s-85f", clock_hz=325e6 / 3)
+ULX3S_85F = AccelConfig(name="ulx3s-85f", clock_hz=325e6 / 3, placed_and_routed=True)
 # Memories for a ResNet-20; has met no clock yet (docs/architecture.md), so no board is of it.
 ULX3S_85F_DEEP = AccelConfig(name="ulx3s-85f-deep", weight_depth=18432, threshold_depth=16384, program_depth=2048,
                              clock_hz=80e6)
 ULX3S_85F_1PX = AccelConfig(name="ulx3s-85f-1px", pixels_per_cycle=1, activation_depth=4096)
-ULX3S_45F = AccelConfig(name="ulx3s-45f", chains=4, weight_depth=16384, clock_hz=80e6)
+ULX3S_45F = AccelConfig(name="ulx3s-45f", chains=4, weight_depth=16384, clock_hz=80e6, placed_and_routed=True)
 ULX3S_25F = AccelConfig(name="ulx3s-25f", rows=8, chains=4, weight_depth=4096, threshold_depth=2048, clock_hz=80e6,
-                        lut_elements=6)
+                        placed_and_routed=True, lut_elements=6)
 TINY = AccelConfig(name="tiny", rows=4, chains=2, activation_depth=512, accumulator_depth=128, weight_depth=2048,
                    threshold_depth=1024, program_depth=1024, image_height=8, image_width=8)
 TINY_1PX = AccelConfig(name="tiny-1px", rows=4, chains=2, pixels_per_cycle=1, activation_depth=512,

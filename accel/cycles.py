@@ -6,8 +6,6 @@ loading of the next picture. From one picture's last logit to the next one's sta
 """
 from dataclasses import dataclass
 
-from amaranth import Shape
-
 from . import isa
 from .rtl.core import drain_cycles, shortest_pass
 
@@ -23,7 +21,7 @@ class LayerCycles:
     """Cycles from a layer's first pass to the next layer's.
 
     skip_cycles: those of them that add an identity residual (its passes, a diagonal of gains).
-    utilization: share of the peak MACs that the layer's convolutions reach in the other cycles.
+    utilization: share of the peak MACs that the layer's convolutions reach in the other cycles; 0 without any.
     """
     name: str
     kind: str
@@ -48,9 +46,10 @@ def layer_cycles(image):
     for layer, begin, end in zip(image.layers, begins, [*begins[1:], total], strict=True):
         own = [p for p in passes if layer.start <= p.index < layer.stop]
         skip = layer.skip_passes * own[0].cycles            # all passes of a layer are equally long
+        peak = (end - begin - skip) * image.config.macs_per_cycle
         table.append(LayerCycles(
             name=layer.name, kind=layer.kind, shape=layer.shape, macs=layer.macs, passes=len(own), cycles=end - begin,
-            skip_cycles=skip, utilization=layer.macs / (end - begin - skip) / image.config.macs_per_cycle))
+            skip_cycles=skip, utilization=layer.macs / peak if layer.macs else 0.0))
     return table
 
 
@@ -72,15 +71,14 @@ def schedule(image):
     thresholds_ready = 0                 # first cycle in which all thresholds asked for are there
     barrier, tokens, passes = False, 0, []
     for index, word in enumerate(image.program):
-        op = isa.Op(int(word) & 0b111)
-        fields = _fields(op, int(word))
+        layout, fields = isa.decode(word)
         following = execute + INSTRUCTION
-        if op is isa.Op.TILE:
+        if layout is isa.Tile:
             barrier, tokens = fields.barrier, fields.groups * fields.height
             if fields.load:
                 begin = max(execute + 1, last_threshold_token + 1 + config.rows + drain)
                 thresholds_ready = begin + 1 + config.load_beats
-        elif op is isa.Op.PASS:
+        elif layout is isa.Pass:
             accept = max(execute, pass_end)
             if fields.last:
                 accept = max(accept, thresholds_ready)
@@ -93,7 +91,7 @@ def schedule(image):
             if fields.last:
                 last_threshold_token = last_token
             following = accept + INSTRUCTION
-        elif op is isa.Op.EMIT:
+        elif layout is isa.Emit:
             drained = max(execute, pass_end, last_token + 1 + config.rows + drain)
             offered = drained + 1 + LOGIT * fields.count
             if fields.last:
@@ -101,8 +99,3 @@ def schedule(image):
             following = offered + FETCH
         execute = following
     raise ValueError("the program never sends its last logit")
-
-
-def _fields(op, word):
-    layout = isa.LAYOUTS[op]
-    return layout.from_bits(word & (1 << Shape.cast(layout).width) - 1)

@@ -17,10 +17,10 @@ class Interpreter:
 
     def __init__(self, image):
         self.config = config = image.config
-        self.program = [_decode(word) for word in image.program]
+        self.program = [(layout, _fields(layout, word)) for layout, word in map(decode, image.program)]
         self.weights = unpack_fields(image.weights[:, None], config.w_bits, config.channels)
         self.thresholds = image.thresholds
-        self.settings = _fields(Settings, image.settings)
+        self.settings = _fields(Settings, view(Settings, image.settings))
         self.bank_rows = 1 << config.row_address_bits       # addresses wrap around here
         self.activations = np.zeros((self.bank_rows, config.banks, config.rows), dtype=np.uint8)
         self.buffer = 0                                     # image buffer in use
@@ -147,16 +147,6 @@ class Interpreter:
         return self.thresholds[self.next_threshold - count:self.next_threshold]
 
 
-def _decode(word):
-    """(layout, fields without `op`) of an instruction."""
-    layout = LAYOUTS[_fields(End, word)["op"]]
-    fields = _fields(layout, word)
-    del fields["op"]
-    return layout, fields
-
-
-def _fields(layout, word):
-    """{name: number} of a memory word."""
-    shape = data.Layout.cast(layout)
-    view = shape.from_bits(int(word) % (1 << shape.size))
-    return {name: view[name] for name, _ in shape}
+def _fields(layout, view):
+    """{name: number} of a memory word, without an instruction's `op`."""
+    return {name: view[name] for name, _ in data.Layout.cast(layout) if name != "op"}

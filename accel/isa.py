@@ -5,7 +5,7 @@ sweep of the array over all pixels of an output tile, so the compiler sees every
 
     Source   geometry of the tensor that the following passes read
     Tile     an output tile: where its codes go, its size in pixels, whether thresholds are loaded for it
-    Levels   32 bits of the level table: digit of the weight for each weight code
+    Levels   a half, 32 bits, of the level table: digit of the weight for each weight code
     Pass     one kernel tap of one input channel tile: `rows` new weight words, then one token per pixel group
     Emit     waits for the pipeline to drain and sends logits
     End      waits for the pipeline to drain, gives the image buffer back
@@ -35,7 +35,7 @@ from amaranth import signed
 from amaranth.lib import data, enum
 
 __all__ = ["Op", "Source", "Tile", "Levels", "Pass", "Emit", "End", "INSTRUCTION_BITS", "LAYOUTS", "Target", "LoadWord",
-           "Settings", "PixelWord", "LogitWord", "heap_order"]
+           "Settings", "PixelWord", "LogitWord", "HALF_BITS", "decode", "heap_order", "view"]
 
 INSTRUCTION_BITS = 64
 ROW_BITS = 14              # bank row address
@@ -43,6 +43,7 @@ SIDE_BITS = 7              # height, width
 PITCH_BITS = 6             # bank rows per picture row
 BETA_BITS = 12
 SHIFT_BITS = 4
+HALF_BITS = 32             # of the level table, in one `Levels`
 
 
 class Op(enum.Enum, shape=3):
@@ -81,10 +82,10 @@ class Tile(data.Struct):
 
 
 class Levels(data.Struct):
-    """Bits 32 * half .. 32 * half + 31 of the level table (entry u at bits u * w_bits)."""
+    """Half `half` of the level table (entry u at bits u * w_bits)."""
     op: Op
     half: 1
-    table: 32
+    table: HALF_BITS
 
 
 class Pass(data.Struct):
@@ -118,6 +119,18 @@ class End(data.Struct):
 
 
 LAYOUTS = {Op.END: End, Op.SOURCE: Source, Op.TILE: Tile, Op.LEVELS: Levels, Op.PASS: Pass, Op.EMIT: Emit}
+
+
+def view(layout, word):
+    """A constant view of `layout` over the low bits of the number `word`."""
+    shape = data.Layout.cast(layout)
+    return shape.from_bits(int(word) % (1 << shape.size))
+
+
+def decode(word):
+    """(its layout, a constant view of it) of an instruction."""
+    layout = LAYOUTS[view(End, word).op]
+    return layout, view(layout, word)
 
 
 class Target(enum.Enum, shape=2):

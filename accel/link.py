@@ -12,17 +12,21 @@ import binascii
 import numpy as np
 from amaranth.lib import data, enum
 
+from model.errors import UserError
+
 from . import isa
 
-__all__ = ["GATEWARE", "MAX_PAYLOAD", "PROTOCOL", "SYNC", "WINDOW", "BeginLoad", "Command", "EndLoad", "Fault",
-           "Header", "Info", "LoadEntry", "LoadIndex", "REPLY", "Status", "as_bytes", "digest_number", "frame",
-           "from_bytes", "image_entries", "info_of", "size"]
+__all__ = ["BAUD", "GATEWARE", "MAX_PAYLOAD", "PROTOCOL", "RESULT_TAIL", "SYNC", "WINDOW", "BeginLoad", "Command",
+           "EndLoad", "Fault", "Header", "Info", "LoadEntry", "LoadIndex", "REPLY", "Status", "as_bytes",
+           "digest_number", "frame", "from_bytes", "image_entries", "info_of", "net_fields", "size"]
 
 PROTOCOL = 1
 GATEWARE = (1, 0, 0)        # major, minor, patch: a host refuses another major
 SYNC = b"\xa5\x5a"
 MAX_PAYLOAD = 4096
+BAUD = 3_000_000            # of a bitstream where nothing else is asked for
 WINDOW = 2                  # pictures sent and not yet answered
+RESULT_TAIL = 6             # bytes of an answer to INFER after its logits: class (2), cycles (4)
 REPLY = 0x80                # added to a command's number in its answer
 
 
@@ -169,8 +173,20 @@ def info_of(config, *, baud):
             **{name: getattr(config, name) for name in same}}
 
 
+def net_fields(image):
+    """What the device keeps of an `accel.image.Image` beside its words (`rtl.controller.NetState`). UserError where a
+    picture or its answer is more than a frame carries."""
+    height, width = image.image_shape
+    fields = {"net": digest_number(image.net_digest), "n_logits": image.n_logits, "pixel_bytes": 3 * height * width}
+    for what, size in (("pictures", fields["pixel_bytes"]), ("answers", 4 * image.n_logits + RESULT_TAIL)):
+        if size > MAX_PAYLOAD:
+            raise UserError(f"{image.net_name} has {what} of {size} bytes, a frame of the UART carries {MAX_PAYLOAD}")
+    return fields
+
+
 def image_entries(image):
-    """An `accel.image.Image` as LOAD sends it: the bytes of its `LoadEntry`s, and the `EndLoad` fields."""
+    """An `accel.image.Image` as LOAD sends it: the bytes of its `LoadEntry`s, and the `EndLoad` fields. UserError as
+    `net_fields`."""
     targets, addresses, words = image.load_words()
     layout = data.Layout.cast(LoadEntry)
     octets = np.zeros(len(targets) - 1, np.dtype({
@@ -179,10 +195,8 @@ def image_entries(image):
     assert targets[-1] == isa.Target.SETTINGS.value
     octets["target"], octets["address"], octets["data"] = targets[:-1], addresses[:-1], words[:-1]
     octets = octets.tobytes()
-    height, width = image.image_shape
-    return octets, {"entries": len(targets) - 1, "check": binascii.crc32(octets),
-                    "net": digest_number(image.net_digest), "n_logits": image.n_logits,
-                    "pixel_bytes": 3 * height * width, "settings": image.settings}
+    return octets, {"entries": len(targets) - 1, "check": binascii.crc32(octets), "settings": image.settings,
+                    **net_fields(image)}
 
 
 assert LoadEntry.as_shape().size >= isa.LoadWord.as_shape().size

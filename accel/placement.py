@@ -8,11 +8,17 @@ __all__ = ["DoesNotFit", "Tensor", "is_logits", "place", "sources"]
 
 
 class DoesNotFit(UserError):
-    """A net that an accelerator cannot run: which layer, what of it, its need, the limit."""
+    """A net that an accelerator cannot run: which layer, what of it, its need, the limit. net and config, names,
+    come from `compile_net`."""
 
     def __init__(self, layer, what, need, limit):
-        super().__init__(f"layer {layer}: {what}: needs {need}, the limit is {limit}")
+        super().__init__(layer, what, need, limit)
         self.layer, self.what, self.need, self.limit = layer, what, need, limit
+        self.net = self.config = None
+
+    def __str__(self):
+        return (f"{self.net} does not fit {self.config}: layer {self.layer}: {self.what}: needs {self.need}, "
+                f"the limit is {self.limit}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,7 @@ def kernel_of(term, config):
     beta, scale, u = _unsigned_levels(term.levels)
     fields |= {"digits": _digits(u.max(), config.w_bits), "shift": term.shift + scale}
     fields |= _offset(beta, term.shift)
-    if fields["digits"] == 1 or term.w_bits > config.w_bits:      # storing u takes no more room
+    if fields["digits"] == 1 or term.w_bits > config.w_bits:      # or no room in the table
         return Kernel(**fields, codes=u[codes])
     return Kernel(**fields, codes=codes, tables=_tables(u, fields["digits"], config.w_bits))
 

@@ -3,6 +3,8 @@ import os
 
 from amaranth.back import verilog
 
+from model.errors import UserError
+
 from .rtl.core import Core
 from .tools import find_tool
 
@@ -10,6 +12,9 @@ __all__ = ["core_verilog"]
 
 
 def core_verilog(config):
-    """Verilog text of `Core(config)`, module name `core`."""
-    os.environ["YOSYS"] = find_tool("YOSYS", "yosys")               # where Amaranth looks for it
-    return verilog.convert(Core(config), name="core", strip_internal_attrs=True)
+    """Verilog text of `Core(config)`, module name `core`. UserError where there is no yosys, or one that fails."""
+    os.environ["YOSYS"] = yosys = find_tool("YOSYS", "yosys")       # where Amaranth looks for it
+    try:
+        return verilog.convert(Core(config), name="core", strip_internal_attrs=True)
+    except (verilog.YosysError, OSError) as error:
+        raise UserError(f"{yosys} cannot write Verilog: {(str(error).split(chr(10)) or ['?'])[-1]}") from error

@@ -6,7 +6,6 @@ from amaranth.lib import io
 from amaranth_boards import ulx3s
 
 from accel.config import ULX3S_25F, ULX3S_45F, ULX3S_85F, AccelConfig
-from accel.rtl.core import Preset
 from accel.rtl.system import System
 
 from .floorplan import lfe5u_85f
@@ -45,9 +44,8 @@ class Top(Elaboratable):
     must not see a clock before it is one.
     """
     def __init__(self, board, *, image, baud):
-        preset, net = (None, None) if image is None else Preset.of(image)
         self.clock_hz = board.config.clock_hz
-        self.system = System(board.config, baud=baud, floorplan=board.floorplan, preset=preset, net=net)
+        self.system = System(board.config, baud=baud, floorplan=board.floorplan, image=image)
 
     def elaborate(self, platform):
         m = Module()
@@ -74,8 +72,7 @@ class Top(Elaboratable):
         m.d.comb += ClockSignal().eq(clock)
 
         m.submodules.system = system = self.system
-        rx_q = Signal(init=1)
-        m.d.comb += [rx_q.eq(rx.i), system.rx.eq(rx_q), tx.o.eq(system.tx)]
+        m.d.comb += [system.rx.eq(rx.i), tx.o.eq(system.tx)]
         for i, led in enumerate(leds):
             m.submodules[f"led{i}"] = led
             m.d.comb += led.o.eq(system.leds[i])

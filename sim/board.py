@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from accel.rtl.core import Preset
 from accel.rtl.system import System
 
 from .library import build_library, open_library, rtl_sources
@@ -33,8 +32,7 @@ def build_board(config, *, image=None, cycles_per_bit=CYCLES_PER_BIT, timeout=TI
                image.net_digest if image else "", *loaded, rtl_sources()]
 
     def make():
-        preset, net = (None, None) if image is None else Preset.of(image)
-        return System(config, baud=config.clock_hz / cycles_per_bit, preset=preset, net=net, timeout=timeout)
+        return System(config, baud=config.clock_hz / cycles_per_bit, image=image, timeout=timeout)
     return build_library(make, name=f"board-{config.name}", sources="\0".join(sources), driver=DRIVER)
 
 

@@ -14,7 +14,6 @@ from .framing import Request, frame_crc
 
 __all__ = ["Controller", "NetState"]
 
-RESULT_TAIL = 6             # class (2), cycles (4)
 ENTRY_BYTES = link.size(link.LoadEntry)
 
 
@@ -62,7 +61,7 @@ class Controller(wiring.Component):
         net, outstanding = Signal(NetState, init=self.net), Signal(2)
         sequences = Signal(data.ArrayLayout(8, link.WINDOW))             # of the pictures in flight, oldest first
         request = Signal(Request)
-        load_next, images = Signal(32), Signal(16)
+        loading, load_next, images = Signal(), Signal(32), Signal(16)   # loading: since BEGIN_LOAD, until END_LOAD
         m.submodules.image_crc = crc = frame_crc()
 
         # The payload, byte after byte, into a register of the longest thing that is read at once.
@@ -154,14 +153,14 @@ class Controller(wiring.Component):
                 with m.Elif(asked[link.Command.LOAD]):
                     with m.If(busy):
                         refuse(link.Fault.BUSY)
-                    with m.Elif(net.loaded):
+                    with m.Elif(~loading):
                         refuse(link.Fault.ORDER)
                     with m.Elif(~whole_index):
                         refuse(link.Fault.LENGTH)
                     with m.Else():
                         read(link.size(link.LoadIndex), "LOAD_INDEX")
                 with m.Elif(asked[link.Command.END_LOAD]):
-                    with m.If(net.loaded):
+                    with m.If(~loading):
                         refuse(link.Fault.ORDER)
                     with m.Elif(~right_length):
                         refuse(link.Fault.LENGTH)
@@ -183,11 +182,11 @@ class Controller(wiring.Component):
 
             # Loading. The check is over the bytes of all entries, as they are read from the buffer.
             with m.State("BEGIN_LOAD"):
-                m.d.comb += crc.start.eq(1)
                 with m.If(~same_config):
                     refuse(link.Fault.CONFIG)
                 with m.Else():
-                    m.d.sync += [net.loaded.eq(0), load_next.eq(0)]
+                    m.d.comb += crc.start.eq(1)
+                    m.d.sync += [net.loaded.eq(0), loading.eq(1), load_next.eq(0)]
                     reply(link.Command.BEGIN_LOAD)
             with m.State("LOAD_INDEX"):
                 with m.If(~same_index):
@@ -224,7 +223,7 @@ class Controller(wiring.Component):
                     m.d.comb += [self.load.valid.eq(1), self.load.p.target.eq(isa.Target.SETTINGS),
                                  self.load.p.data.eq(word[-64:])]
                     with m.If(self.load.ready):
-                        m.d.sync += net.eq(new)
+                        m.d.sync += [net.eq(new), loading.eq(0)]
                         reply(link.Command.END_LOAD)
 
             with m.State("PIXEL"):
@@ -259,7 +258,7 @@ class Controller(wiring.Component):
 
             # A picture's answer: logits as the core gives them, then class and cycles.
             with m.State("RESULT"):
-                begin_reply(link.Command.INFER, (net.n_logits << 2) + RESULT_TAIL)
+                begin_reply(link.Command.INFER, (net.n_logits << 2) + link.RESULT_TAIL)
                 m.d.sync += sending.eq(1)
                 m.next = "LOGIT"
             with m.State("LOGIT"):
@@ -282,7 +281,7 @@ class Controller(wiring.Component):
                 with m.Elif(last):
                     m.next = "LAST_LOGIT"
             with m.State("LAST_LOGIT"):
-                m.d.sync += [text.eq(Cat(logit, best_index, cycles)), text_bytes.eq(4 + RESULT_TAIL),
+                m.d.sync += [text.eq(Cat(logit, best_index, cycles)), text_bytes.eq(4 + link.RESULT_TAIL),
                              self.leds[:7].eq(best_index)]
                 m.next = "TEXT"
             with m.State("PICTURE_DONE"):

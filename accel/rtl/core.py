@@ -15,14 +15,13 @@ The core is rigid: from the token on everything has a fixed latency (cycles rela
     5                x at the array                            V = S + 5     new accumulators
     S = 5 + array + c    partial sums                          V + 2 * a_bits    codes (c cycles of skew taken out)
 """
-from dataclasses import dataclass
 from itertools import pairwise
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .. import isa, link
+from .. import isa
 from ..config import AccelConfig
 from .accumulator import Accumulator, AccumulatorControl, shift_left
 from .activation_memory import ActivationMemory, CodeWrite
@@ -37,26 +36,7 @@ from .sequencer import Sequencer
 from .systolic_array import SystolicArray
 from .threshold_unit import ThresholdUnit
 
-__all__ = ["Core", "Preset", "shortest_pass", "drain_cycles"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Words of the memories at configuration: those of an `accel.image.Image`. settings: an `isa.Settings` as a
-    number."""
-    program: tuple = ()
-    weights: tuple = ()
-    thresholds: tuple = ()
-    settings: int = 0
-
-    @classmethod
-    def of(cls, image):
-        """(Preset, fields of `controller.NetState`) of a compiled net, for `System`."""
-        height, width = image.image_shape
-        words = {name: tuple(getattr(image, name).tolist()) for name in ("program", "weights", "thresholds")}
-        return cls(**words, settings=image.settings), {
-            "net": link.digest_number(image.net_digest), "n_logits": image.n_logits,
-            "pixel_bytes": 3 * height * width}
+__all__ = ["Core", "shortest_pass", "drain_cycles"]
 
 
 def shortest_pass(config):
@@ -67,7 +47,7 @@ def shortest_pass(config):
 def drain_cycles(config):
     """Cycles from a token (token stage) until its codes are at the activation memory; its logits are summed before."""
     return (Im2col.latency + SystolicArray.latency(config.rows) + config.chains - 1 + Accumulator.latency
-            + 2 * config.a_bits)
+            + ThresholdUnit.latency(config.a_bits))
 
 
 class Core(wiring.Component):
@@ -77,7 +57,7 @@ class Core(wiring.Component):
     ----------
     config : AccelConfig
     floorplan : function (row, chain) -> BEL of the array's multipliers, or None
-    preset : Preset, the net that the memories hold at configuration, or None
+    image : accel.image.Image that the memories hold at configuration, or None
 
     Members
     -------
@@ -92,8 +72,8 @@ class Core(wiring.Component):
     Throughput: `config.macs_per_cycle` in every cycle of a pass of full tiles. `accel.cycles` gives the exact cycle
     count.
     """
-    def __init__(self, config: AccelConfig, *, floorplan=None, preset=None):
-        self.config, self.floorplan, self.preset = config, floorplan, preset
+    def __init__(self, config: AccelConfig, *, floorplan=None, image=None):
+        self.config, self.floorplan, self.image = config, floorplan, image
         codes = config.pixels_per_cycle * config.channels * config.a_bits
         super().__init__({
             "load": In(stream.Signature(isa.LoadWord)), "pixels": In(stream.Signature(isa.PixelWord)),
@@ -142,19 +122,21 @@ class Core(wiring.Component):
     def _memories(self, m, sequencer, loader, array):
         """Program, weights, thresholds and settings, filled by the load stream."""
         config = self.config
-        preset = self.preset or Preset()
+        image = self.image
+        instructions, weight_words, threshold_words, settings_number = (
+            (image.program, image.weights, image.thresholds, image.settings) if image else ((), (), (), 0))
         m.submodules.program = program = BlockMemory(
-            width=isa.INSTRUCTION_BITS, depth=config.program_depth, init=preset.program)
+            width=isa.INSTRUCTION_BITS, depth=config.program_depth, init=instructions)
         m.submodules.weights = weights = BlockMemory(
-            width=config.channels * config.w_bits, depth=config.weight_depth, init=preset.weights)
+            width=config.channels * config.w_bits, depth=config.weight_depth, init=weight_words)
         m.submodules.thresholds = thresholds = BlockMemory(
             width=config.acc_bits, depth=config.threshold_depth,
-            init=[int(t) % (1 << config.acc_bits) for t in preset.thresholds])
+            init=[int(t) % (1 << config.acc_bits) for t in threshold_words])
         m.submodules.decoder = decoder = LevelDecoder(bits=config.w_bits, lanes=config.channels)
 
         # A load ends with the settings: until then no picture is taken in, and none is started.
-        word, valid, loaded = Signal(isa.LoadWord), Signal(), Signal(init=self.preset is not None)
-        stored_settings = Signal(isa.Settings, init=isa.Settings.from_bits(preset.settings))
+        word, valid, loaded = Signal(isa.LoadWord), Signal(), Signal(init=image is not None)
+        stored_settings = Signal(isa.Settings, init=isa.Settings.from_bits(settings_number))
         settings = valid & (word.target == isa.Target.SETTINGS)
         m.d.comb += [self.load.ready.eq(~sequencer.busy), sequencer.hold.eq(self.load.valid | valid),
                      loader.clear.eq(~loaded | valid)]

@@ -1,7 +1,7 @@
 """im2col: a pass becomes one read of m neighbouring pixels a cycle, with zero padding and stride; sums their codes.
 
-    cycle  0        1              2         3              4            5 (and 9: sums)
-           token    bank rows,     (memory)  words of the   m words      words outside the
+    cycle  0        1              2         3              4            5                        5 + log2(rows)
+           token    bank rows,     (memory)  words of the   m words      words outside the        sums
                     columns                  banks          selected     picture zeroed -> x
 """
 from amaranth import *

@@ -124,9 +124,10 @@ class Sequencer(wiring.Component):
                         m.d.comb += load_request.eq(view[isa.Op.TILE].load)
                         m.next = "FETCH"
                     with m.Case(isa.Op.LEVELS):
-                        for half in range(-(-len(table) // 32)):
+                        for half in range(-(-len(table) // isa.HALF_BITS)):
                             with m.If(view[isa.Op.LEVELS].half == half):
-                                m.d.sync += table[32 * half:32 * (half + 1)].eq(view[isa.Op.LEVELS].table)
+                                entries = table[isa.HALF_BITS * half:isa.HALF_BITS * (half + 1)]
+                                m.d.sync += entries.eq(view[isa.Op.LEVELS].table)
                         m.next = "FETCH"
                     with m.Case(isa.Op.PASS):
                         m.d.comb += accept.eq(weight_ready & ~(decoded.last & load_busy)

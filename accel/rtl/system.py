@@ -32,15 +32,15 @@ class System(wiring.Component):
     ----------
     config : AccelConfig; its clock_hz is the clock of the sync domain
     baud : of the UART
-    floorplan : of the core; preset, net : the net it starts with (`Preset`, fields of `NetState`), or None
+    floorplan : of the core; image : accel.image.Image of the net it starts with, or None
     timeout : cycles of silence after which a frame is given up; 0.1 s by default
 
     Members
     -------
     rx : In(1), asynchronous; tx : Out(1); leds : Out(8)
     """
-    def __init__(self, config: AccelConfig, *, baud, floorplan=None, preset=None, net=None, timeout=None):
-        self.config, self.baud, self.floorplan, self.preset, self.net = config, baud, floorplan, preset, net
+    def __init__(self, config: AccelConfig, *, baud, floorplan=None, image=None, timeout=None):
+        self.config, self.baud, self.floorplan, self.image = config, baud, floorplan, image
         self.timeout = timeout or int(config.clock_hz * SILENCE_SECONDS)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
 
@@ -48,12 +48,13 @@ class System(wiring.Component):
         m = Module()
         config = self.config
         line = {"clock_hz": config.clock_hz, "baud": self.baud}
-        m.submodules.core = core = Core(config, floorplan=self.floorplan, preset=self.preset)
+        m.submodules.core = core = Core(config, floorplan=self.floorplan, image=self.image)
         m.submodules.uart_rx = uart_rx = UartReceiver(**line)
         m.submodules.uart_tx = uart_tx = UartTransmitter(**line)
         m.submodules.receiver = receiver = FrameReceiver(timeout=self.timeout)
         m.submodules.sender = sender = FrameSender()
-        m.submodules.controller = controller = Controller(config, baud=self.baud, net=self.net)
+        m.submodules.controller = controller = Controller(
+            config, baud=self.baud, net=self.image and link.net_fields(self.image))
         m.submodules.buffer = buffer = BlockMemory(width=8, depth=link.MAX_PAYLOAD)
         wiring.connect(m, receiver.o, controller.request)
         wiring.connect(m, sender.o, uart_tx.i)

@@ -35,7 +35,8 @@ class ThresholdUnit(wiring.Component):
     value : In(signed(acc_bits)); code : Out(a_bits)
     write : In(ThresholdWrite): taken if the channel is this unit's; nothing may be in flight
 
-    Per stage s > 0: ceil(acc_bits / 4) DPR16X4, a comparator, 2 * acc_bits flip-flops; stage 0 a register.
+    Per stage s > 0: ceil(acc_bits / 4) DPR16X4, a comparator, 3 * acc_bits flip-flops (the last: 2 * acc_bits); stage
+    0 keeps its threshold in a register.
     """
     def __init__(self, *, a_bits, acc_bits, channel, channels):
         self.a_bits, self.acc_bits, self.channel = a_bits, acc_bits, channel
@@ -43,9 +44,9 @@ class ThresholdUnit(wiring.Component):
             "value": In(signed(acc_bits)), "code": Out(a_bits),
             "write": In(ThresholdWrite(a_bits=a_bits, acc_bits=acc_bits, channels=channels))})
 
-    @property
-    def latency(self):
-        return 2 * self.a_bits
+    @staticmethod
+    def latency(a_bits):
+        return 2 * a_bits
 
     @staticmethod
     def model(values, thresholds):

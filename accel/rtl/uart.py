@@ -13,14 +13,20 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["UartReceiver", "UartTransmitter", "phase_step"]
 
 PHASE_BITS = 20
+TOLERANCE = 0.005           # of the 2 % that a receiver forgives; the rest is for the other end's clock
 BITS = 10                   # start, 8 data, stop
 
 
 def phase_step(clock_hz, baud):
-    """Phase a bit clock moves on each cycle, in units of 2**-PHASE_BITS. ValueError below 8 cycles a bit."""
+    """Phase a bit clock moves on each cycle, in units of 2**-PHASE_BITS. ValueError below 8 cycles a bit, and where the
+    rounding changes the rate by more than TOLERANCE."""
     if not 0 < 8 * baud <= clock_hz:
-        raise ValueError(f"{baud:g} baud need a clock of at least {8 * baud:g} Hz, not {clock_hz:g}")
-    return round((1 << PHASE_BITS) * baud / clock_hz)
+        raise ValueError(f"{baud:g} baud: a clock of {clock_hz / 1e6:g} MHz makes at most an eighth of it, "
+                         f"{clock_hz / 8:.0f}")
+    exact = (1 << PHASE_BITS) * baud / clock_hz
+    if abs(round(exact) - exact) > TOLERANCE * exact:
+        raise ValueError(f"{baud:g} baud: a clock of {clock_hz / 1e6:g} MHz makes no rate within {TOLERANCE:.1%} of it")
+    return round(exact)
 
 
 class UartReceiver(wiring.Component):

@@ -6,6 +6,8 @@ from amaranth.sim import Simulator
 
 from accel.rtl.core import Core
 
+from .streams import Monitor
+
 __all__ = ["run_core", "run_loads"]
 
 
@@ -86,6 +88,7 @@ def run_loads(loads, *, gaps=0.0, seed=0, timeout=2_000_000, vcd=None):
     simulator.add_testbench(camera, background=True)
     simulator.add_testbench(sink)
     simulator.add_testbench(trace, background=True)
+    simulator.add_testbench(Monitor(dut.logits).watch, background=True)
     simulator.add_testbench(watchdog, background=True)
     if vcd:
         with simulator.write_vcd(vcd):

@@ -227,14 +227,14 @@ def test_memory_is_used_again():
 # What does not fit.
 
 def refusal(net, config=TINY):
-    """The message, without its "layer ": one line that names layer, need and limit."""
+    """The message, from the layer's name on: one line that names net, configuration, layer, need and limit."""
     with pytest.raises(DoesNotFit) as caught:
         compile_net(net, config)
     error = caught.value
     assert isinstance(error, UserError)
-    assert str(error) == (f"layer {error.layer}: {error.what}: "
+    assert str(error) == (f"{net.name} does not fit {config.name}: layer {error.layer}: {error.what}: "
                           f"needs {error.need}, the limit is {error.limit}")
-    return str(error).removeprefix("layer ")
+    return str(error).partition(": layer ")[2]
 
 
 @pytest.mark.parametrize("changes, message", [

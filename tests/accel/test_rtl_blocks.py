@@ -121,7 +121,7 @@ def test_threshold_unit_counts(a_bits, thresholds):
         start = 2 * len(nodes)
         ctx.set(dut.value, int(values[(cycle - start) % len(values)]) if cycle >= start else 0)
 
-    start = 2 * len(nodes) + dut.latency
+    start = 2 * len(nodes) + ThresholdUnit.latency(a_bits)
     seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.code), start + len(values))
     np.testing.assert_array_equal(seen[start:], ThresholdUnit.model(values, thresholds))
 

@@ -167,12 +167,19 @@ def test_refusals_without_a_net():
                 (INFER, PIXELS, NOT_LOADED), (INFER, b"", NOT_LOADED),
                 (BEGIN_LOAD, DIGEST[:7], LENGTH), (BEGIN_LOAD, DIGEST + b"\0", LENGTH), (BEGIN_LOAD, b"", LENGTH),
                 (BEGIN_LOAD, DIGEST[:7] + bytes([DIGEST[7] ^ 1]), CONFIG), (BEGIN_LOAD, bytes(8), CONFIG),
+                # The BEGIN_LOAD before them was refused:
+                (LOAD, bytes(4), ORDER), (LOAD, bytes(15), ORDER), (LOAD, b"", ORDER),
+                (END_LOAD, end_load(b""), ORDER), (END_LOAD, b"", ORDER)]:
+            assert await bench.ask(ctx, kind, 9, payload) == refusal(9, fault), (kind, payload)
+        assert await bench.ask(ctx, INFO, 10) == (INFO | REPLY, 10, info())
+        assert await bench.ask(ctx, BEGIN_LOAD, 11, DIGEST) == (BEGIN_LOAD | REPLY, 11, b"")
+        for kind, payload, fault in [
                 (LOAD, b"", LENGTH), (LOAD, bytes(3), LENGTH), (LOAD, bytes(4 + 10), LENGTH),
                 (LOAD, struct.pack("<I", 1), ORDER), (LOAD, struct.pack("<I", 1 << 31), ORDER),
                 (END_LOAD, bytes(27), LENGTH), (END_LOAD, bytes(29), LENGTH),
                 (END_LOAD, end_load(b"", count=1), IMAGE_CHECK)]:
-            assert await bench.ask(ctx, kind, 9, payload) == refusal(9, fault), (kind, payload)
-        assert await bench.ask(ctx, INFO, 10) == (INFO | REPLY, 10, info())
+            assert await bench.ask(ctx, kind, 12, payload) == refusal(12, fault), (kind, payload)
+        assert await bench.ask(ctx, INFO, 13) == (INFO | REPLY, 13, info())
     bench = Bench(host)
     assert not bench.load.payloads and not bench.pixels.payloads
 
@@ -223,6 +230,22 @@ def test_a_load(pauses):
     settings = (isa.Target.SETTINGS.value, 0, 0x0123456789)
     assert [(word.target.value, word.address, word.data) for word in taken] == [
         *(word for word in words if word[0] < 3), settings, words[0], settings]
+
+
+def test_a_refused_beginning_leaves_the_load_as_it_was():
+    entries = entry(1, 0, 5) + entry(1, 1, 6)
+
+    async def host(ctx, bench):
+        assert await bench.ask(ctx, BEGIN_LOAD, 1, DIGEST) == (BEGIN_LOAD | REPLY, 1, b"")
+        assert (await bench.ask(ctx, LOAD, 2, struct.pack("<I", 0) + entries[:11]))[0] == LOAD | REPLY
+        assert await bench.ask(ctx, BEGIN_LOAD, 3, bytes(8)) == refusal(3, CONFIG)
+        assert (await bench.ask(ctx, LOAD, 4, struct.pack("<I", 1) + entries[11:]))[0] == LOAD | REPLY
+        assert await bench.ask(ctx, END_LOAD, 5, end_load(entries)) == (END_LOAD | REPLY, 5, b"")
+        # It is over: another one needs its own beginning.
+        assert await bench.ask(ctx, LOAD, 6, struct.pack("<I", 2) + entries) == refusal(6, ORDER)
+        assert await bench.ask(ctx, END_LOAD, 7, end_load(entries)) == refusal(7, ORDER)
+        assert await bench.ask(ctx, STATUS, 8) == (STATUS | REPLY, 8, status(load_next=2, loaded=1))
+    Bench(host)
 
 
 PICTURES = [([5, -7, 5], 1000), ([-9, -(1 << 31), -9], 0xFFFFFFFF), ([0, 1, (1 << 31) - 1], 7)]

@@ -85,8 +85,18 @@ def test_every_tile_is_written_when_the_schedule_says():
     np.testing.assert_array_equal(written[first[:-1]], [p.start + delay for p in ends])
 
 
-def test_layer_cycles_add_up():
-    image = small_net(4, TINY)
+def skip_only_net():
+    """A layer of a residual alone, and no wait behind it."""
+    build = NetBuilder(np.random.default_rng(3), (3, 8, 8))
+    first = build.layer(build.conv("image", 4))
+    residual, other = build.layer(build.skip(first)), build.layer(build.conv(first, 4))
+    build.logits(build.layer(build.conv(residual, 4), build.conv(other, 4)), 3)
+    return build.net()
+
+
+@pytest.mark.parametrize("image", [lambda: small_net(4, TINY), lambda: compile_net(skip_only_net(), TINY)])
+def test_layer_cycles_add_up(image):
+    image = image()
     table = layer_cycles(image)
     assert sum(layer.cycles for layer in table) == cycles(image)
     assert [layer.name for layer in table] == [layer.name for layer in image.layers]

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
-"""The packed multiplier: every operand, in numpy (the very lines the hardware uses) and in the processing element."""
+"""The packed multiplier: every operand, in numpy (`unpack` is the very lines the hardware uses) and in the processing
+element."""
 from itertools import product
 
 import numpy as np

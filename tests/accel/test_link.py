@@ -1,0 +1,32 @@
+"""Limits of the UART protocol that a net can meet."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from accel import link
+from accel.compile import compile_net
+from accel.config import ULX3S_85F
+from model.errors import UserError
+
+from .nets import NetBuilder
+
+
+def image_of(*, classes=10, side=8, config=ULX3S_85F):
+    build = NetBuilder(np.random.default_rng(1), (3, side, side), "wide")
+    build.logits(build.layer(build.conv("image", 4)), classes)
+    return compile_net(build.net(), config)
+
+
+def test_an_answer_fits_a_frame():
+    most = (link.MAX_PAYLOAD - 6) // 4                      # class and cycles come after the logits
+    assert link.net_fields(image_of(classes=most))["n_logits"] == most
+    with pytest.raises(UserError, match=rf"^wide has answers of {4 * most + 10} bytes, a frame of the UART carries 4"):
+        link.image_entries(image_of(classes=most + 1))
+
+
+def test_a_picture_fits_a_frame():
+    large = replace(ULX3S_85F, image_height=40, image_width=40)
+    assert link.net_fields(image_of(side=36, config=large))["pixel_bytes"] == 3888
+    with pytest.raises(UserError, match="wide has pictures of 4107 bytes"):
+        link.net_fields(image_of(side=37, config=large))
