@@ -11,13 +11,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from accel import link
 from accel.compile import compile_net
 from model import store
 from model.errors import UserError
-from model.files import replacing
+from model.files import replacing, write_text
 
 from .bitstream import Top, make_platform
 from .harness import read_log
+from .paths import bitstream_path, report_path, work_folder
 from .toolchain import mapping_options, tool_environment, tool_versions
 
 __all__ = ["Router", "build", "prepare"]
@@ -106,11 +108,12 @@ def synthesize(folder, environment):
     _say(f"synthesis done, {time.monotonic() - started:.0f} s")
 
 
-def route(folder, arguments, environment, *, seeds, jobs, limit):
+def route(folder, arguments, environment, *, clock_mhz, seeds, jobs, limit):
     """(seed, figures) of the first of `seeds` that meets the clock, `jobs` of them at a time; UserError where none
     does.
 
-    limit: seconds a seed may take. The router's last few arcs can take it longer than starting again.
+    clock_mhz: to be met by the figures too, whatever nextpnr's exit code says. limit: seconds a seed may take. The
+    router's last few arcs can take it longer than starting again.
     """
     waiting, running, best = list(seeds), [], None
     try:
@@ -134,15 +137,16 @@ def route(folder, arguments, environment, *, seeds, jobs, limit):
                 try:
                     figures = read_log(router.log.read_text())
                 except (OSError, UserError):
-                    raise UserError(f"place and route failed, see {router.log}") from None
+                    _say(f"seed {router.seed}: place and route failed, see {router.log}")
+                    continue
                 best = max(best or 0, figures["fmax_mhz"])
-                if code == 0:
+                if code == 0 and figures["fmax_mhz"] >= clock_mhz:
                     return router.seed, figures
                 _say(f"seed {router.seed}: {figures['fmax_mhz']} MHz, missed")
     finally:
         for router in running:
             router.stop()
-    found = f"best {best} MHz" if best else "none was finished in time"
+    found = f"best {best} MHz" if best else "none was finished"
     raise UserError(f"no seed of {', '.join(map(str, seeds))} meets the clock ({found}); try others with --seed, or "
                     f"more time with --limit. No bitstream was written.")
 
@@ -151,32 +155,41 @@ def build(board, *, net, baud, output, seeds, jobs, limit):
     """Writes output/uniqore-ulx3s-DEVICE.bit and a .json of its figures; returns the figures."""
     started = time.monotonic()
     environment = tool_environment()
-    folder = Path(output) / f"work-{board.device.lower()}"
+    folder = work_folder(output, board.device)
+    clock_mhz = round(board.config.clock_hz / 1e6, 3)
     arguments = prepare(board, net=net, baud=baud, folder=folder)
     _say(f"{board.device}: {board.config.macs_per_cycle} MACs/cycle, clock {board.config.clock_hz / 1e6:g} MHz, "
          f"net {net or 'none'}")
     synthesize(folder, environment)
-    seed, figures = route(folder, arguments, environment, seeds=seeds, jobs=jobs, limit=limit)
+    seed, figures = route(folder, arguments, environment, clock_mhz=clock_mhz, seeds=seeds, jobs=jobs, limit=limit)
     bits = folder / f"{NAME}.bit"
     packed = subprocess.run([environment["ECPPACK"], "--compress", "--input", f"{NAME}-seed{seed}.config", "--bit",
                              bits.name], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
                             capture_output=True, text=True)
     if packed.returncode:
-        raise UserError(f"packing failed: {packed.stderr.strip().splitlines()[-1:]}")
-    clock_mhz = round(board.config.clock_hz / 1e6, 3)
+        raise UserError(f"packing failed: {(packed.stderr.strip().splitlines() or ['no message'])[-1]}")
     report = {
         "device": board.device, "config": board.config.name, "config_digest": board.config.digest(), "net": net,
-        "baud": int(baud), "clock_mhz": clock_mhz, "timing_met": figures["fmax_mhz"] >= clock_mhz, **figures,
+        "baud": int(baud), "clock_mhz": clock_mhz, "timing_met": True, **figures,
         "macs_per_cycle": board.config.macs_per_cycle,
         "peak_gmacs": round(board.config.macs_per_cycle * clock_mhz / 1e3, 1), "seed": seed,
         "seconds": round(time.monotonic() - started), "tools": tool_versions(),
-        "command": f"python -m boards.ulx3s build --device {board.device} --seed {seed}"}
-    stem = Path(output) / f"uniqore-ulx3s-{board.device.lower()}"
-    with replacing(stem.with_suffix(".bit")) as file:
+        "command": command_of(board, net=net, baud=baud, seed=seed)}
+    bitstream = bitstream_path(output, board.device)
+    with replacing(bitstream) as file:
         file.write(bits.read_bytes())
-    with replacing(stem.with_suffix(".json")) as file:
-        file.write(json.dumps(report, indent=1).encode() + b"\n")
-    return report | {"bitstream": str(stem.with_suffix(".bit"))}
+    write_text(report_path(output, board.device), json.dumps(report, indent=1) + "\n")
+    return report | {"bitstream": str(bitstream)}
+
+
+def command_of(board, *, net, baud, seed):
+    """The command line that makes this bitstream again."""
+    options = ["--device", board.device]
+    if net != board.net:
+        options += ["--net", "none" if net is None else net]
+    if baud != link.BAUD:
+        options += ["--baud", str(baud)]
+    return shlex.join(["python", "-m", "boards.ulx3s", "build", *options, "--seed", str(seed)])
 
 
 def _say(text):

@@ -14,9 +14,8 @@ from amaranth import *
 from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth.lib import io
 from amaranth.lib.wiring import In, Out
-from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from accel import isa
+from accel import isa, link
 from accel.config import CONFIGS
 from accel.rtl.accumulator import Accumulator
 from accel.rtl.activation_memory import ActivationMemory
@@ -41,8 +40,6 @@ from .floorplan import lfe5u_85f
 from .toolchain import mapping_options, tool_environment, tool_versions
 
 __all__ = ["UNITS", "Harness", "place_and_route", "read_log"]
-
-BAUD = 3e6
 
 
 class Harness(Elaboratable):
@@ -99,16 +96,23 @@ UNITS = {
     "loader": ImageLoader,
     "sequencer": lambda config: Sequencer(config, shortest_pass=shortest_pass(config),
                                           drain_cycles=drain_cycles(config)),
-    "uart-receiver": lambda config: UartReceiver(clock_hz=config.clock_hz, baud=BAUD),
-    "uart-transmitter": lambda config: UartTransmitter(clock_hz=config.clock_hz, baud=BAUD),
+    "uart-receiver": lambda config: UartReceiver(clock_hz=config.clock_hz, baud=link.BAUD),
+    "uart-transmitter": lambda config: UartTransmitter(clock_hz=config.clock_hz, baud=link.BAUD),
     "receiver": lambda config: FrameReceiver(timeout=int(config.clock_hz * SILENCE_SECONDS)),
     "sender": lambda config: FrameSender(),
-    "controller": lambda config: Controller(config, baud=BAUD),
+    "controller": lambda config: Controller(config, baud=link.BAUD),
     "stream-register": lambda config: StreamRegister(isa.LoadWord),
 }
 
 
 def _platform(clock_hz):
+    try:
+        from amaranth_boards.ulx3s import ULX3S_85F_Platform
+    except ModuleNotFoundError as error:
+        if error.name != "amaranth_boards":
+            raise
+        raise UserError("this needs the FPGA tools: pip install -e '.[fpga]'") from None
+
     class Platform(ULX3S_85F_Platform):
         required_tools = ["yosys", "nextpnr-ecp5", "ecppack"]
         # The clock constraint is what the tools work for; at the board's 25 MHz they would stop early.
@@ -127,6 +131,8 @@ def place_and_route(config, *, unit="core", build_dir, seed=1, target_hz=150e6):
         plan.execute_local(build_dir, env=tool_environment())
     except subprocess.CalledProcessError as error:
         raise UserError(f"place and route failed, see {build_dir}/core.rpt and core.tim") from error
+    except OSError as error:
+        raise UserError(f"cannot write to {build_dir}: {error.strerror or error}") from error
     figures = read_log(Path(build_dir, "core.tim").read_text())
     return {"unit": unit, "config": config.name, "device": "LFE5U-85F speed grade 6", "seed": seed, **figures,
             "seconds": round(time.monotonic() - begin), "tools": tool_versions()}
@@ -154,7 +160,7 @@ def read_log(log):
 
 def main(argv=None):
     """Exit code: 1 where the configuration's clock is missed, else see `model.command`."""
-    parser = Parser(prog="python -m boards.harness", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m boards.harness", description=__doc__.partition(":")[0] + ".")
     parser.add_argument("--config", default="ulx3s-85f", choices=sorted(CONFIGS))
     parser.add_argument("--unit", default="core", choices=sorted(UNITS),
                         help="block to build (default: %(default)s)")
@@ -166,6 +172,8 @@ def main(argv=None):
 
 
 def _run(options):
+    if options.target_mhz <= 0:
+        raise UserError(f"--target-mhz must be positive, not {options.target_mhz:g}")
     config = CONFIGS[options.config]
     figures = place_and_route(config, unit=options.unit, build_dir=options.build_dir, seed=options.seed,
                               target_hz=options.target_mhz * 1e6)

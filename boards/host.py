@@ -22,7 +22,6 @@ from model.errors import UserError
 
 __all__ = ["Answer", "Device", "DeviceError", "FrameReader", "find_port"]
 
-BAUD = 3_000_000
 FTDI_CHIPS = {(0x0403, 0x6015), (0x0403, 0x6001)}          # FT231X of the ULX3S, FT232R of other boards
 ENTRIES_A_FRAME = (link.MAX_PAYLOAD - link.size(link.LoadIndex)) // link.size(link.LoadEntry)
 OVERHEAD = len(link.frame(0, 0))
@@ -131,7 +130,7 @@ class Device:
 
     Raises UserError where the port cannot be opened, DeviceError where no uniqore answers there or another version.
     """
-    def __init__(self, port="auto", *, baud=BAUD, timeout=5.0, retries=3, notice=lambda sentence: None):
+    def __init__(self, port="auto", *, baud=link.BAUD, timeout=5.0, retries=3, notice=lambda sentence: None):
         if isinstance(port, str):
             self.name = find_port() if port == "auto" else port
             self._port = _open(self.name, baud)
@@ -191,6 +190,8 @@ class Device:
 
     def _load(self, entries, end):
         size, total = link.size(link.LoadEntry), end["entries"]
+        # Pictures of a `classify` that its caller left would have it refused.
+        self._request(Command.RESET)
         self._request(Command.BEGIN_LOAD, link.as_bytes(link.BeginLoad, {"config": self.info.config}))
         at = 0
         while at < total:
@@ -199,9 +200,10 @@ class Device:
                 self._request(Command.LOAD, link.as_bytes(link.LoadIndex, {"index": at}) + piece)
                 at += len(piece) // size
             except DeviceError as error:
-                if error.fault != Fault.ORDER:
+                following = self.status().load_next if error.fault == Fault.ORDER else 0
+                if following <= at:                 # also a device that was configured anew: it is at 0 again
                     raise
-                at = self.status().load_next        # an answer was lost: go on where the device is
+                at = following                      # an answer was lost: go on where the device is
         self._request(Command.END_LOAD, link.as_bytes(link.EndLoad, end), retries=0)
 
     def classify(self, pictures):

@@ -8,6 +8,7 @@ from model import store
 from model.errors import UserError
 
 from .bitstream import DEVICES
+from .paths import report_path
 
 __all__ = ["BASELINES", "report"]
 
@@ -25,13 +26,17 @@ def report(folder=BASELINES, devices=tuple(DEVICES)):
     nets = {name: store.load(name) for name in store.zoo_names()}
     reports = []
     for device in devices:
-        path = Path(folder) / f"uniqore-ulx3s-{device.lower()}.json"
+        board = DEVICES[device]
+        path = report_path(folder, device)
         if not path.exists():
             continue
         try:
             figures = json.loads(path.read_text())
+            if figures["config_digest"] != board.config.digest():
+                raise UserError(f"{path} is of another configuration than today's {board.config.name}: "
+                                f"python -m boards.ulx3s build --device {device}")
             reports.append({name: figures[name] for name in FIELDS} | {
-                "nets": _nets(nets, DEVICES[device].config, figures["clock_mhz"])})
+                "nets": _nets(nets, board.config, figures["clock_mhz"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not the report of a build") from error
     if not reports:

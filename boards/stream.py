@@ -6,12 +6,13 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from accel import link
 from model import integer
 from model.errors import UserError
 from model.inputs import training_module
 from sim.job import choose_job, split_arguments
 
-from .host import BAUD, Device
+from .host import Device
 
 __all__ = ["add_arguments", "confusion_matrix", "run"]
 
@@ -21,7 +22,7 @@ def add_arguments(parser):
     add("arguments", nargs="*", metavar="NET | FILES",
         help="net to load (default: the best shipped one; uploaded unless the board holds it), then picture files")
     add("--port", default="auto", help="serial port, or auto (default)")
-    add("--baud", type=int, default=BAUD)
+    add("--baud", type=int, default=link.BAUD)
     add("--images", type=int, metavar="N", help="pictures of the test set (default: 100)")
     add("--start", type=int, metavar="I", help="first of them (default: 0)")
     add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
@@ -49,7 +50,6 @@ def run(options):
         notices.append(sentence)
         bar.write(f"note: {sentence}", file=sys.stderr)
 
-    expected = integer.forward(job.net, job.pictures) if options.check else None
     answers, correct = [], 0
     with bar, Device(options.port, baud=options.baud, timeout=options.timeout, notice=notice) as device:
         if not options.json:
@@ -67,6 +67,7 @@ def run(options):
                 _tell(job, k, answer, bar)
             bar.update()
         seconds, clock_hz = time.perf_counter() - started, device.info.clock_hz
+    expected = integer.forward(job.net, job.pictures) if options.check else None
     summary = _summary(job, answers, expected, seconds, clock_hz, notices)
     if options.plot:
         figure = training_module("plot").confusion(summary["confusion"], job.classes)

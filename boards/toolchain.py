@@ -2,7 +2,7 @@
 import os
 from importlib.metadata import PackageNotFoundError, version
 
-from accel.tools import find_tool
+from accel.tools import find_tool, stated_version
 
 __all__ = ["mapping_options", "tool_environment", "tool_versions"]
 
@@ -27,12 +27,12 @@ def tool_environment():
 
 
 def tool_versions():
-    """Versions of the wheels in use; a native tool is reported by its path."""
-    versions = {}
-    for variable, name in TOOLS.items():
-        path = find_tool(variable, name)
-        try:
-            versions[name] = f"{PACKAGES[name]} {version(PACKAGES[name])}" if "yowasp" in path else path
-        except PackageNotFoundError:
-            versions[name] = path
-    return versions
+    """What each tool says it is: the wheel's name and version, or the first line of a native tool's --version."""
+    return {name: _version(name, find_tool(variable, name)) for variable, name in TOOLS.items()}
+
+
+def _version(name, path):
+    try:
+        return f"{PACKAGES[name]} {version(PACKAGES[name])}" if "yowasp" in path else stated_version(path)
+    except PackageNotFoundError:
+        return stated_version(path)

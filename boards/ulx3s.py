@@ -2,12 +2,14 @@
 import json
 import os
 import sys
-from pathlib import Path
 
+from accel import link
+from accel.rtl.uart import phase_step
 from model.command import Parser, run_command
 from model.errors import UserError
 
 from . import flash, stream
+from .paths import bitstream_path, work_folder
 
 __all__ = ["main"]
 
@@ -31,12 +33,14 @@ def run_build(options):
     board = bitstream.DEVICES[options.device]
     net = {None: board.net, "none": None}.get(options.net, options.net)
     baud = options.baud
-    if not 0 < 8 * baud <= board.config.clock_hz:
-        raise UserError(f"--baud {baud}: at most an eighth of the clock, {board.config.clock_hz / 8:.0f}")
+    try:
+        phase_step(board.config.clock_hz, baud)
+    except ValueError as error:
+        raise UserError(f"--baud: {error}") from None
     if options.jobs < 1 or options.limit <= 0:
         raise UserError("--jobs and --limit must be positive")
     if options.dry_run:
-        folder = Path(options.output) / f"work-{board.device.lower()}"
+        folder = work_folder(options.output, board.device)
         build.prepare(board, net=net, baud=baud, folder=folder)
         print(f"{folder}: all that the tools need; they were not run")
         return 0
@@ -60,7 +64,7 @@ def run_report(options):
 
 
 def run_flash(options):
-    path = options.bitstream or Path(options.output) / f"uniqore-ulx3s-{options.device.lower()}.bit"
+    path = options.bitstream or bitstream_path(options.output, options.device)
     flash.flash(path, write_flash=options.write_flash, dry_run=options.dry_run)
     return 0
 
@@ -77,7 +81,7 @@ def _parser():
     sub = verb("build", run_build, "make a bitstream that meets its clock")
     sub.add_argument("--device", choices=DEVICES, default="85F", help="default: %(default)s")
     sub.add_argument("--net", help="net it starts with: zoo name, .npz, or none (default: the device's own)")
-    sub.add_argument("--baud", type=int, default=3_000_000, help="of its UART (default: %(default)s)")
+    sub.add_argument("--baud", type=int, default=link.BAUD, help="of its UART (default: %(default)s)")
     sub.add_argument("--seed", type=int, nargs="+", metavar="N", help="place and route seeds, tried in this order")
     sub.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N",
                      help="seeds tried side by side (default: %(default)s)")

@@ -1,4 +1,6 @@
 """The place-and-route harness without a tool run: floorplan, log parsing, missing tools."""
+import builtins
+
 import pytest
 
 pytest.importorskip("amaranth_boards")
@@ -42,6 +44,24 @@ def test_every_unit_can_be_put_into_the_harness(unit):
     assert "module \\core.unit" in plan.files["core.il"]
 
 
+def test_what_the_harness_cannot_do_is_one_line(capsys, monkeypatch, tmp_path):
+    assert harness.main(["--target-mhz", "0"]) == 2
+    assert capsys.readouterr().err == "error: --target-mhz must be positive, not 0\n"
+    for variable in toolchain.TOOLS:
+        monkeypatch.setenv(variable, "/bin/true")
+    monkeypatch.setattr(builtins, "__import__", without_boards(builtins.__import__))
+    assert harness.main(["--unit", "stream-register", "-o", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "error: this needs the FPGA tools: pip install -e '.[fpga]'\n"
+
+
+def without_boards(real):
+    def load(name, *arguments, **options):
+        if name.startswith("amaranth_boards"):
+            raise ModuleNotFoundError("no amaranth_boards", name="amaranth_boards")
+        return real(name, *arguments, **options)
+    return load
+
+
 def test_figures_come_from_the_routed_design():
     figures = harness.read_log(LOG)
     assert figures == {"fmax_mhz": 109.61, "lut4": 26973, "ff": 34860, "dsp": 130, "dp16kd": 113,
@@ -55,8 +75,30 @@ def test_a_foreign_log_is_refused():
 
 def test_missing_tools_are_named(monkeypatch):
     monkeypatch.setenv("NEXTPNR_ECP5", "/nowhere/nextpnr-ecp5")
-    with pytest.raises(UserError, match="no nextpnr-ecp5"):
+    with pytest.raises(UserError, match="NEXTPNR_ECP5=/nowhere/nextpnr-ecp5: there is no such program"):
         toolchain.tool_environment()
+    monkeypatch.delenv("NEXTPNR_ECP5")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("accel.tools.sysconfig.get_path", lambda *_, **__: "/nowhere")
+    with pytest.raises(UserError, match=r"no nextpnr-ecp5: pip install -e '.\[fpga\]'"):
+        find_tool("NEXTPNR_ECP5", "nextpnr-ecp5")
+
+
+def test_tools_are_found_from_any_folder_and_say_their_version(tmp_path, monkeypatch):
+    (tmp_path / "yosys").write_text("#!/bin/sh\necho 'Yosys 0.99 (git sha1 abc)'\n")
+    (tmp_path / "yosys").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    for variable in toolchain.TOOLS:
+        monkeypatch.setenv(variable, "./yosys")
+    assert toolchain.tool_environment()["YOSYS"] == str(tmp_path / "yosys")
+    assert toolchain.tool_versions()["yosys"] == "Yosys 0.99 (git sha1 abc)"
+
+
+def test_a_folder_that_cannot_be_made_is_refused(monkeypatch):
+    for variable in toolchain.TOOLS:
+        monkeypatch.setenv(variable, "/bin/true")
+    with pytest.raises(UserError, match="cannot write to /dev/null/x"):
+        harness.place_and_route(TINY, unit="stream-register", build_dir="/dev/null/x")
 
 
 @pytest.mark.parametrize("version, chosen", [("0.9", False), ("0.44", False), ("0.45", True), ("1.0", True)])

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("amaranth_boards")
 
+from accel import link
 from accel.config import CONFIGS
 from boards import build, flash, host, stream, ulx3s
 from boards.bitstream import DEVICES
@@ -60,7 +61,8 @@ def test_every_device_is_prepared_with_its_net_and_needs_no_tool(device, tmp_pat
 
 def test_what_cannot_be_built_is_said_in_one_line(tmp_path, capsys, monkeypatch):
     for arguments, sentence in [
-            (["--baud", "50000000"], "at most an eighth"), (["--net", "no-such-net"], "no-such-net"),
+            (["--baud", "50000000"], "at most an eighth"), (["--baud", "300"], "no rate within 0.5%"),
+            (["--baud", "-1"], "at most an eighth"), (["--net", "no-such-net"], "no-such-net"),
             (["--device", "25F", "--net", "resnet8-w4a4-cifar10"], "activation memory"), (["--jobs", "0"], "--jobs"),
             (["--device", "99F"], "invalid choice")]:
         assert ulx3s.main(["build", "-o", str(tmp_path), "--dry-run", *arguments]) == 2
@@ -68,17 +70,19 @@ def test_what_cannot_be_built_is_said_in_one_line(tmp_path, capsys, monkeypatch)
         assert error.startswith("error: ") and sentence in error and error.count("\n") == 1
     monkeypatch.setenv("YOSYS", "/nowhere/yosys")
     assert ulx3s.main(["build", "-o", str(tmp_path)]) == 2
-    assert "no yosys" in capsys.readouterr().err
+    assert "YOSYS=/nowhere/yosys: there is no such program" in capsys.readouterr().err
 
 
 class FakeTools:
-    """nextpnr that meets the clock with some seeds only, as a shell script."""
-    def __init__(self, folder, good, slow=()):
+    """nextpnr that meets the clock with some seeds only, takes long with some and breaks with others, as a shell
+    script."""
+    def __init__(self, folder, good, slow=(), broken=()):
         (folder / "log").write_text(LOG)
         tool = folder / "nextpnr"
         tool.write_text(f"""#!/bin/sh
 while [ $# -gt 0 ]; do case $1 in --log) log=$2;; --textcfg) out=$2;; --seed) seed=$2;; esac; shift; done
 case " {' '.join(map(str, slow))} " in *" $seed "*) sleep 60;; esac
+case " {' '.join(map(str, broken))} " in *" $seed "*) echo ERROR: no legal placement > $log; exit 1;; esac
 cp log $log
 case " {' '.join(map(str, good))} " in *" $seed "*) echo bits > $out; exit 0;; esac
 exit 1
@@ -89,15 +93,38 @@ exit 1
 
 def test_seeds_are_tried_until_one_meets_the_clock(tmp_path, capsys):
     tools = FakeTools(tmp_path, good=[3], slow=[1])
-    seed, figures = build.route(tmp_path, [], tools.environment, seeds=[1, 2, 3, 4], jobs=2, limit=4)
+    seed, figures = build.route(tmp_path, [], tools.environment, clock_mhz=108.333, seeds=[1, 2, 3, 4], jobs=2, limit=4)
     assert seed == 3 and figures["fmax_mhz"] == 109.61
     assert "seed 2: 109.61 MHz, missed" in capsys.readouterr().err
+
+
+def test_a_seed_that_breaks_does_not_end_the_others(tmp_path, capsys):
+    tools = FakeTools(tmp_path, good=[2], broken=[1])
+    assert build.route(tmp_path, [], tools.environment, clock_mhz=80, seeds=[1, 2], jobs=2, limit=4)[0] == 2
+    assert "seed 1: place and route failed, see " in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"no seed of 1 meets the clock \(none was finished\)"):
+        build.route(tmp_path, [], tools.environment, clock_mhz=80, seeds=[1], jobs=2, limit=4)
+
+
+def test_a_log_below_the_clock_is_a_miss_whatever_the_exit_code(tmp_path):
+    tools = FakeTools(tmp_path, good=[1])
+    with pytest.raises(UserError, match=r"meets the clock \(best 109.61 MHz\)"):
+        build.route(tmp_path, [], tools.environment, clock_mhz=109.62, seeds=[1], jobs=1, limit=4)
+
+
+def test_the_command_in_a_report_makes_the_same_bitstream():
+    board = DEVICES["25F"]
+    assert build.command_of(board, net=board.net, baud=link.BAUD, seed=3) == (
+        "python -m boards.ulx3s build --device 25F --seed 3")
+    assert build.command_of(board, net=None, baud=1_000_000, seed=1) == (
+        "python -m boards.ulx3s build --device 25F --net none --baud 1000000 --seed 1")
+    assert "--net 'my net.npz'" in build.command_of(board, net="my net.npz", baud=link.BAUD, seed=1)
 
 
 def test_a_missed_clock_is_an_error_and_a_hanging_router_is_given_up(tmp_path, capsys):
     tools = FakeTools(tmp_path, good=[], slow=[2])
     with pytest.raises(UserError, match=r"no seed of 1, 2 meets the clock \(best 109.61 MHz\).*No bitstream"):
-        build.route(tmp_path, [], tools.environment, seeds=[1, 2], jobs=1, limit=2)
+        build.route(tmp_path, [], tools.environment, clock_mhz=200, seeds=[1, 2], jobs=1, limit=2)
     assert "seed 2: given up" in capsys.readouterr().err
 
 
@@ -133,7 +160,9 @@ def test_reports_of_the_committed_builds_hold_together(capsys):
         assert stored["clock_mhz"] == round(board.config.clock_hz / 1e6, 3)
         assert entry["timing_met"] and entry["fmax_mhz"] >= entry["clock_mhz"]
         assert entry["macs_per_cycle"] == CONFIGS[board.config.name].macs_per_cycle
-        assert board.net in entry["nets"]
+        assert board.net in entry["nets"] and board.config.placed_and_routed
+    assert {config.name for config in CONFIGS.values() if config.placed_and_routed} == {
+        DEVICES[entry["device"]].config.name for entry in reports}
     assert ulx3s.main(["report", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == reports
 
@@ -141,6 +170,13 @@ def test_reports_of_the_committed_builds_hold_together(capsys):
 def test_a_folder_without_reports_is_refused(tmp_path, capsys):
     assert ulx3s.main(["report", "-o", str(tmp_path)]) == 2
     assert "no reports of 12F, 25F, 45F, 85F" in capsys.readouterr().err
+
+
+def test_figures_of_another_configuration_are_refused(tmp_path, capsys):
+    figures = json.loads((BASELINES / "uniqore-ulx3s-25f.json").read_text()) | {"config_digest": "0" * 16}
+    (tmp_path / "uniqore-ulx3s-25f.json").write_text(json.dumps(figures))
+    assert ulx3s.main(["report", "-o", str(tmp_path)]) == 2
+    assert "of another configuration than today's ulx3s-25f" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments, sentence", [
