@@ -67,6 +67,8 @@ def eval_command(args):
         if engine == "integer" and args.device != "cpu":
             raise UserError(f"--device {args.device} is for --engine torch and for checkpoints")
     dataset = dataset_of(name, header, args.data)
+    if header.get("dataset", dataset.name) != dataset.name:
+        raise UserError(f"{name} is a net for {header['dataset']}: on {dataset.name} it has no accuracy")
     chosen = range_of(dataset, args.start, args.images)
     images, labels = dataset.images[chosen], dataset.labels[chosen]
     if engine == "float32":
@@ -127,6 +129,8 @@ def export(args):
     output = Path(args.output or checkpoint.with_name("03_net.npz"))
     if output.suffix != ".npz":
         raise UserError(f"{output}: the net is an .npz; its card and log get the same name with .json and .csv")
+    if not args.net and not checkpoint.exists():
+        raise UserError(f"no {checkpoint}: python -m model train {store.DEFAULT} makes it; or name a checkpoint")
     refuse_unwritable(output)
     exported, log = integer_net(checkpoint, args.data)
     store.save(exported, output)

@@ -13,6 +13,8 @@ def refuse_unwritable(path):
     path = Path(path)
     if not path.parent.is_dir() or path.is_dir():
         raise UserError(f"{path}: not a file in an existing folder")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path}: no permission to write to that folder")
 
 
 @contextmanager

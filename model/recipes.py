@@ -172,11 +172,6 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     """Runs or resumes both stages under the folder `runs`."""
     float_path = Path(runs) / recipe.parent / "01_float.pt"
     quant_path = Path(runs) / recipe.name / "02_qat.pt"
-    for path in float_path, quant_path:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{path.parent}: {error.strerror}") from None
     origin = provenance(device)                 # before hours in which the files may change
     refuse_other(quant_path, arch=recipe.arch, dataset=recipe.dataset, quant=asdict(recipe.quant),
                  teacher=recipe.teacher or recipe.parent, schedule=asdict(recipe.quant_stage),
@@ -184,6 +179,11 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     train = data.load(recipe.dataset, "train", data_dir)
     test = data.load(recipe.dataset, "test", data_dir)
     teacher = teacher_of(recipe, runs) if recipe.teacher else None          # refused before hours of a float stage
+    for path in float_path, quant_path:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path.parent}: {error.strerror}") from None
     parent = float_parent(recipe, float_path, train, test, device, origin)
     digest = weights_digest(parent)
     refuse_other(quant_path, parent=digest)

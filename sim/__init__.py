@@ -1,1 +1,1 @@
-"""The accelerator in simulation: engines, trace compare and the `classify` command."""
+"""The accelerator in simulation: engines, trace compare, and the commands `classify` and `serve`."""

@@ -10,7 +10,7 @@ __all__ = ["main"]
 
 def main(argv=None):
     """Exit code: 1 for a mismatch with the integer model, else see `model.command`."""
-    parser = Parser(prog="python -m sim", description=__doc__.partition(": ")[2])
+    parser = Parser(prog="python -m sim", description="Run the accelerator in simulation.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verb = verbs.add_parser("classify", help="classify pictures, every logit checked against the integer model")
     classify.add_arguments(verb)

@@ -1,6 +1,4 @@
 """Pictures through an engine, every logit (traced: and every code of every layer) checked against the integer model."""
-import time
-
 import numpy as np
 
 from model import integer
@@ -18,21 +16,19 @@ def classify_checked(job, image, chosen, *, kind, jobs=1, trace=False, **options
     options: of `sim.engine.open_engine`.
     """
     pictures = job.pictures[chosen]
-    before = time.perf_counter()
     for batch in parallel.classify(kind, image, pictures, jobs=jobs, trace=trace, **options):
         n = len(batch.results)
         there = slice(batch.first, batch.first + n)
         expected = integer.forward(job.net, pictures[there])
         tensors = integer.trace(job.net, pictures[there]) if trace else {}
-        now = time.perf_counter()
-        seconds, before = (now - before) / n, now
         for i, (k, result) in enumerate(zip(chosen[there], batch.results, strict=True)):
             difference = _layer_difference(image, {name: codes[i] for name, codes in tensors.items()}, result)
             difference = difference or _logit_difference(expected[i], result.logits)
             yield Record(
                 index=job.start + int(k), label=None if job.labels is None else int(job.labels[k]),
                 prediction=int(np.argmax(result.logits)), logits=result.logits.tolist(), cycles=result.cycles,
-                exact=difference is None, seconds=seconds, simulated_cycles=batch.simulated_cycles // n), difference
+                exact=difference is None, seconds=batch.seconds / n,
+                simulated_cycles=batch.simulated_cycles // n), difference
 
 
 def _layer_difference(image, expected, result):

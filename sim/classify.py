@@ -11,6 +11,7 @@ from accel.compile import compile_net
 from accel.config import CONFIGS, ULX3S_85F
 from model import store
 from model.errors import UserError
+from model.files import refuse_unwritable
 
 from .check import classify_checked
 from .cxxrtl import build
@@ -78,10 +79,11 @@ def _check(options):
         raise UserError(f"--jobs must be at least 1, not {options.jobs}")
     if options.vcd and (options.jobs > 1 or options.engine == "interp"):
         raise UserError("--vcd needs one simulation of the RTL: --jobs 1 and the engine cxxrtl or pysim")
-    for option in ("vcd", "results", "output"):
-        path = getattr(options, option) and Path(getattr(options, option))
-        if path and (path.is_dir() or not path.absolute().parent.is_dir()):
-            raise UserError(f"--{option} {path}: not a file in a folder that exists")
+    files = [Path(path) for path in (options.vcd, options.results, options.output) if path]
+    for path in files:
+        refuse_unwritable(path)
+    if len({path.resolve() for path in files}) < len(files):
+        raise UserError("--vcd, --results and --output must be different files")
 
 
 def _results_file(options, job, config):
@@ -126,18 +128,21 @@ class _Printer:
 
 def _report(options, job, config, records):
     summary = {
-        **summarize(records, config.clock_hz), "net": job.net.name, "dataset": job.dataset, "start": job.start,
-        "engine": options.engine, "config": config.name, "macs_per_cycle": config.macs_per_cycle,
+        **summarize(records, config.clock_hz if config.placed_and_routed else None), "net": job.net.name,
+        "net_digest": store.digest(job.net), "dataset": job.dataset, "start": job.start, "engine": options.engine,
+        "config": config.name, "config_digest": config.digest(), "macs_per_cycle": config.macs_per_cycle,
         "jobs": options.jobs, "traced": options.trace, "command": shlex.join(["python", "-m", "sim", *sys.argv[1:]]),
     }
-    if options.output:
-        write_json(options.output, summary)
+    if options.engine == "interp":
+        summary["simulated_cycles_per_second"] = None           # it executes instructions, not cycles
     if options.json:
         names = {} if job.dataset != FILES else {"files": list(job.names)}
         print(json.dumps({**summary, **names, "classes": list(job.classes),
                           "results": [record.for_json() for record in records]}))
     else:
         _print_summary(summary)
+    if options.output:
+        write_json(options.output, summary)
     return 0 if summary["exact"] == summary["images"] else 1
 
 
@@ -147,6 +152,10 @@ def _print_summary(s):
     if s["accuracy"] is not None:
         print(f"accuracy: {s['accuracy']:.2%} ({s['correct']}/{s['images']})")
     print(f"cycles per image: {s['cycles_per_image']:,}")
-    print(f"projected: {s['projected_images_per_second']:,} images/s at {s['clock_mhz']:g} MHz "
-          f"({s['macs_per_cycle']} MACs/cycle; not measured on a board)")
-    print(f"simulation: {s['simulated_cycles_per_second']:,} cycles/s, {s['seconds']:.1f} s")
+    if s["clock_mhz"]:
+        print(f"projected: {s['projected_images_per_second']:,} images/s at {s['clock_mhz']:g} MHz "
+              f"({s['macs_per_cycle']} MACs/cycle; not measured on a board)")
+    else:
+        print(f"no bitstream of {s['config']} has met a clock, so no images/s ({s['macs_per_cycle']} MACs/cycle)")
+    if s["simulated_cycles_per_second"]:
+        print(f"simulation: {s['simulated_cycles_per_second']:,} cycles/s a process, {s['seconds']:.1f} s in all")

@@ -8,7 +8,8 @@ __all__ = ["Mismatch", "first_mismatch"]
 
 @dataclass(frozen=True)
 class Mismatch:
-    """The first code that differs; expected or got is None where the tensor itself is missing or of another shape."""
+    """The first code that differs. Where the tensor itself is missing or of another shape, channel, y and x are None,
+    and expected and got say what the tensors are."""
     layer: str
     channel: int | None = None
     y: int | None = None

@@ -56,10 +56,6 @@ class Engine:
         self.simulated_cycles = 0
         self.seconds = 0.0
 
-    @property
-    def cycles_per_second(self):
-        return self.simulated_cycles / self.seconds if self.seconds else 0.0
-
     def run(self, images):
         """Yields one `Result` per picture of uint8 (N, 3, H, W), in order, as soon as it is there."""
         started = time.perf_counter()

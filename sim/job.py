@@ -22,7 +22,8 @@ DEFAULT_DATASET = "cifar10"
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
     """dataset: its name, or FILES. start: index of the first picture in it. pictures: uint8 (N, 3, H, W).
-    labels: int64 (N,), None where unknown. classes: names of the classes. names: of the pictures."""
+    labels: int64 (N,), None where unknown, or of other classes than the net's.
+    classes: names of the classes. names: of the pictures."""
     net: IntegerNet
     dataset: str
     start: int
@@ -50,8 +51,8 @@ def choose_job(net_name, files, *, data_dir, start, images, default_images):
     `start` on (None: `default_images` or what there is). data_dir: folder of the data set, "synthetic", or None.
     """
     if files:
-        if start is not None or images is not None:
-            raise UserError("--start and --images choose from a data set; picture files are all classified")
+        if start is not None or images is not None or data_dir is not None:
+            raise UserError("--start, --images and --data choose from a data set; picture files are all classified")
         return _files_job(store.load(net_name or store.DEFAULT), files)
     if net_name is None:
         net, dataset = _default(data_dir)
@@ -64,8 +65,9 @@ def choose_job(net_name, files, *, data_dir, start, images, default_images):
     chosen = range_of(dataset, start, images)
     if images is None:
         chosen = slice(start, min(chosen.stop, start + default_images))
+    own = net.header.get("dataset", dataset.name) == dataset.name
     return Job(net=net, dataset=dataset.name, start=start, pictures=dataset.images[chosen],
-               labels=dataset.labels[chosen], classes=tuple(dataset.classes),
+               labels=dataset.labels[chosen] if own else None, classes=tuple(dataset.classes if own else net.classes),
                names=tuple(map(str, range(chosen.start, chosen.stop))))
 
 

@@ -1,4 +1,4 @@
-"""A core as a shared library: RTL -> yosys `write_cxxrtl` -> C++ compiler, kept in a cache.
+"""A core, or a whole board, as a shared library: RTL -> yosys `write_cxxrtl` -> C++ compiler, kept in a cache.
 
 A cache entry is named after everything it is made from (sources, driver, tools, flags), so it is never stale. It
 appears by an atomic rename; a lock makes a second process wait for the first instead of building the same thing.
@@ -135,7 +135,11 @@ def _build(library, rtl, driver, yosys, script, compiler, flags):
                 wires = log.partition("feedback arcs through wires:\n")[2].partition("\n")[0].strip()
                 raise UserError(f"the RTL drives one part of {wires} from another, which the compiled simulator does "
                                 f"not take")
-            parts = two_state.rewrite((folder / "core.cc").read_text())
+            try:
+                parts = two_state.rewrite((folder / "core.cc").read_text())
+            except two_state.UnexpectedCode as error:
+                raise UserError(f"{yosys.version} writes C++ that the compiled simulator does not know "
+                                f"({str(error).splitlines()[0]}): unset YOSYS to use the wheel's") from error
             for name, text in parts.items():
                 (folder / name).write_text(text)
             sources += [name for name in parts if name.endswith(".cc")]

@@ -18,10 +18,11 @@ BATCH = 16              # pictures that a process is given at once
 
 @dataclass(frozen=True)
 class Batch:
-    """Results of consecutive pictures from `first` on, and the cycles simulated for them."""
+    """Results of consecutive pictures from `first` on, and the cycles simulated and seconds taken for them."""
     first: int
     results: list
     simulated_cycles: int
+    seconds: float
 
 
 def classify(kind, image, pictures, *, jobs, **options):
@@ -36,10 +37,10 @@ def classify(kind, image, pictures, *, jobs, **options):
 def _in_this_process(kind, image, pictures, options):
     engine = open_engine(kind, image, **options)
     try:
-        before = engine.simulated_cycles
+        cycles, seconds = engine.simulated_cycles, engine.seconds
         for k, result in enumerate(engine.run(pictures)):
-            yield Batch(k, [result], engine.simulated_cycles - before)
-            before = engine.simulated_cycles
+            yield Batch(k, [result], engine.simulated_cycles - cycles, engine.seconds - seconds)
+            cycles, seconds = engine.simulated_cycles, engine.seconds
     finally:
         engine.close()
 
@@ -73,13 +74,16 @@ def _interrupts_blocked():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_engine = None          # of a worker process
+_engine = _refusal = None           # of a worker process
 
 
 def _start_worker(kind, image, options):
-    global _engine
+    global _engine, _refusal
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _engine = open_engine(kind, image, **options)
+    try:
+        _engine = open_engine(kind, image, **options)
+    except UserError as error:          # an initializer's would be a traceback, and no more known to the parent
+        _refusal = error
 
 
 def _end_with_parent():
@@ -88,6 +92,8 @@ def _end_with_parent():
 
 
 def _work(first, pictures):
-    before = _engine.simulated_cycles
+    if _refusal:
+        raise _refusal
+    cycles, seconds = _engine.simulated_cycles, _engine.seconds
     results = list(_engine.run(pictures))
-    return Batch(first, results, _engine.simulated_cycles - before)
+    return Batch(first, results, _engine.simulated_cycles - cycles, _engine.seconds - seconds)

@@ -19,7 +19,7 @@ FORMAT = "uniqore-results-1"
 @dataclass(kw_only=True)
 class Record:
     """One picture. index: in its data set. label: None where unknown. exact: whether every logit (and, where it was
-    traced, every code of every layer) equals the golden model's. seconds: since the picture before."""
+    traced, every code of every layer) equals the golden model's. seconds: of the engine alone, without that model."""
     index: int
     label: int | None
     prediction: int
@@ -47,6 +47,8 @@ class ResultsFile:
             lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
             whole = [line for line in lines if line.endswith(b"\n")]
             self._read(whole, header)
+            if not whole and not _line(header).startswith(b"".join(lines)):
+                raise UserError(f"{path} is not a results file: choose another name")
             self._file = open(self._path, "r+b" if lines else "wb")
             self._file.truncate(sum(map(len, whole)))
             self._file.seek(0, os.SEEK_END)
@@ -71,11 +73,15 @@ class ResultsFile:
         self._write(asdict(record))
 
     def _write(self, content):
-        self._file.write(json.dumps(content).encode() + b"\n")
+        self._file.write(_line(content))
         self._file.flush()
 
     def close(self):
         self._file.close()
+
+
+def _line(content):
+    return json.dumps(content).encode() + b"\n"
 
 
 def _differences(wanted, found):
@@ -86,7 +92,8 @@ def _differences(wanted, found):
 
 
 def summarize(records, clock_hz):
-    """Figures over a list of `Record`, for `--json` and people; None where there is nothing to divide by."""
+    """Figures over a list of `Record`, for `--json` and people; None where there is nothing to divide by. clock_hz: to
+    project images per second with, or None. simulated_cycles_per_second: of one process."""
     labelled = [r for r in records if r.label is not None]
     correct = sum(r.prediction == r.label for r in labelled) if labelled else None
     seconds = sum(r.seconds for r in records)
@@ -98,8 +105,8 @@ def summarize(records, clock_hz):
         "exact": sum(r.exact for r in records),
         "cycles_per_image": int(cycles) if cycles.is_integer() else cycles,
         "seconds": round(seconds, 3),
-        "projected_images_per_second": round(clock_hz / cycles, 1),
-        "clock_mhz": clock_hz / 1e6,
+        "projected_images_per_second": clock_hz and round(clock_hz / cycles, 1),
+        "clock_mhz": clock_hz and clock_hz / 1e6,
         "simulated_cycles_per_second": round(sum(r.simulated_cycles for r in records) / seconds) if seconds else None,
     }
 

@@ -32,6 +32,9 @@ def run(options):
     """Serves until Ctrl-C."""
     if options.cycles_per_bit < 8:
         raise UserError(f"--cycles-per-bit must be at least 8, not {options.cycles_per_bit}")
+    link = options.port_link and Path(options.port_link)
+    if link and (not link.parent.is_dir() or link.exists() and not link.is_symlink()):
+        raise UserError(f"--port-link {link}: not a new name in an existing folder")
     config = CONFIGS[options.config]
     image = None if options.net == "none" else compile_net(store.load(options.net or store.DEFAULT), config)
     library = build_board(config, image=image, cycles_per_bit=options.cycles_per_bit)

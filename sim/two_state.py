@@ -14,7 +14,7 @@ carried over first. Code of any other form than yosys 0.70 writes is refused: be
 import re
 from collections import Counter, defaultdict
 
-__all__ = ["rewrite"]
+__all__ = ["UnexpectedCode", "rewrite"]
 
 LINES_PER_FUNCTION = 400            # compile time per line grows from here on
 PARTS = 4                           # files that are compiled side by side

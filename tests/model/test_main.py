@@ -91,6 +91,8 @@ def test_bad_input(capsys, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "net.npz"]
     assert "no record of its training" in failure(capsys, "card", tmp_path / "net.npz")
     assert "does not say which data set" in failure(capsys, "eval", tmp_path / "net.npz")
+    assert "is a net for cifar10: on synthetic it has no accuracy" in failure(
+        capsys, "eval", store.DEFAULT, "--data", "synthetic")
     assert "takes 3 x 12 x 12" in failure(capsys, "eval", tmp_path / "net.npz", "--data", "synthetic")
 
 
@@ -99,7 +101,7 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
     torch = pytest.importorskip("torch")
     assert "is not the name of a net" in failure(capsys, "train", "resnet9")
     (tmp_path / "file").touch()
-    assert "Not a directory" in failure(capsys, "train", "--runs", tmp_path / "file", "--data", tmp_path)
+    assert "Not a directory" in failure(capsys, "train", store.SYNTHETIC, "--runs", tmp_path / "file")
     assert "--data needs --dataset" in failure(capsys, "bench", "--data", tmp_path)
     assert "is an .npz" in failure(capsys, "export", tmp_path / "02_qat.pt", "-o", tmp_path / "net.json")
     assert "unknown quantizer 'seed3'" in failure(capsys, "train", "--quantizer", "seed3")
@@ -109,6 +111,10 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
     assert "--distill must be 0 .. 1" in failure(capsys, "train", "--distill", 2)
     assert "of no use" in failure(capsys, "train", "--distill", 0, "--teacher", "vgg-cifar10")
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
+    assert f"no {tmp_path / store.DEFAULT / '02_qat.pt'}: python -m model train" in failure(
+        capsys, "export", "--runs", tmp_path)
+    failure(capsys, "train", "--runs", tmp_path / "runs", "--data", tmp_path)
+    assert not (tmp_path / "runs").exists()
     nowhere = tmp_path / "nowhere" / "net.npz"
     assert "not a file in an existing folder" in failure(capsys, "export", tmp_path / "02_qat.pt", "-o", nowhere)
     assert "--json is not" in failure(capsys, "bench", "--profile", "--json")

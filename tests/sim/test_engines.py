@@ -64,7 +64,6 @@ def test_streams_run_at_full_speed(open_engine):
     assert all(r.writes is None for r in results)
     one = HEIGHT * WIDTH + LATENCY + IMAGE.n_logits
     assert abs(engine.simulated_cycles - len(PICTURES) * one - len(IMAGE.biases)) <= 2
-    assert engine.cycles_per_second > 0
     engine.close()
 
 

@@ -59,7 +59,9 @@ def test_who_asks_for_data_gets_no_other(offline, monkeypatch):
 
 def test_synthetic_is_a_choice_of_its_own(offline, capsys):
     assert choose(data_dir="synthetic").net.name == store.SYNTHETIC
-    assert choose(net=store.DEFAULT, data_dir="synthetic").net.name == store.DEFAULT
+    job = choose(net=store.DEFAULT, data_dir="synthetic")
+    assert job.net.name == store.DEFAULT
+    assert job.labels is None and job.classes == tuple(store.load(store.DEFAULT).classes)      # theirs mean nothing
     assert {name for name, _, _ in offline} == {"synthetic"} and capsys.readouterr().err == ""
 
 
@@ -91,7 +93,7 @@ def test_picture_files(tmp_path, offline):
     assert job.dataset == FILES and job.labels is None and job.names == ("a.png", "b.bmp")
     assert job.net.name == store.DEFAULT and job.pictures.shape == (2, 3, 32, 32)
     assert job.pictures[:, 0].mean(axis=(1, 2)).tolist() == [10, 200] and not offline
-    with pytest.raises(UserError, match="--start and --images choose from a data set"):
+    with pytest.raises(UserError, match="--start, --images and --data choose from a data set"):
         choose(files=[tmp_path / "a.png"], images=1)
     with pytest.raises(UserError, match="missing.png"):
         choose(files=[tmp_path / "missing.png"])

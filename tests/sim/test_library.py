@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import UserError
-from sim import library, tools
+from sim import library, tools, two_state
 from sim.two_state import UnexpectedCode, rewrite
 
 from .fake_core import FakeCore
@@ -86,6 +86,16 @@ def test_a_build_that_fails_leaves_nothing(cache, monkeypatch):
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
+@pytest.mark.cxx
+def test_code_of_another_form_is_one_line(cache, monkeypatch):
+    def rewrite(source):
+        raise two_state.UnexpectedCode("a line like this\nin that text")
+    monkeypatch.setattr(two_state, "rewrite", rewrite)
+    with pytest.raises(UserError, match=r"writes C\+\+ that the compiled simulator does not know \(a line like this\)"):
+        build()
+
+
+@pytest.mark.cxx
 def test_a_cache_that_cannot_be_made_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -61,7 +61,8 @@ def test_results_of_another_run_are_refused_untouched(path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"a letter\n", b"[1]\n", b'{"net": "n"}\n', b"\xff\xfe\n"])
+@pytest.mark.parametrize("content", [b"a letter", b'{"a": 1}', b"a letter\n", b"[1]\n", b'{"net": "n"}\n',
+                                     b"\xff\xfe\n"])
 def test_a_foreign_file_is_refused_untouched(tmp_path, content):
     path = tmp_path / "foreign"
     path.write_bytes(content)
@@ -83,6 +84,8 @@ def test_summary():
         "images": 4, "correct": 2, "accuracy": 0.5, "exact": 3, "cycles_per_image": 100.25, "seconds": 2.0,
         "projected_images_per_second": round(1e8 / 100.25, 1), "clock_mhz": 100.0, "simulated_cycles_per_second": 240}
     assert summarize([record(0)], 1e8)["cycles_per_image"] == 100
+    without = summarize(records, None)
+    assert without["projected_images_per_second"] is None and without["clock_mhz"] is None
     unknown = summarize([record(0, label=None)], 1e8)
     assert unknown["correct"] is None and unknown["accuracy"] is None
 
