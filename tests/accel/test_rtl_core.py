@@ -89,7 +89,7 @@ def skip_only_net():
     """A layer of a residual alone, and no wait behind it."""
     build = NetBuilder(np.random.default_rng(3), (3, 8, 8))
     first = build.layer(build.conv("image", 4))
-    residual, other = build.layer(build.skip(first)), build.layer(build.conv(first, 4))
+    residual, other = build.layer(build.skip(first, largest=7)), build.layer(build.conv(first, 4))
     build.logits(build.layer(build.conv(residual, 4), build.conv(other, 4)), 3)
     return build.net()
 
