@@ -29,7 +29,8 @@ class Interpreter:
         """One image, pixels uint8 (3, H, W).
 
         Returns the logits int32 (n,) and the activation writes in the hardware's order, as
-        `Image.tensors` reads them: groups uint32 (N,) and data uint64 (N, words).
+        `Image.tensors` reads them: groups uint32 (N,) and data uint64 (N, words). OverflowError where a finished sum
+        does not fit an accumulator, which the compiler proves impossible.
         """
         config = self.config
         self._load_picture(pixels)
@@ -72,14 +73,16 @@ class Interpreter:
         dot = (a.astype(np.float32) @ level.astype(np.float32)).astype(np.int64)    # < 2**24: exact
         total = a.sum(axis=2, dtype=np.int64)[..., None]
         t = (dot << shift) + (beta * total << beta_shift)
-        old = 0 if first else self.acc
+        old, whole = (0, 0) if first else (self.acc, self.whole)
         if maximum:
             mask = (1 << config.a_bits) - 1
-            t = np.maximum(old & mask, t & mask)
+            self.whole = t = np.maximum(old & mask, t & mask)
         else:
-            t = old + t
+            self.whole, t = whole + t, old + t
         sign = 1 << config.acc_bits - 1
         self.acc = (t + sign & 2 * sign - 1) - sign         # two's complement of acc_bits
+        if last and (self.acc != self.whole).any():
+            raise OverflowError(f"an accumulator of {config.acc_bits} bits is too narrow for this program")
         if last and logits:
             self.sums += self.acc[:, :self.written["width"]].sum(axis=(0, 1))
         elif last:

@@ -165,3 +165,13 @@ def test_wrong_picture_shape():
     net = random_net(0, TINY)
     with pytest.raises(ValueError, match="pixels must be"):
         Interpreter(compile_net(net, TINY)).run(np.zeros((3, 1, 1), np.uint8))
+
+
+def test_a_sum_beyond_the_accumulator_is_no_result():
+    """Were the compiler's proof wrong, the interpreter would say so: an image of 22 bits on accumulators of 16."""
+    image = compile_net(extreme_net(303, 15), TINY)
+    narrow = Interpreter(replace(image, config=replace(TINY, acc_bits=16)))
+    white = np.full((3, 3, 3), 255, dtype=np.uint8)
+    with pytest.raises(OverflowError, match="of 16 bits is too narrow"):
+        narrow.run(white)
+    narrow.run(np.zeros_like(white))
