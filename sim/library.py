@@ -131,10 +131,10 @@ def _build(library, rtl, driver, yosys, script, compiler, flags):
         log = _step([*yosys.command, "core.ys"], folder)
         sources = [driver.name]
         if script is FAST[0]:
-            if "feedback" in log:       # then one evaluation a cycle would not be enough
-                wires = log.partition("feedback arcs through wires:\n")[2].partition("\n")[0].strip()
-                raise UserError(f"the RTL drives one part of {wires} from another, which the compiled simulator does "
-                                f"not take")
+            arcs = log.partition("feedback arcs through wires:\n")[2]
+            if arcs:                    # then one evaluation a cycle would not be enough
+                raise UserError(f"the RTL drives one part of {arcs.partition(chr(10))[0].strip()} from another, which "
+                                f"the compiled simulator does not take")
             try:
                 parts = two_state.rewrite((folder / "core.cc").read_text())
             except two_state.UnexpectedCode as error:

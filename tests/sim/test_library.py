@@ -87,6 +87,17 @@ def test_a_build_that_fails_leaves_nothing(cache, monkeypatch):
 
 
 @pytest.mark.cxx
+def test_logic_that_needs_two_evaluations_a_cycle_is_refused(cache, monkeypatch):
+    step = library._step
+
+    def found(command, folder):
+        return step(command, folder) + "Module `core' contains feedback arcs through wires:\n  sums\n"
+    monkeypatch.setattr(library, "_step", found)
+    with pytest.raises(UserError, match="drives one part of sums from another"):
+        build()
+
+
+@pytest.mark.cxx
 def test_code_of_another_form_is_one_line(cache, monkeypatch):
     def rewrite(source):
         raise two_state.UnexpectedCode("a line like this\nin that text")
