@@ -17,4 +17,5 @@ def core_verilog(config):
     try:
         return verilog.convert(Core(config), name="core", strip_internal_attrs=True)
     except (verilog.YosysError, OSError) as error:
-        raise UserError(f"{yosys} cannot write Verilog: {(str(error).split(chr(10)) or ['?'])[-1]}") from error
+        reason = str(error).strip().splitlines() or ["no message"]
+        raise UserError(f"{yosys} cannot write Verilog: {reason[-1]}") from error

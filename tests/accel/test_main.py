@@ -69,3 +69,17 @@ def test_verilog(tmp_path, capsys):
     for port in ("load", "pixels", "logits"):
         assert re.search(rf"put (\[\d+:0\] )?{port}__payload;", text)
     assert capsys.readouterr().out.startswith(f"{output}: core of tiny-1px, ")
+
+
+def test_a_yosys_that_fails_is_one_line(tmp_path, monkeypatch, capsys):
+    broken = tmp_path / "yosys"
+    broken.write_text("#!/bin/sh\necho 'ERROR: bang' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("YOSYS", str(broken))
+    arguments = ["verilog", "--config", "tiny", "-o"]
+    assert main([*arguments, str(tmp_path / "core.v")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {broken} cannot write Verilog: ") and error.count("\n") == 1
+    assert main([*arguments, str(tmp_path / "missing" / "core.v")]) == 2
+    assert "not a file in an existing folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["yosys"]
