@@ -121,5 +121,12 @@ def test_what_the_transmitter_sends_the_receiver_reads_at_full_rate():
 
 def test_fewer_than_eight_cycles_a_bit_are_refused():
     assert phase_step(24e6, 3e6) == 1 << 17
-    with pytest.raises(ValueError, match="at least"):
+    with pytest.raises(ValueError, match="3e[+]06 baud: a clock of 23 MHz makes at most an eighth of it, 2875000"):
         phase_step(23e6, 3e6)
+
+
+def test_a_rate_that_the_divider_does_not_make_is_refused():
+    """1200 baud at 108.33 MHz are 11.6 steps of the divider: 12 are 3 % faster."""
+    assert phase_step(325e6 / 3, 10_000) == 97
+    with pytest.raises(ValueError, match="1200 baud: a clock of 108.333 MHz makes no rate within 0.5% of it"):
+        phase_step(325e6 / 3, 1200)
