@@ -145,7 +145,8 @@ class _LayerCompiler:
                                      + (d if image else word) * source.plane),
                             "shift": kernel.shift + config.w_bits * j + config.a_bits * d,
                             "beta": beta,
-                            "beta_shift": beta and kernel.beta_shift + config.a_bits * d}
+                            "beta_shift": beta and kernel.beta_shift + config.a_bits * d,
+                            "drop": kernel.drop}
 
     def _weight_tile(self, kernel, codes, index, word):
         """Codes (rows, channels) for output tile `index` and input word `word` of (OC, lanes)."""
@@ -157,7 +158,7 @@ class _LayerCompiler:
     def _zeros(self):
         """A tile without channels, to write zeros: one pass, thresholds that never fire."""
         self.assembler.sweep(None, 0, dy=0, dx=0, shift=0, beta=0, beta_shift=0, first=1, last=1,
-                             maximum=0, logits=0)
+                             maximum=0, logits=0, drop=0)
 
     def _thresholds(self):
         """Threshold words int64 (channels of all tiles, 2**a_bits - 1), heap order, without bias.
@@ -178,7 +179,8 @@ class _LayerCompiler:
         """Smallest and largest accumulator of any channel for any input codes, without bias."""
         low = high = 0
         for kernel in self.kernels:
-            products = kernel.weights(self.config.channels) * self.tensors[kernel.source].largest
+            largest = self.tensors[kernel.source].largest >> kernel.drop << kernel.drop
+            products = kernel.weights(self.config.channels) * largest
             low = low + products.clip(max=0).sum(axis=(0, 2))
             high = high + products.clip(min=0).sum(axis=(0, 2))
         self._check_range("accumulator", low.min(), high.max(), self.lowest, self.never - 1)

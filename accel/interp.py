@@ -62,14 +62,14 @@ class Interpreter:
     def _levels(self, half, table):
         self.levels.view("<u4")[0, half] = table
 
-    def _pass(self, base, dy, dx, shift, beta_shift, beta, first, last, maximum, repeat, logits):
+    def _pass(self, base, dy, dx, shift, beta_shift, beta, first, last, maximum, repeat, logits, drop):
         config = self.config
         if not repeat:
             words = self.weights[self.next_weight:self.next_weight + config.rows]
             self.next_weight += config.rows
             self.codes = words[::-1]                        # (rows, channels); last row first
         level = unpack_fields(self.levels, config.w_bits, 1 << config.w_bits)[0][self.codes]
-        a = self._tokens(base, dy, dx)                      # (height, columns, rows)
+        a = self._tokens(base, dy, dx) >> drop << drop      # (height, columns, rows)
         dot = (a.astype(np.float32) @ level.astype(np.float32)).astype(np.int64)    # < 2**24: exact
         total = a.sum(axis=2, dtype=np.int64)[..., None]
         t = (dot << shift) + (beta * total << beta_shift)

@@ -13,7 +13,7 @@ sweep of the array over all pixels of an output tile, so the compiler sees every
 Arithmetic of a pass, for output channel c and each pixel of a group (all modulo 2**acc_bits, which is exact because the
 compiler proves the final sum in range):
 
-    S      = sum over rows r of a[r]                      a[r] = 0 outside the picture
+    S      = sum over rows r of a[r]                      a[r] = 0 outside the picture, its low `drop` bits 0
     t[c]   = (sum over r of table[w[r][c]] * a[r] << shift) + (beta * S << beta_shift)
     old[c] = 0 if first else acc[c]
     acc[c] = old[c] + t[c]
@@ -42,6 +42,7 @@ ROW_BITS = 14              # bank row address
 SIDE_BITS = 7              # height, width
 PITCH_BITS = 6             # bank rows per picture row
 BETA_BITS = 12
+DROP_BITS = 2
 SHIFT_BITS = 4
 HALF_BITS = 32             # of the level table, in one `Levels`
 
@@ -89,7 +90,8 @@ class Levels(data.Struct):
 
 
 class Pass(data.Struct):
-    """One sweep. repeat: use the weight words of the pass before again."""
+    """One sweep. repeat: use the weight words of the pass before again. drop: low bits of every code read that count
+    as 0."""
     op: Op
     base: ROW_BITS
     dy: signed(2)
@@ -102,6 +104,7 @@ class Pass(data.Struct):
     maximum: 1
     repeat: 1
     logits: 1
+    drop: DROP_BITS
 
 
 class Emit(data.Struct):

@@ -121,6 +121,10 @@ def _term_output(layer, term, source, config):
         raise DoesNotFit(layer, "padding", term.padding, size[0] // 2)
     if term.stride not in (1, 2):
         raise DoesNotFit(layer, "stride", term.stride, 2)
+    if term.drop and source.name == IMAGE:
+        raise DoesNotFit(layer, "low bits dropped of the picture", term.drop, 0)
+    if term.drop >= config.a_bits:
+        raise DoesNotFit(layer, "low bits dropped", term.drop, config.a_bits - 1)
     if term.alpha not in (1, 2):
         raise DoesNotFit(layer, "alpha", term.alpha, "1 or 2")
     return out_channels, -(-height // term.stride), -(-width // term.stride)

@@ -28,7 +28,7 @@ class Kernel:
     codes: int64 (taps, OC, lanes): u itself, or, with `tables`, the weight's code.
     digits: number of weight digits. tables: for each digit, its value for every code.
     diagonal: output channel c reads input channel c alone; `unused` is the other weights' code.
-    maximum: take the maximum of the sums instead of adding this term.
+    maximum: take the maximum of the sums instead of adding this term. drop: low bits of the codes that read as 0.
     """
     source: str
     stride: int
@@ -42,6 +42,7 @@ class Kernel:
     diagonal: bool = False
     unused: int = 0
     maximum: bool = False
+    drop: int = 0
 
     def stored(self, codes, digit, w_bits):
         """The words to store for a digit of `codes`; None where those of the pass before serve."""
@@ -68,7 +69,7 @@ def kernel_of(term, config):
     if isinstance(term, Skip):
         return _skip_kernel(term, config)
     taps, codes = _taps(term, config)
-    fields = {"source": term.source, "stride": term.stride, "taps": taps}
+    fields = {"source": term.source, "stride": term.stride, "taps": taps, "drop": term.drop}
     if term.levels is None:
         digits = _digits((1 << term.w_bits) - 1, config.w_bits)
         return Kernel(**fields, codes=codes, digits=digits, shift=term.shift + term.alpha - 1,

@@ -174,7 +174,7 @@ def parser():
     sub = command("train", train, "train a net, or resume it: its float parent's 01_float.pt, then its 02_qat.pt")
     common(sub)
     sub.add_argument("net", nargs="?", default=store.DEFAULT,
-                     help="ARCH-wBaB[-QUANTIZER][-median][-seedN]-DATASET (default: %(default)s)")
+                     help="ARCH-wBaB[rB][-QUANTIZER][-median][-seedN]-DATASET (default: %(default)s)")
     sub.add_argument("--quantizer", metavar="Q", help="uniq, plain, learned, companded, uniform: instead of the name's")
     sub.add_argument("--runs", type=Path, default=RUNS, help="folder of runs (default: runs)")
     sub.add_argument("--distill", type=float, metavar="SHARE",

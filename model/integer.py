@@ -29,7 +29,8 @@ class Convolution:
 
     codes: uint8 (OC, IC, K, K), K 1 or 3, values 0 .. 2**w_bits - 1.
     level(u) = alpha * u + beta, or levels[u] where a table of 2**w_bits signed integers is given.
-    padding: zeros on each side, K // 2 or 0.
+    padding: zeros on each side, K // 2 or 0. drop: low bits of the activation that read as 0: of 4-bit codes that a
+    residual needs, a convolution may see the upper 2.
     """
     source: str
     codes: np.ndarray
@@ -40,6 +41,7 @@ class Convolution:
     stride: int = 1
     padding: int = 0
     shift: int = 0
+    drop: int = 0
 
     def grid(self):
         """The level of every code, int64 (2**w_bits,), before the shift."""
@@ -50,6 +52,10 @@ class Convolution:
     def weights(self):
         """The integer weights, int64 (OC, IC, K, K), the term's shift included."""
         return self.grid()[self.codes] << self.shift
+
+    def seen(self, activation):
+        """Of activations, or a bound of them, what the term multiplies."""
+        return activation >> self.drop << self.drop
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,8 +110,9 @@ def channel_ranges(layer, bounds):
     low = layer.bias.astype(np.int64)
     high = low.copy()
     for term in layer.terms:
-        weights = term.gain.astype(np.int64) if isinstance(term, Skip) else term.weights()
-        products = (weights * bounds[term.source]).reshape(len(weights), -1)
+        skip, largest = isinstance(term, Skip), bounds[term.source]
+        weights, largest = (term.gain.astype(np.int64), largest) if skip else (term.weights(), term.seen(largest))
+        products = (weights * largest).reshape(len(weights), -1)
         low += products.clip(max=0).sum(1)
         high += products.clip(min=0).sum(1)
     return np.stack([low, high])
@@ -164,7 +171,7 @@ def _convolve(term, x, dtype):
     """The term as (N, H', W', OC) of dtype."""
     weights = term.weights()
     kernel, pad, stride = weights.shape[2], term.padding, term.stride
-    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    x = np.pad(term.seen(x), ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), axis=(1, 2))
     windows = windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)     # (N, H', W', K, K, IC)
     columns = windows.astype(dtype, order="C").reshape(*windows.shape[:3], -1)

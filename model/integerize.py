@@ -32,7 +32,7 @@ def term_of(module):
             else {"alpha": quantizer.alpha, "beta": quantizer.beta})
     codes = array(quantizer.to_code(module.weight), np.uint8)
     return Convolution(source=spec.source, codes=codes, w_bits=quantizer.bits, stride=spec.stride,
-                       padding=spec.kernel // 2, shift=int(module.shift), **grid)
+                       padding=spec.kernel // 2, shift=int(module.shift), drop=module.drop, **grid)
 
 
 def thresholds_of(module, unit):

@@ -71,6 +71,12 @@ class Arch:
         return sizes
 
 
+    def residuals(self):
+        """Names of the tensors that carry a residual: what shortcuts read, and what they are added into."""
+        sums = [layer for layer in self.layers if isinstance(layer, LayerSpec) and len(layer.terms) > 1]
+        return {layer.name for layer in sums} | {term.source for layer in sums for term in layer.terms[1:]}
+
+
 def _conv(name, source, in_channels, out_channels, stride=1):
     return LayerSpec(name, (ConvSpec(source, in_channels, out_channels, 3, stride),), out_channels)
 

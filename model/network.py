@@ -28,12 +28,18 @@ HEAD_BITS = 8
 @dataclass(frozen=True, kw_only=True)
 class QuantConfig:
     """quantizer: a name in WEIGHTS and ACTIVATIONS; grid: "index" or "median" (of `uniq` and `plain`);
-    first_bits: of the weights that see the pixels."""
+    first_bits: of the weights that see the pixels; residual_bits: of the codes that shortcuts read, a_bits if 0."""
     quantizer: str = "learned"
     w_bits: int = 4
     a_bits: int = 4
     grid: str = "index"
     first_bits: int = 4
+    residual_bits: int = 0
+
+    @property
+    def drop(self):
+        """Low bits of a residual's codes that convolutions do not see."""
+        return self.residual_bits - self.a_bits if self.residual_bits else 0
 
     def weights(self, spec):
         """The weight quantizer of the convolution `spec`."""
@@ -41,9 +47,9 @@ class QuantConfig:
         bits = self.first_bits if spec.source == IMAGE else self.w_bits
         return WEIGHTS[self.quantizer]((spec.out_channels,), bits, **options)
 
-    def activation(self):
-        """An activation quantizer."""
-        return ACTIVATIONS[self.quantizer](self.a_bits)
+    def activation(self, residual):
+        """The activation quantizer of a layer, which shortcuts read or not."""
+        return ACTIVATIONS[self.quantizer](self.a_bits + (self.drop if residual else 0))
 
 
 def at_least_float32(x):
@@ -51,10 +57,11 @@ def at_least_float32(x):
 
 
 class Conv(nn.Module):
-    """A convolution term. unit: what an integer weight of 1 is worth in the layer's accumulator."""
-    def __init__(self, spec, config, unit):
+    """A convolution term. unit: what an integer weight of 1 is worth in the layer's accumulator; drop: low bits of the
+    source's codes that it does not see."""
+    def __init__(self, spec, config, unit, drop):
         super().__init__()
-        self.spec, self.unit = spec, unit
+        self.spec, self.unit, self.drop = spec, unit, drop
         shape = (spec.out_channels, spec.in_channels, spec.kernel, spec.kernel)
         self.weight = nn.Parameter(torch.empty(shape))
         nn.init.kaiming_normal_(self.weight)
@@ -65,6 +72,9 @@ class Conv(nn.Module):
         weight = self.weight
         if self.quantizer is not None:
             weight = self.quantizer(weight) * (self.unit * 2 ** self.shift)
+        if self.drop:
+            step = CODE_UNIT * 2 ** self.drop
+            x = through((x / step).floor() * step, x)
         return F.conv2d(x, weight, stride=self.spec.stride, padding=self.spec.kernel // 2)
 
 
@@ -126,16 +136,18 @@ class BatchNorm(nn.Module):
 
 class Layer(nn.Module):
     """Sum of terms, batch-norm, activation."""
-    def __init__(self, spec, config):
+    def __init__(self, spec, config, residuals):
         super().__init__()
         self.spec = spec
         first = spec.terms[0]
         # 9 is the rms of the levels -15, -13 .. 15.
         unit = 2.0 ** -round(math.log2(9 * math.sqrt(first.in_channels * first.kernel ** 2)))
+        drops = [config.drop if config and term.source in residuals else 0 for term in spec.terms]
         self.terms = nn.ModuleList(
-            (Conv if isinstance(term, ConvSpec) else Skip)(term, config, unit) for term in spec.terms)
+            Conv(term, config, unit, drop) if isinstance(term, ConvSpec) else Skip(term, config, unit)
+            for term, drop in zip(spec.terms, drops, strict=True))
         self.norm = BatchNorm(spec.channels)
-        self.activation = config.activation() if config else None
+        self.activation = config.activation(spec.name in residuals) if config else None
 
     def accumulate(self, tensors):
         """The accumulator: sum of terms over the dict of tensors by name."""
@@ -195,9 +207,10 @@ class Network(nn.Module):
         super().__init__()
         self.arch, self.config = arch, config
         self.layers = nn.ModuleDict()
+        residuals = arch.residuals()
         for spec in arch.layers:
             if isinstance(spec, LayerSpec):
-                self.layers[spec.name] = Layer(spec, config)
+                self.layers[spec.name] = Layer(spec, config, residuals)
             elif isinstance(spec, HeadSpec):
                 self.layers[spec.name] = Head(spec, classes, config)
 

@@ -90,6 +90,7 @@ class _Exporter:
         self.bounds = tensor_bounds(net)
         self.shapes = {IMAGE: tuple(net.input_shape)}       # (C, H, W) of every tensor
         self.names = {IMAGE: IMAGE}                         # of every tensor, in the graph
+        self.upper = {}                                     # of tensors without their low bits, by tensor and bits
 
     def graph_proto(self):
         container = TensorProto.UINT8 if self.standard else TensorProto.FLOAT
@@ -131,15 +132,36 @@ class _Exporter:
     def _unscaled_limits(self, layer, term, pixels=1):
         return self._limits(replace(layer, terms=(replace(term, shift=0),)), pixels=pixels)
 
+    def _seen(self, term):
+        """Name of what the convolution sees of its source: all of it, or its upper bits, times 2**drop."""
+        source, drop = self.names[term.source], term.drop
+        if not drop or (source, drop) in self.upper:
+            return self.upper.get((source, drop), source)
+        graph, shape, largest = self.graph, self.shapes[term.source], self.bounds[term.source]
+        name, limits = f"{term.source}.upper", (0, term.seen(largest))
+        if self.standard:
+            scale = graph.constant(f"{name}.scale", np.array([1 << drop]))
+            tensor = graph.node("Div", [source, scale], f"{name}.quotient")
+            tensor = graph.node("Floor", [tensor], f"{name}.floor", shape, (0, largest >> drop))
+            tensor = graph.node("Mul", [tensor, scale], name, shape, limits)
+        else:
+            steps = graph.constant(f"{name}.thresholds", np.arange(1, (largest >> drop) + 1)[None] << drop)
+            tensor = graph.node("MultiThreshold", [source, steps], name, shape, limits, domain=QONNX,
+                                out_dtype=datatype(*limits), out_scale=float(1 << drop), out_bias=0.0,
+                                data_layout="NCHW")
+        self.upper[source, drop] = tensor
+        return tensor
+
     def _term(self, layer, term, name):
         """Name of the term's tensor (N, OC, H, W)."""
-        source, shape = self.names[term.source], self._output_shape(term)
+        shape = self._output_shape(term)
         if isinstance(term, Skip):
+            source = self.names[term.source]
             gain = self.graph.constant(f"{name}.gain", term.gain[:, None, None][None])
             return self.graph.node("Mul", [source, gain], name, shape, self._limits(replace(layer, terms=(term,))))
         kernel = term.codes.shape[2]
         weights = self.graph.constant(f"{name}.weight", term.weights() >> term.shift)
-        tensor = self.graph.node("Conv", [source, weights], name, shape, self._unscaled_limits(layer, term),
+        tensor = self.graph.node("Conv", [self._seen(term), weights], name, shape, self._unscaled_limits(layer, term),
                                  kernel_shape=[kernel] * 2, strides=[term.stride] * 2, pads=[term.padding] * 4,
                                  dilations=[1, 1], group=1)
         return self._scaled(layer, term, tensor, shape)
@@ -201,9 +223,9 @@ class _Exporter:
             tensor = self._term(layer, term, name)
             limits = self._limits(replace(layer, terms=(term,)), pixels=pixels)
             return graph.node("ReduceSum", [tensor, axes], f"{name}.pooled", (len(layer.bias),), limits, keepdims=0)
-        largest = self.bounds[term.source] * pixels
+        largest = term.seen(self.bounds[term.source]) * pixels
         self._require_exact(layer, largest)
-        source = graph.node("ReduceSum", [self.names[term.source], axes], f"{name}.pooled",
+        source = graph.node("ReduceSum", [self._seen(term), axes], f"{name}.pooled",
                             self.shapes[term.source][:1], (0, largest), keepdims=0)
         weights = graph.constant(f"{name}.weight", (term.weights() >> term.shift)[:, :, 0, 0].T)
         shape = (len(layer.bias),)

@@ -164,6 +164,8 @@ class _Importer:
 
     def _multi_threshold(self, node, value, thresholds):
         attributes = attributes_of(node, out_dtype="", out_scale=1.0, out_bias=0.0, data_layout="")
+        if value.codes is not None and attributes["out_scale"] > 1:
+            return self._upper_bits(value, thresholds, attributes)
         require(attributes["out_scale"] == 1 and attributes["out_bias"] == 0,
                 f"out_scale {attributes['out_scale']:g} and out_bias {attributes['out_bias']:g}, not 1 and 0")
         require(attributes["data_layout"] in ("", "NC", "NCHW"), f"data_layout {attributes['data_layout']}, not NCHW")
@@ -185,11 +187,24 @@ class _Importer:
         self.bounds[layer.name] = steps.shape[1]
         return self._codes(layer.name, value.channels, value.size, value.flat)
 
+    def _upper_bits(self, value, thresholds, attributes):
+        """The codes without their low bits: thresholds at each multiple of a power of two, which is the scale."""
+        scale, drop = attributes["out_scale"], int(attributes["out_scale"]).bit_length() - 1
+        largest = self.bounds[value.codes]
+        require(scale == 1 << drop <= largest and attributes["out_bias"] == 0 and value.codes != IMAGE
+                and value.drop == 0 and not value.pooled, f"codes times {scale:g} are not supported here")
+        steps = np.arange(1, (largest >> drop) + 1) << drop
+        require(isinstance(thresholds, np.ndarray) and thresholds.ndim == 2 and thresholds.shape[1] == len(steps)
+                and (thresholds == steps).all(), f"its thresholds are not the multiples of {scale:g} up to {largest}")
+        gain = Term(source=value.codes, weights=np.ones(value.channels, np.int64), drop=drop)
+        return replace(value, terms=(gain,), drop=drop)
+
     def _max_pool(self, node, value):
         attributes = attributes_of(node, ceil_mode=0, storage_order=0, **WINDOW)
         require(_window(attributes) == (2, 2, 0) and not attributes["ceil_mode"],
                 "only windows of 2x2 at stride 2 are supported")
-        require(value.codes is not None and not value.pooled and not value.flat, "it does not read a map of codes")
+        require(value.codes is not None and not value.drop and not value.pooled and not value.flat,
+                "it does not read a map of codes")
         size = value.size[0] // 2, value.size[1] // 2
         require(min(size) > 0, f"no 2x2 window in a map of {value.size}")
         pool = MaxPool(name=self._name(node), source=value.codes)
@@ -203,7 +218,7 @@ class _Importer:
         """weights (OC, IC, K, K) applied to the value's codes, plus a constant bias (OC,) where there is one."""
         require(value.codes is not None, "it reads a sum that no thresholds follow")
         require(weights.shape[1] == value.channels, f"weights for {weights.shape[1]} channels, not {value.channels}")
-        term = Term(source=value.codes, weights=integers(weights, "its weights"), **fields)
+        term = Term(source=value.codes, weights=integers(weights, "its weights"), drop=value.drop, **fields)
         result = replace(value, size=size or value.size, terms=(term,), bias=np.zeros(len(weights), np.int64),
                          codes=None)
         if bias is None:

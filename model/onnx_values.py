@@ -39,11 +39,13 @@ def attributes_of(node, **defaults):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Term:
-    """weights: int64 (OC, IC, K, K), or (OC,) for a gain of each channel."""
+    """weights: int64 (OC, IC, K, K), or (OC,) for a gain of each channel. drop: low bits of the codes that it does not
+    see."""
     source: str
     weights: np.ndarray
     stride: int = 1
     padding: int = 0
+    drop: int = 0
 
     def times(self, factors):
         """The term times int64 factors (OC,)."""
@@ -54,12 +56,13 @@ class Term:
     def integer(self):
         """The term of the integer net."""
         if self.weights.ndim == 1:
+            require(self.drop == 0, "codes without their low bits are for convolutions alone")
             return Skip(source=self.source, gain=self.weights.astype(np.int32))
         try:
             grid = grid_of(self.weights)
         except UserError as error:
             raise Refusal(str(error)) from None
-        return Convolution(source=self.source, stride=self.stride, padding=self.padding, **grid)
+        return Convolution(source=self.source, stride=self.stride, padding=self.padding, drop=self.drop, **grid)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,13 +70,14 @@ class Value:
     """A tensor (N, C, H, W): the sum of the terms plus the bias; or `pooled`, scale * (bias + that of all pixels).
 
     size: (H, W), before the pool. bias: int64 (C,), never multiplied by the pixels.
-    codes: name of the tensor of codes that it is, or the pool of, else None.
+    codes: name of the tensor of codes that it is, or the pool of, else None. drop: low bits that these codes lack.
     flat: whether its shape is (N, C) rather than (N, C, 1, 1).
     """
     size: tuple
     terms: tuple
     bias: np.ndarray
     codes: str | None = None
+    drop: int = 0
     pooled: bool = False
     flat: bool = False
     scale: Fraction = Fraction(1)

@@ -1,9 +1,10 @@
 """Recipes: how a net is trained, from pixels to 02_qat.pt. A net's name says which:
 
-    ARCH-wBaB[-QUANTIZER][-median][-seedN]-DATASET          resnet8-w4a4-cifar10, resnet20-w3a3-uniq-cifar100
+    ARCH-wBaB[rB][-QUANTIZER][-median][-seedN]-DATASET      resnet8-w4a4-cifar10, resnet20-w3a3-uniq-cifar100
 
-The quantizer is `learned` where none is named. Every net of an architecture and data set starts from one float parent,
-RUNS/ARCH-DATASET/01_float.pt, or that of the zoo where one of the same schedule ships, and is taught by it.
+The quantizer is `learned` where none is named; `w2a2r4` has residuals of 4 bits of which convolutions see the upper 2.
+Every net of an architecture and data set starts from one float parent, RUNS/ARCH-DATASET/01_float.pt, or that of the
+zoo where one of the same schedule ships, and is taught by it.
 """
 import re
 import sys
@@ -62,15 +63,15 @@ STAGES = {
 SYNTHETIC_EPOCHS = 8
 MEDIAN_BITS = 4                         # the 63 levels of 6 bits tell the medians of 16 bins apart, not those of 64
 GRADUAL = 0.6                           # of the `uniq` quantizer's training; the rest of it rounds in every layer
-NAME = re.compile(r"(?P<arch>[a-z0-9]+)-w(?P<w>[1-8])a(?P<a>[1-8])(-(?P<quantizer>[a-z]+?))??(?P<median>-median)?"
-                  r"(-seed(?P<seed>[1-9][0-9]{0,8}))?-(?P<dataset>[a-z0-9]+)")
+NAME = re.compile(r"(?P<arch>[a-z0-9]+)-(?P<bits>w(?P<w>[1-8])a(?P<a>[1-8])(r(?P<r>[1-8]))?)"
+                  r"(-(?P<quantizer>[a-z]+?))??(?P<median>-median)?(-seed(?P<seed>[1-9][0-9]{0,8}))?-(?P<dataset>[a-z0-9]+)")
 
 
 def recipe_of(name):
     """The recipe of a net's name (see above)."""
     found = NAME.fullmatch(name)
     if not found:
-        raise UserError(f"{name!r} is not the name of a net: ARCH-wBaB[-QUANTIZER][-median][-seedN]-DATASET, "
+        raise UserError(f"{name!r} is not the name of a net: ARCH-wBaB[rB][-QUANTIZER][-median][-seedN]-DATASET, "
                         "such as resnet8-w4a4-cifar10 or resnet20-w3a3-uniq-cifar100")
     quantizer, dataset = found["quantizer"] or QuantConfig.quantizer, found["dataset"]
     for kind, value, known in (("architecture", found["arch"], ARCHS), ("quantizer", quantizer, WEIGHTS),
@@ -81,6 +82,10 @@ def recipe_of(name):
         raise UserError(f"{name}: the median grid is for {' and '.join(GRIDDED)}")
     if found["median"] and int(found["w"]) > MEDIAN_BITS:
         raise UserError(f"{name}: the median grid has no levels for weights of more than {MEDIAN_BITS} bits")
+    if found["r"] and found["r"] <= found["a"]:
+        raise UserError(f"{name}: residuals of {found['r']} bits are not wider than activations of {found['a']}")
+    if found["r"] and not arch(found["arch"]).residuals():
+        raise UserError(f"{name}: {found['arch']} has no residuals")
     float_stage, quant_stage = STAGES[found["arch"]]
     if dataset == "synthetic":
         float_stage, quant_stage = (replace(stage, epochs=SYNTHETIC_EPOCHS) for stage in (float_stage, quant_stage))
@@ -90,7 +95,7 @@ def recipe_of(name):
         quant_stage = replace(quant_stage, seed=int(found["seed"]))
     return Recipe(name=name, arch=found["arch"], dataset=dataset, float_stage=float_stage, quant_stage=quant_stage,
                   quant=QuantConfig(quantizer=quantizer, w_bits=int(found["w"]), a_bits=int(found["a"]),
-                                    first_bits=max(FIRST_BITS, int(found["w"])),
+                                    first_bits=max(FIRST_BITS, int(found["w"])), residual_bits=int(found["r"] or 0),
                                     grid="median" if found["median"] else "index"))
 
 
@@ -101,7 +106,8 @@ def with_quantizer(name, quantizer):
         raise UserError(f"unknown quantizer {quantizer!r}; known: {', '.join(WEIGHTS)}")
     if not found or not quantizer:
         return name
-    start, end = found.span("a")[1], (found.span("quantizer") if found["quantizer"] else found.span("a"))[1]
+    start = found.end("bits")
+    end = found.end("quantizer") if found["quantizer"] else start
     return f"{name[:start]}-{quantizer}{name[end:]}"
 
 

@@ -51,7 +51,8 @@ def read_log(name_or_path):
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Nets of one architecture, quantizer and data set, ascending in bits.
+    """Nets of one architecture, quantizer and data set, ascending in bits; quantizer: with the bits of residuals where
+    they have their own.
 
     points: [((w_bits, a_bits), accuracy)]; parents: the accuracies (0 .. 1) of their float nets, ascending.
     """
@@ -67,7 +68,8 @@ def accuracy_by_bits(nets, dataset=None):
     groups = {}
     for entry in map(card.card, nets):
         if entry["accuracy"] is not None and dataset in (None, entry["dataset"]):
-            groups.setdefault((entry["dataset"], entry["arch"], entry["quantizer"]), []).append(entry)
+            residuals = f", {entry['residual_bits']}-bit residuals" if "residual_bits" in entry else ""
+            groups.setdefault((entry["dataset"], entry["arch"], entry["quantizer"] + residuals), []).append(entry)
     if not groups:
         raise UserError(f"no net with a measured accuracy{f' on {dataset}' if dataset else ''}")
     return [Line(dataset=dataset, arch=arch, quantizer=quantizer,

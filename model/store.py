@@ -49,7 +49,8 @@ def _describe_term(term):
         return {"kind": "skip", "source": term.source}
     levels = None if term.levels is None else [int(level) for level in term.levels]
     return {"kind": "convolution", "source": term.source, "shape": list(term.codes.shape), "levels": levels,
-            **{key: int(getattr(term, key)) for key in ("w_bits", "alpha", "beta", "stride", "padding", "shift")}}
+            **{key: int(getattr(term, key)) for key in ("w_bits", "alpha", "beta", "stride", "padding", "shift")},
+            **({"drop": int(term.drop)} if term.drop else {})}
 
 
 def _describe(net):
@@ -144,6 +145,7 @@ def _check(net):
             shape = term.gain.shape if isinstance(term, Skip) else term.codes.shape[:2]
             wanted = (count,) if isinstance(term, Skip) else (count, channels[term.source])
             _require(shape == wanted, f"layer {layer.name}: a term of shape {shape}, not {wanted}")
+            _require(isinstance(term, Skip) or 0 <= term.drop < 8, f"layer {layer.name}: a term that sees no bit")
         if not last:
             wanted = (count, 2 ** layer.a_bits - 1)
             _require(layer.thresholds.shape == wanted,

@@ -25,6 +25,7 @@ def accumulate(layer, tensors):
         if isinstance(term, Skip):
             total = total + x * tensor(term.gain, x.device).reshape(1, -1, 1, 1)
         else:
+            x = x - x % 2 ** term.drop
             total = total + F.conv2d(x, tensor(term.weights(), x.device), stride=term.stride, padding=term.padding)
     return total
 

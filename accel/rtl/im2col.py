@@ -2,7 +2,8 @@
 
     cycle  0        1              2         3              4            5                        5 + log2(rows)
            token    bank rows,     (memory)  words of the   m words      words outside the        sums
-                    columns                  banks          selected     picture zeroed -> x
+                    columns                  banks          selected     picture and dropped
+                                                                         bits zeroed -> x
 """
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -27,11 +28,13 @@ class Sweep(data.StructLayout):
     """What a pass reads: fields as in `isa.Source` and `isa.Pass`, base with the image buffer added."""
     def __init__(self):
         super().__init__({"base": isa.ROW_BITS, "dy": signed(2), "dx": signed(2), "stride2": 1,
-                          "width": isa.SIDE_BITS, "height": isa.SIDE_BITS, "pitch": isa.PITCH_BITS})
+                          "width": isa.SIDE_BITS, "height": isa.SIDE_BITS, "pitch": isa.PITCH_BITS,
+                          "drop": isa.DROP_BITS})
 
 
 class Im2col(wiring.Component):
-    """x = the codes of the m source pixels of a token, zero outside the picture; sums = their sums over the rows.
+    """x = the codes of the m source pixels of a token, zero outside the picture and in their low `drop` bits;
+    sums = their sums over the rows.
 
     Members
     -------
@@ -93,15 +96,18 @@ class Im2col(wiring.Component):
         for j, column in enumerate(columns):
             m.d.sync += [inside[j].eq(row_inside & (column >= 0) & (column < width)),
                          banks[j].eq(column[:bank_bits])]
+        drop = delay(m, sweep.drop, 2, name="drop")
 
         # Cycle 3: words of all banks; 4: the pixels' words; 5: zero padding.
         for j in range(pixels):
             bank = delay(m, banks[j], ActivationMemory.latency - 1, name=f"bank_{j}")
-            keep = delay(m, inside[j], ActivationMemory.latency, name=f"keep_{j}")
+            kept = Signal(config.a_bits, name=f"kept_{j}")
+            m.d.sync += kept.eq(Cat(inside[j] & (drop <= bit) for bit in range(config.a_bits)))
+            keep = delay(m, kept, ActivationMemory.latency - 1, name=f"keep_{j}")
             word = Signal.like(self.read_word[0], name=f"word_{j}")
             m.d.sync += word.eq(self.read_word[bank])
             for r in range(config.rows):
-                m.d.sync += self.x[r][j].eq(Mux(keep, word[r], 0))
+                m.d.sync += self.x[r][j].eq(word[r] & keep)
 
         for j in range(pixels):
             level = [self.x[r][j] for r in range(config.rows)]

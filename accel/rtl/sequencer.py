@@ -223,7 +223,8 @@ class Sequencer(wiring.Component):
                 self.sweep.base.eq(current.sweep.base + Mux(current.source.image & self.image_buffer,
                                                             config.image_rows, 0)),
                 self.sweep.stride2.eq(current.source.stride2), self.sweep.width.eq(current.source.width),
-                self.sweep.height.eq(current.source.height), self.sweep.pitch.eq(current.source.pitch)]
+                self.sweep.height.eq(current.source.height), self.sweep.pitch.eq(current.source.pitch),
+                self.sweep.drop.eq(current.sweep.drop)]
         return token.valid, current.sweep.last
 
     def _drain_counters(self, m, valid, is_last, drained, drained_for_reads, last_drained):

@@ -37,7 +37,7 @@ class NetBuilder:
     def shape(self, name):
         return self.tensors[name].shape
 
-    def conv(self, source, out_channels, *, kernel=3, stride=1, w_bits=4, shift=0, style="index"):
+    def conv(self, source, out_channels, *, kernel=3, stride=1, w_bits=4, shift=0, style="index", drop=0):
         """A convolution term. style: "index" (the centred index grid), "affine" (alpha 1), or
         "table" (signed 6-bit levels)."""
         codes = self.rng.integers(
@@ -49,7 +49,7 @@ class NetBuilder:
         else:
             grid = {"alpha": 2, "beta": 1 - (1 << w_bits)}
         return Convolution(source=source, codes=codes, w_bits=w_bits, stride=stride,
-                           padding=kernel // 2, shift=shift, **grid)
+                           padding=kernel // 2, shift=shift, drop=drop, **grid)
 
     def skip(self, source, *, signed=True, scale=1, largest=24):
         low = -largest if signed else 0
@@ -119,20 +119,21 @@ def _random_net(rng, config, name):
         stride = int(rng.choice([1, 1, 2]))
         grid = {"w_bits": int(rng.integers(2, 5)),
                 "style": str(rng.choice(["index", "affine", "table"]))}
+        drop = 0 if name == IMAGE else int(rng.choice([0, bits["a_bits"] // 2]))
         if block == "max-pool" and min(height, width) >= 2:
             name = build.max_pool(name)
         elif block == "skip":
-            body = build.layer(build.conv(name, channels, kernel=kernel, **grid), **bits)
+            body = build.layer(build.conv(name, channels, kernel=kernel, drop=drop, **grid), **bits)
             skip = build.skip(name, signed=bool(rng.random() < 0.6), scale=int(rng.choice([1, 6])))
             name = build.layer(build.conv(body, channels, **grid), skip, **bits)
         elif block == "projection":
-            body = build.conv(name, out_channels, kernel=kernel, stride=stride, **grid)
+            body = build.conv(name, out_channels, kernel=kernel, stride=stride, drop=drop, **grid)
             body = build.layer(body, **bits)
-            projection = build.conv(name, out_channels, kernel=1, stride=stride,
+            projection = build.conv(name, out_channels, kernel=1, stride=stride, drop=drop,
                                     shift=int(rng.integers(0, 4)))
             name = build.layer(build.conv(body, out_channels, **grid), projection, **bits)
         else:
-            conv = build.conv(name, out_channels, kernel=kernel, stride=stride, **grid)
+            conv = build.conv(name, out_channels, kernel=kernel, stride=stride, drop=drop, **grid)
             name = build.layer(conv, **bits)
         kernel = int(rng.choice([1, 3, 3]))
         block = rng.choice(["conv", "conv", "skip", "projection", "max-pool"])

@@ -38,6 +38,7 @@ def accumulate(layer, tensors):
     for term in layer.terms:
         source = tensors[term.source].astype(np.int64)
         if isinstance(term, Convolution):
+            source = source // 2 ** term.drop * 2 ** term.drop
             total = total + convolve(term, source)
         else:
             total = total + term.gain.astype(np.int64)[:, None, None] * source

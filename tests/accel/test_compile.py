@@ -245,6 +245,7 @@ def refusal(net, config=TINY):
     (dict(padding=0), "layer0: padding: needs 0, the limit is 1"),
     (dict(stride=3), "layer0: stride: needs 3, the limit is 2"),
     (dict(alpha=3), "layer0: alpha: needs 3, the limit is 1 or 2"),
+    (dict(drop=1), "layer0: low bits dropped of the picture: needs 1, the limit is 0"),
     (dict(shift=12, codes=np.zeros((4, 3, 3, 3), np.uint8), alpha=1, beta=0),
      "layer0: shift of the PASS instruction: needs 16, the limit is 15"),
     (dict(shift=11, codes=np.full((4, 3, 3, 3), 15, np.uint8), alpha=1, beta=0),
@@ -252,6 +253,28 @@ def refusal(net, config=TINY):
 ])
 def test_refused_terms(changes, message):
     assert refusal(small_net(**changes)) == message
+
+
+def test_refused_drop():
+    """A convolution that sees no bit of its codes."""
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    name = build.layer(build.conv(IMAGE, 4))
+    build.logits(build.layer(build.conv(name, 4, drop=4)), 3)
+    assert refusal(build.net()) == "layer1: low bits dropped: needs 4, the limit is 3"
+
+
+def test_dropped_bits_are_not_in_the_range_of_the_sums():
+    """Sums that only bits which are not seen could take out of range are no reason to refuse a net."""
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    name = build.layer(build.conv(IMAGE, 4))
+    term = replace(build.conv(name, 4, style="affine"), codes=np.full((4, 4, 3, 3), 9, np.uint8), beta=0, shift=9)
+    build.logits(build.layer(replace(term, drop=3)), 3, w_bits=4)
+    net = build.net()
+    assert (36 * 8 * 9 << 9) < 1 << TINY.acc_bits - 1 < (36 * 15 * 9 << 9)
+    compile_net(net, TINY)
+    first, layer, logits = net.layers
+    whole = replace(net, layers=(first, replace(layer, terms=(term,)), logits))
+    assert refusal(whole).startswith(f"layer1: range of the accumulator: needs 0 .. {36 * 15 * 9 << 9}")
 
 
 def test_refused_offset():

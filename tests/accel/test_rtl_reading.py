@@ -137,9 +137,10 @@ def test_clear_forgets_a_picture_in_the_middle(config, after):
 
 @pytest.mark.parametrize("config", [TINY, TINY_1PX, THREE_TAPS], ids=lambda config: config.name)
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("dy, dx", [(-1, -1), (0, 0), (1, 1), (-1, 1)])
+@pytest.mark.parametrize("dy, dx", [(-1, -1), (0, 0), (1, 1), (-1, 1), (1, 0)])
 def test_im2col(config, stride, dy, dx):
-    """Every token of a pass, its pixels and their sums, with a token missing now and then."""
+    """Every token of a pass, its pixels without their dropped bits and their sums, with a token missing now and then.
+    """
     rng = np.random.default_rng(10 * stride + 3 * dy + dx)
     m, banks, bank_rows = config.pixels_per_cycle, config.banks, 1 << config.row_address_bits
     height, width, pitch = 5, 7, 3
@@ -147,8 +148,9 @@ def test_im2col(config, stride, dy, dx):
     groups = -(-out_width // m)
     memory = rng.integers(0, 1 << config.a_bits, (bank_rows, banks, config.rows), dtype=np.uint8)
     base = bank_rows - 4                                        # wraps around
+    drop = (dy - dx) % 3                                        # 0, 1 and 2
     sweep = {"base": (base + dy * pitch) % bank_rows, "dy": dy, "dx": dx, "stride2": stride - 1, "width": width,
-             "height": height, "pitch": pitch}
+             "height": height, "pitch": pitch, "drop": drop}
     tokens, expected = [], []
     for y in range(out_height):
         for g in range(groups):
@@ -158,7 +160,7 @@ def test_im2col(config, stride, dy, dx):
             row, columns = stride * y + dy, stride * (m * g + np.arange(m)) + dx
             inside = (0 <= row < height) & (columns >= 0) & (columns < width)
             address = (base + row * pitch + columns // banks) % bank_rows
-            expected.append((len(tokens) - 1, memory[address, columns % banks] * inside[:, None]))
+            expected.append((len(tokens) - 1, memory[address, columns % banks] * inside[:, None] >> drop << drop))
 
     dut, asked = Im2col(config), []
 

@@ -25,8 +25,9 @@ def random_net(seed=0):
                          Skip(source="a", gain=rng.integers(-30, 30, 6).astype(np.int32))], 6, a_bits=3),
         MaxPool(name="c", source="b"),
         layer(rng, "d", [convolution(rng, "c", (8, 6, 3, 3), w_bits=2, stride=2),
-                         convolution(rng, "c", (8, 6, 1, 1), w_bits=3, alpha=1, beta=-3, stride=2, shift=2)], 8),
-        Layer(name="e", terms=(convolution(rng, "d", (5, 8, 1, 1), w_bits=8, alpha=1, beta=-128),),
+                         convolution(rng, "c", (8, 6, 1, 1), w_bits=3, alpha=1, beta=-3, stride=2, shift=2, drop=1)],
+              8),
+        Layer(name="e", terms=(convolution(rng, "d", (5, 8, 1, 1), w_bits=8, alpha=1, beta=-128, drop=2),),
               bias=rng.integers(-99, 99, 5).astype(np.int32)),
     )
     return IntegerNet(name="random", layers=layers, input_shape=(3, 12, 12), classes=tuple("vwxyz"),

@@ -17,6 +17,7 @@ def accumulate_by_definition(layer, tensors):
             total = total + term.gain[:, None, None] * x
             continue
         weights, kernel, pad = term.weights(), term.codes.shape[2], term.padding
+        x = x - x % 2 ** term.drop
         height, width = ((side + 2 * pad - kernel) // term.stride + 1 for side in x.shape[1:])
         padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
         out = np.zeros((len(weights), height, width), np.int64)
@@ -131,6 +132,7 @@ def test_ranges_hold_and_are_reached():
             reached = layer.bias.astype(np.int64)
             for term in layer.terms:
                 weights = term.gain if isinstance(term, Skip) else term.weights()
-                best = np.where(sign * weights > 0, bounds[term.source], 0) * weights
+                largest = bounds[term.source] - bounds[term.source] % 2 ** getattr(term, "drop", 0)
+                best = np.where(sign * weights > 0, largest, 0) * weights
                 reached = reached + best.reshape(len(reached), -1).sum(1)
             np.testing.assert_array_equal(reached, wanted)

@@ -227,6 +227,10 @@ def test_names_tell_the_recipe():
     assert (recipe.arch, recipe.dataset, recipe.parent) == ("resnet20", "cifar100", "resnet20-cifar100")
     assert recipe.quant == QuantConfig(quantizer="uniq", w_bits=3, a_bits=2, grid="median")
     assert recipe.quant_stage.seed == 7 and recipe.quant_stage.gradual > 0
+    recipe = recipe_of("resnet20-w2a2r4-seed7-cifar10")
+    assert recipe.quant == QuantConfig(w_bits=2, a_bits=2, residual_bits=4) and recipe.quant.drop == 2
+    assert recipe.parent == "resnet20-cifar10"
+    assert with_quantizer("resnet20-w2a2r4-seed7-cifar10", "uniform") == "resnet20-w2a2r4-uniform-seed7-cifar10"
     default = recipe_of("resnet8-w4a4-cifar10")
     assert default.quant == QuantConfig() and default.quant_stage.gradual == 0
     assert with_quantizer("resnet8-w4a4-cifar10", "uniform") == "resnet8-w4a4-uniform-cifar10"
@@ -248,7 +252,8 @@ def test_names_tell_the_recipe():
     ("resnet8-w4a4-best-cifar10", "unknown quantizer 'best'"), ("resnet8-w4a4-mnist", "unknown data set 'mnist'"),
     ("resnet8-w4a4-learned-median-cifar10", "median grid is for uniq and plain"),
     ("resnet8-w5a4-uniq-median-cifar10", "no levels for weights of more than 4 bits"),
-    ("resnet8-w9a4-cifar10", "is not the name")])
+    ("resnet8-w4a4r4-cifar10", "residuals of 4 bits are not wider than activations of 4"),
+    ("vgg-w2a2r4-cifar10", "vgg has no residuals"), ("resnet8-w9a4-cifar10", "is not the name")])
 def test_bad_names(tmp_path, name, message):
     with pytest.raises(UserError, match=message):
         train_named(name, tmp_path)
