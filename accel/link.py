@@ -21,7 +21,7 @@ __all__ = ["BAUD", "GATEWARE", "MAX_PAYLOAD", "PROTOCOL", "RESULT_TAIL", "SYNC",
            "digest_number", "frame", "from_bytes", "image_entries", "info_of", "net_fields", "size"]
 
 PROTOCOL = 1
-GATEWARE = (1, 0, 0)        # major, minor, patch: a host refuses another major
+GATEWARE = (2, 0, 0)        # major, minor, patch: a host refuses another major
 SYNC = b"\xa5\x5a"
 MAX_PAYLOAD = 4096
 BAUD = 3_000_000            # of a bitstream where nothing else is asked for

@@ -16,7 +16,7 @@ def convolutions(net):
 
 def card(net):
     """The card as a dict. params: weights and head biases; bytes: the weights packed to their bits; macs: per image;
-    residual_bits: of the codes that shortcuts read, where they are not a_bits. seed, device, seconds: of the quantized
+    residual_bits: of residuals that have their own, else 0. seed, device, seconds: of the quantized
     stage; all nets of an architecture and data set share one float parent.
     note: what keeps the command from giving the very same net, where something does."""
     try:
@@ -32,7 +32,7 @@ def card_of(net, header):
         "name": net.name, "dataset": header["dataset"], "arch": header["arch"],
         "quantizer": header["quant"]["quantizer"],
         "w_bits": header["quant"]["w_bits"], "a_bits": header["quant"]["a_bits"],
-        **({"residual_bits": header["quant"]["residual_bits"]} if header["quant"].get("residual_bits") else {}),
+        "residual_bits": header["quant"].get("residual_bits", 0),
         "first_last": f"first: {first.w_bits}-bit weights, 8-bit pixels; last: {last.w_bits}-bit weights",
         "params": sum(term.codes.size for term in terms) + len(net.layers[-1].bias),
         "macs": sum(macs(net).values()),

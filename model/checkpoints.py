@@ -28,9 +28,10 @@ def load_checkpoint(path):
         config = None
         if header["stage"] == "quantized":      # nets older than `first_bits` have the same in every layer
             config = QuantConfig(**{"first_bits": header["quant"]["w_bits"]} | header["quant"])
+            header["quant"] = asdict(config)
         net = Network(arch(header["arch"]), len(header["classes"]), config)
         net.load_state_dict(state["net"])
-        for key in header.keys() & {"schedule", "float_schedule"}:      # older ones lack later fields
+        for key in header.keys() & {"schedule", "float_schedule"}:      # older ones lack later fields, as quant may
             header[key] = asdict(Schedule(**header[key]))
         return net.eval(), {**header, "log": state["log"]}
     except OSError as error:

@@ -70,7 +70,6 @@ class Arch:
                 sizes[layer.name] = sizes[layer.source] // 2 if isinstance(layer, PoolSpec) else 1
         return sizes
 
-
     def residuals(self):
         """Names of the tensors that carry a residual: what shortcuts read, and what they are added into."""
         sums = [layer for layer in self.layers if isinstance(layer, LayerSpec) and len(layer.terms) > 1]

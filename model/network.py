@@ -28,7 +28,8 @@ HEAD_BITS = 8
 @dataclass(frozen=True, kw_only=True)
 class QuantConfig:
     """quantizer: a name in WEIGHTS and ACTIVATIONS; grid: "index" or "median" (of `uniq` and `plain`);
-    first_bits: of the weights that see the pixels; residual_bits: of the codes that shortcuts read, a_bits if 0."""
+    first_bits: of the weights that see the pixels; residual_bits: of the tensors in `Arch.residuals`, a_bits if 0.
+    Identity shortcuts, sums and the head have all of these bits, convolutions the upper a_bits."""
     quantizer: str = "learned"
     w_bits: int = 4
     a_bits: int = 4
@@ -48,7 +49,7 @@ class QuantConfig:
         return WEIGHTS[self.quantizer]((spec.out_channels,), bits, **options)
 
     def activation(self, residual):
-        """The activation quantizer of a layer, which shortcuts read or not."""
+        """The activation quantizer of a layer, whose output is a residual or not."""
         return ACTIVATIONS[self.quantizer](self.a_bits + (self.drop if residual else 0))
 
 

@@ -164,9 +164,8 @@ class _Importer:
 
     def _multi_threshold(self, node, value, thresholds):
         attributes = attributes_of(node, out_dtype="", out_scale=1.0, out_bias=0.0, data_layout="")
-        if value.codes is not None and attributes["out_scale"] > 1:
-            return self._upper_bits(value, thresholds, attributes)
-        require(attributes["out_scale"] == 1 and attributes["out_bias"] == 0,
+        upper = value.codes is not None and not value.pooled and attributes["out_scale"] > 1
+        require(upper or attributes["out_scale"] == 1 and attributes["out_bias"] == 0,
                 f"out_scale {attributes['out_scale']:g} and out_bias {attributes['out_bias']:g}, not 1 and 0")
         require(attributes["data_layout"] in ("", "NC", "NCHW"), f"data_layout {attributes['data_layout']}, not NCHW")
         require(isinstance(thresholds, np.ndarray), "its thresholds are not constant")
@@ -175,6 +174,8 @@ class _Importer:
                 and 1 <= thresholds.shape[1] <= MAX_CODE,
                 f"thresholds of shape {thresholds.shape}, not ({value.channels}, 1 .. {MAX_CODE})")
         require(thresholds.dtype.kind in "iuf" and not np.isnan(thresholds).any(), "its thresholds are no numbers")
+        if upper:
+            return self._upper_bits(value, thresholds, attributes)
         layer = self._layer(self._name(node), value)
         low, high = channel_ranges(layer, self.bounds)
         require(INT32.min <= low.min() and high.max() < INT32.max, "its sums exceed 32 bits")
@@ -188,14 +189,16 @@ class _Importer:
         return self._codes(layer.name, value.channels, value.size, value.flat)
 
     def _upper_bits(self, value, thresholds, attributes):
-        """The codes without their low bits: thresholds at each multiple of a power of two, which is the scale."""
-        scale, drop = attributes["out_scale"], int(attributes["out_scale"]).bit_length() - 1
-        largest = self.bounds[value.codes]
+        """The codes without their low bits: thresholds at all multiples of a power of two, which is the scale."""
+        scale, largest = attributes["out_scale"], self.bounds[value.codes]
+        drop = int(scale).bit_length() - 1
         require(scale == 1 << drop <= largest and attributes["out_bias"] == 0 and value.codes != IMAGE
-                and value.drop == 0 and not value.pooled, f"codes times {scale:g} are not supported here")
-        steps = np.arange(1, (largest >> drop) + 1) << drop
-        require(isinstance(thresholds, np.ndarray) and thresholds.ndim == 2 and thresholds.shape[1] == len(steps)
-                and (thresholds == steps).all(), f"its thresholds are not the multiples of {scale:g} up to {largest}")
+                and value.drop == 0,
+                f"out_scale {scale:g} and out_bias {attributes['out_bias']:g} are not supported on {value.codes}")
+        codes = np.arange(largest + 1)
+        reached = (codes[:, None, None] >= thresholds).sum(2) << drop               # (codes, channels or 1)
+        require((reached == (codes >> drop << drop)[:, None]).all(),
+                f"its thresholds are not the multiples of {scale:g} up to {largest}")
         gain = Term(source=value.codes, weights=np.ones(value.channels, np.int64), drop=drop)
         return replace(value, terms=(gain,), drop=drop)
 
@@ -220,7 +223,7 @@ class _Importer:
         require(weights.shape[1] == value.channels, f"weights for {weights.shape[1]} channels, not {value.channels}")
         term = Term(source=value.codes, weights=integers(weights, "its weights"), drop=value.drop, **fields)
         result = replace(value, size=size or value.size, terms=(term,), bias=np.zeros(len(weights), np.int64),
-                         codes=None)
+                         codes=None, drop=0)
         if bias is None:
             return result
         require(isinstance(bias, np.ndarray), "its bias is not constant")

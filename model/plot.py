@@ -263,7 +263,10 @@ def figure1(figure_1):
 def bits(lines):
     """Accuracy against bits of results.Lines, one panel a data set and architecture; a data set shares its y axis."""
     places = list(dict.fromkeys((line.dataset, line.arch) for line in lines))
-    names = sorted({line.quantizer for line in lines})
+    def name_of(line):
+        return line.quantizer + (f", {line.residual_bits}-bit residuals" if line.residual_bits else "")
+
+    names = sorted(set(map(name_of, lines)))
     looks = {name: {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
              for at, name in enumerate(names)}
     aside = {name: 0.1 * (at - (len(names) - 1) / 2) for at, name in enumerate(names)}     # equal ones stay visible
@@ -277,9 +280,9 @@ def bits(lines):
         panels[dataset, arch] = axes = figure.add_subplot(rows, columns, at + 1, sharey=shared)
         here = [line for line in lines if (line.dataset, line.arch) == (dataset, arch)]
         for line in here:
-            axes.plot([widths.index(width) + aside[line.quantizer] for width, _ in line.points],
+            axes.plot([widths.index(width) + aside[name_of(line)] for width, _ in line.points],
                       [100 * share for _, share in line.points],
-                      markersize=6, markeredgecolor="white", markeredgewidth=0.6, **looks[line.quantizer])
+                      markersize=6, markeredgecolor="white", markeredgewidth=0.6, **looks[name_of(line)])
         parents = sorted({100 * parent for line in here for parent in line.parents})
         for parent in parents:
             axes.axhline(parent, color=GREY, linestyle="--", linewidth=0.9)

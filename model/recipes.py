@@ -64,7 +64,8 @@ SYNTHETIC_EPOCHS = 8
 MEDIAN_BITS = 4                         # the 63 levels of 6 bits tell the medians of 16 bins apart, not those of 64
 GRADUAL = 0.6                           # of the `uniq` quantizer's training; the rest of it rounds in every layer
 NAME = re.compile(r"(?P<arch>[a-z0-9]+)-(?P<bits>w(?P<w>[1-8])a(?P<a>[1-8])(r(?P<r>[1-8]))?)"
-                  r"(-(?P<quantizer>[a-z]+?))??(?P<median>-median)?(-seed(?P<seed>[1-9][0-9]{0,8}))?-(?P<dataset>[a-z0-9]+)")
+                  r"(-(?P<quantizer>[a-z]+?))??(?P<median>-median)?"
+                  r"(-seed(?P<seed>[1-9][0-9]{0,8}))?-(?P<dataset>[a-z0-9]+)")
 
 
 def recipe_of(name):
@@ -86,6 +87,8 @@ def recipe_of(name):
         raise UserError(f"{name}: residuals of {found['r']} bits are not wider than activations of {found['a']}")
     if found["r"] and not arch(found["arch"]).residuals():
         raise UserError(f"{name}: {found['arch']} has no residuals")
+    if found["r"] and quantizer == "uniq":          # what a convolution sees of a code that is not rounded yet
+        raise UserError(f"{name}: residuals of their own bits are not for uniq, whose layers round one after another")
     float_stage, quant_stage = STAGES[found["arch"]]
     if dataset == "synthetic":
         float_stage, quant_stage = (replace(stage, epochs=SYNTHETIC_EPOCHS) for stage in (float_stage, quant_stage))

@@ -51,14 +51,15 @@ def read_log(name_or_path):
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Nets of one architecture, quantizer and data set, ascending in bits; quantizer: with the bits of residuals where
-    they have their own.
+    """Nets of one architecture, quantizer and data set, ascending in bits; residual_bits: of nets whose residuals have
+    their own, else 0.
 
     points: [((w_bits, a_bits), accuracy)]; parents: the accuracies (0 .. 1) of their float nets, ascending.
     """
     dataset: str
     arch: str
     quantizer: str
+    residual_bits: int
     points: list
     parents: list
 
@@ -68,11 +69,11 @@ def accuracy_by_bits(nets, dataset=None):
     groups = {}
     for entry in map(card.card, nets):
         if entry["accuracy"] is not None and dataset in (None, entry["dataset"]):
-            residuals = f", {entry['residual_bits']}-bit residuals" if "residual_bits" in entry else ""
-            groups.setdefault((entry["dataset"], entry["arch"], entry["quantizer"] + residuals), []).append(entry)
+            key = tuple(entry[name] for name in ("dataset", "arch", "quantizer", "residual_bits"))
+            groups.setdefault(key, []).append(entry)
     if not groups:
         raise UserError(f"no net with a measured accuracy{f' on {dataset}' if dataset else ''}")
-    return [Line(dataset=dataset, arch=arch, quantizer=quantizer,
+    return [Line(dataset=dataset, arch=arch, quantizer=quantizer, residual_bits=residual_bits,
                  points=sorted(((entry["w_bits"], entry["a_bits"]), entry["accuracy"]) for entry in entries),
                  parents=sorted({entry["float_accuracy"] for entry in entries} - {None}))
-            for (dataset, arch, quantizer), entries in sorted(groups.items())]
+            for (dataset, arch, quantizer, residual_bits), entries in sorted(groups.items())]

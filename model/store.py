@@ -128,7 +128,7 @@ def _layer(described, arrays):
 def _check(net):
     """Refuses a net whose parts do not fit together, however intact the file."""
     _require(net.layers, "it has no layers")
-    channels = {IMAGE: net.input_shape[0]}
+    channels, bits = {IMAGE: net.input_shape[0]}, {IMAGE: 1}        # a picture is seen whole
     for index, layer in enumerate(net.layers):
         last = index == len(net.layers) - 1
         sources = [layer.source] if isinstance(layer, MaxPool) else [term.source for term in layer.terms]
@@ -137,7 +137,7 @@ def _check(net):
         _require(layer.name not in channels, f"two layers are named {layer.name}")
         if isinstance(layer, MaxPool):
             _require(not last, "the last layer gives no logits")
-            channels[layer.name] = channels[layer.source]
+            channels[layer.name], bits[layer.name] = channels[layer.source], bits[layer.source]
             continue
         count = len(layer.bias)
         _require((layer.thresholds is None) == last, f"layer {layer.name}: only the last gives logits")
@@ -145,14 +145,16 @@ def _check(net):
             shape = term.gain.shape if isinstance(term, Skip) else term.codes.shape[:2]
             wanted = (count,) if isinstance(term, Skip) else (count, channels[term.source])
             _require(shape == wanted, f"layer {layer.name}: a term of shape {shape}, not {wanted}")
-            _require(isinstance(term, Skip) or 0 <= term.drop < 8, f"layer {layer.name}: a term that sees no bit")
+            drop = getattr(term, "drop", 0)
+            _require(isinstance(drop, int) and 0 <= drop < bits[term.source],
+                     f"layer {layer.name}: {drop} low bits left out of the {bits[term.source]} of {term.source}")
         if not last:
             wanted = (count, 2 ** layer.a_bits - 1)
             _require(layer.thresholds.shape == wanted,
                      f"layer {layer.name}: thresholds of shape {layer.thresholds.shape}, not {wanted}")
             _require((np.diff(layer.thresholds.astype(np.int64), axis=1) >= 0).all(),
                      f"layer {layer.name}: thresholds do not ascend")
-        channels[layer.name] = count
+        channels[layer.name], bits[layer.name] = count, layer.a_bits
     _require(len(net.classes) == count, f"{len(net.classes)} class names for {count} logits")
 
 

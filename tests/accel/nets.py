@@ -79,8 +79,8 @@ class NetBuilder:
         layer = MaxPool(name=f"layer{len(self.layers)}", source=source)
         return self._append(layer, max_pool(self.tensors[source]))
 
-    def logits(self, source, classes, *, w_bits=8, style="affine"):
-        term = self.conv(source, classes, kernel=1, w_bits=w_bits, style=style)
+    def logits(self, source, classes, *, w_bits=8, style="affine", drop=0):
+        term = self.conv(source, classes, kernel=1, w_bits=w_bits, style=style, drop=drop)
         bias = self.rng.integers(-100_000, 100_001, classes).astype(np.int32)
         return self._append(Layer(name="logits", terms=(term,), bias=bias), None)
 
@@ -119,13 +119,14 @@ def _random_net(rng, config, name):
         stride = int(rng.choice([1, 1, 2]))
         grid = {"w_bits": int(rng.integers(2, 5)),
                 "style": str(rng.choice(["index", "affine", "table"]))}
-        drop = 0 if name == IMAGE else int(rng.choice([0, bits["a_bits"] // 2]))
+        drop = 0 if name == IMAGE else int(rng.choice([0, bits["a_bits"] // 2, bits["a_bits"] - 1]))
         if block == "max-pool" and min(height, width) >= 2:
             name = build.max_pool(name)
         elif block == "skip":
             body = build.layer(build.conv(name, channels, kernel=kernel, drop=drop, **grid), **bits)
             skip = build.skip(name, signed=bool(rng.random() < 0.6), scale=int(rng.choice([1, 6])))
-            name = build.layer(build.conv(body, channels, **grid), skip, **bits)
+            beside = [build.conv(name, channels, kernel=1, drop=drop, **grid)] if drop else []
+            name = build.layer(build.conv(body, channels, **grid), skip, *beside, **bits)
         elif block == "projection":
             body = build.conv(name, out_channels, kernel=kernel, stride=stride, drop=drop, **grid)
             body = build.layer(body, **bits)
@@ -137,8 +138,8 @@ def _random_net(rng, config, name):
             name = build.layer(conv, **bits)
         kernel = int(rng.choice([1, 3, 3]))
         block = rng.choice(["conv", "conv", "skip", "projection", "max-pool"])
-    build.logits(name, int(rng.integers(2, 2 * config.channels + 3)),
-                 w_bits=int(rng.choice([2, 4, 8])))
+    build.logits(name, int(rng.integers(2, 2 * config.channels + 3)), w_bits=int(rng.choice([2, 4, 8])),
+                 drop=int(rng.integers(bits["a_bits"])))
     return build.net()
 
 

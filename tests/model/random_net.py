@@ -21,10 +21,11 @@ def random_net(seed=0):
     levels = np.sort(rng.integers(-31, 32, 16)).astype(np.int32)
     layers = (
         layer(rng, "a", [convolution(rng, IMAGE, (6, 3, 3, 3))], 6, spread=9000),
-        layer(rng, "b", [convolution(rng, "a", (6, 6, 3, 3), levels=levels),
+        layer(rng, "b", [convolution(rng, "a", (6, 6, 3, 3), levels=levels, drop=2),
                          Skip(source="a", gain=rng.integers(-30, 30, 6).astype(np.int32))], 6, a_bits=3),
         MaxPool(name="c", source="b"),
-        layer(rng, "d", [convolution(rng, "c", (8, 6, 3, 3), w_bits=2, stride=2),
+        layer(rng, "d", [convolution(rng, "c", (8, 6, 3, 3), w_bits=2, stride=2, drop=1),
+                         convolution(rng, "c", (8, 6, 1, 1), stride=2, drop=2),
                          convolution(rng, "c", (8, 6, 1, 1), w_bits=3, alpha=1, beta=-3, stride=2, shift=2, drop=1)],
               8),
         Layer(name="e", terms=(convolution(rng, "d", (5, 8, 1, 1), w_bits=8, alpha=1, beta=-128, drop=2),),

@@ -239,7 +239,9 @@ def body(built, rng):
     pooled = built.node("MaxPool", codes, kernel_shape=[2, 2], strides=[2, 2])
     quantized = built.node("Quant", built.array("w1", rng.normal(size=(5, 5, 1, 1)) * 40), built.array("s", 2.0),
                            built.array("z", 0.0), built.array("n", 5.0), signed=1, narrow=1, rounding_mode="ROUND")
-    acc = built.node("Conv", pooled, built.node("Cast", quantized, to=TensorProto.FLOAT))
+    upper = built.node("Cast", built.thresholds(pooled, [[2, 4, 6]] * 5, out_scale=2.0), to=TensorProto.UINT8)
+    upper = built.node("Cast", built.node("Identity", upper), to=TensorProto.FLOAT)
+    acc = built.node("Conv", upper, built.node("Cast", quantized, to=TensorProto.FLOAT))
     skip = built.node("Mul", built.array("gain", rng.integers(-9, 9, (5, 1, 1))), pooled)
     total = built.node("Add", built.node("Add", skip, acc), pooled)
     total = built.node("Add", total, built.array("offset", [[[[3]]]]))
@@ -258,6 +260,10 @@ def heads():
         flat = built.node("Flatten", built.node("GlobalAveragePool", codes))
         return built.node("Gemm", flat, weights(built, 3, 5), built.array("b2", [0.25, -3, 0.0625]), transB=1)
 
+    def upper(built, codes):
+        codes = built.thresholds(codes, [[4, 8, 12]], out_scale=4.0)
+        return summed(built, codes)
+
     def summed(built, codes):
         pool = built.node("ReduceSum", codes, built.array("axes", [2, 3], np.int64), keepdims=0)
         return built.node("Add", bias(built), built.node("MatMul", pool, weights(built, 5, 3)))
@@ -273,7 +279,8 @@ def heads():
         pool = built.node("AveragePool", acc, kernel_shape=[2, 2])
         return built.node("Mul", built.node("Flatten", pool), built.array("double", [8.0]))
 
-    return {"average": (average, 16), "sum": (summed, 1), "scaled": (scaled, 1), "convolved": (convolved, 1)}
+    return {"average": (average, 16), "sum": (summed, 1), "upper bits": (upper, 1), "scaled": (scaled, 1),
+            "convolved": (convolved, 1)}
 
 
 @pytest.mark.parametrize("name", heads())
@@ -334,10 +341,20 @@ REFUSALS = {
     "layout": (lambda b: coded(b, data_layout="NHWC"), "node 'node1' (MultiThreshold): data_layout NHWC"),
     "upper bits": (lambda b: b.thresholds(coded(b), [[1]], out_scale=2.0),
                    "node 'node2' (MultiThreshold): its thresholds are not the multiples of 2 up to 3"),
+    "rows of upper bits": (lambda b: b.thresholds(coded(b), np.full((3, 1), 2), out_scale=2.0),
+                           "node 'node2' (MultiThreshold): thresholds of shape (3, 1), not (4, 1 .. 255)"),
+    "bias of upper bits": (lambda b: b.thresholds(coded(b), [[2]], out_scale=2.0, out_bias=1.0),
+                           "node 'node2' (MultiThreshold): out_scale 2 and out_bias 1 are not supported on node1"),
+    "upper bits of upper bits": (lambda b: b.thresholds(b.thresholds(coded(b), [[2]], out_scale=2.0), [[2]],
+                                                        out_scale=2.0),
+                                 "node 'node3' (MultiThreshold): out_scale 2 and out_bias 0 are not supported"),
+    "upper bits added": (lambda b: b.thresholds(b.node("Add", b.thresholds(coded(b), [[2]], out_scale=2.0),
+                                                       conv(b, pads=[1, 1, 1, 1])), [[1]]),
+                         "node 'node5' (MultiThreshold): codes without their low bits are for convolutions"),
     "upper bits of the picture": (lambda b: b.thresholds("x", [np.arange(16, 256, 16)], out_scale=16.0),
-                                  "node 'node0' (MultiThreshold): codes times 16 are not supported here"),
+                                  "node 'node0' (MultiThreshold): out_scale 16 and out_bias 0 are not supported on i"),
     "odd scale": (lambda b: b.thresholds(coded(b), [[3]], out_scale=3.0),
-                  "node 'node2' (MultiThreshold): codes times 3 are not supported here"),
+                  "node 'node2' (MultiThreshold): out_scale 3 and out_bias 0 are not supported on node1"),
     "residual of upper bits": (lambda b: b.thresholds(b.thresholds(coded(b), [[2]], out_scale=2.0), [[1]]),
                                "node 'node3' (MultiThreshold): codes without their low bits are for convolutions"),
     "max-pool of upper bits": (lambda b: b.node("MaxPool", b.thresholds(coded(b), [[2]], out_scale=2.0),

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 torch = pytest.importorskip("torch")
 
 from model import __main__ as command  # noqa: E402
-from model import canvas, data, distributions, files, integer, plot, results, store  # noqa: E402
+from model import canvas, card, data, distributions, files, integer, plot, results, store  # noqa: E402
 from model.convert import quantize  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import arch  # noqa: E402
@@ -150,7 +150,7 @@ def test_kquantile_codes_are_equally_likely(quantized):
 def test_integer_weights_are_the_shares_of_levels():
     net = random_net()
     bins = distributions.integer_weights(net)
-    assert [one.layer for one in bins] == ["a", "b", "d", "d", "e"]
+    assert [one.layer for one in bins] == ["a", "b", "d", "d", "d", "e"]
     terms = [term for layer in net.layers if hasattr(layer, "terms") for term in layer.terms if hasattr(term, "codes")]
     for one, term in zip(bins, terms, strict=True):
         np.testing.assert_array_equal(one.levels[term.codes] << term.shift, term.weights())
@@ -184,10 +184,10 @@ def test_logs_of_the_zoo_and_of_runs(tmp_path):
     assert full == replace(table, title="net, quantized", float_accuracy=0.5)
 
 
-def measured(dataset, name, quantizer, bits, accuracy, parent=0.9):
+def measured(dataset, name, quantizer, bits, accuracy, parent=0.9, **quant):
     net = store.load(store.SYNTHETIC)
     header = {**net.header, "dataset": dataset, "arch": name, "accuracy": accuracy, "float_accuracy": parent,
-              "quant": {**net.header["quant"], "quantizer": quantizer, "w_bits": bits[0], "a_bits": bits[1]}}
+              "quant": {**net.header["quant"], "quantizer": quantizer, "w_bits": bits[0], "a_bits": bits[1], **quant}}
     return replace(net, header=header)
 
 
@@ -195,11 +195,16 @@ def test_accuracy_by_bits_groups_and_sorts():
     nets = [measured("cifar10", "vgg", "plain", (4, 4), 0.8), measured("cifar10", "vgg", "plain", (2, 2), 0.6),
             measured("cifar10", "vgg", "learned", (2, 4), 0.7, 0.91), measured("cifar10", "vgg", "plain", (3, 3), None),
             measured("cifar100", "vgg", "plain", (4, 4), 0.5, None)]
-    line = results.Line(dataset="cifar10", arch="vgg", quantizer="plain", points=[((2, 2), 0.6), ((4, 4), 0.8)],
-                        parents=[0.9])
+    line = results.Line(dataset="cifar10", arch="vgg", quantizer="plain", residual_bits=0,
+                        points=[((2, 2), 0.6), ((4, 4), 0.8)], parents=[0.9])
     other = replace(line, quantizer="learned", points=[((2, 4), 0.7)], parents=[0.91])
     third = replace(line, dataset="cifar100", points=[((4, 4), 0.5)], parents=[])
     assert results.accuracy_by_bits(nets) == [other, line, third]
+    wide = measured("cifar10", "vgg", "plain", (2, 2), 0.65, residual_bits=4)
+    assert results.accuracy_by_bits([*nets, wide]) == [
+        other, line, replace(line, residual_bits=4, points=[((2, 2), 0.65)]), third]
+    assert card.card(wide)["residual_bits"] == 4 and card.card(nets[0])["residual_bits"] == 0
+    assert b"plain, 4-bit residuals" in canvas.encoded(plot.bits(results.accuracy_by_bits([*nets, wide])), ".svg")
     assert results.accuracy_by_bits(nets, "cifar100") == [third]
     canvas.encoded(plot.bits(results.accuracy_by_bits(nets)), ".svg")
 

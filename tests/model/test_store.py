@@ -41,6 +41,8 @@ def test_digest_covers_integers_and_names_but_not_the_header():
     assert store.digest(random_net(1)) != store.digest(net)
     layer = dataclasses.replace(net.layers[0], bias=net.layers[0].bias + 1)
     assert store.digest(dataclasses.replace(net, layers=(layer, *net.layers[1:]))) != store.digest(net)
+    digests = {store.digest(dataclasses.replace(net, layers=tuple(dropping(net, 1, drop)))) for drop in (0, 1, 2)}
+    assert len(digests) == 3 and store.digest(net) in digests
 
 
 def refused(path, match="."):
@@ -98,6 +100,13 @@ def test_a_changed_integer_is_refused(saved):
     refused(saved, "digest")
 
 
+def dropping(net, index, drop):
+    """The layers, the first term of one of them with another drop."""
+    layer = net.layers[index]
+    terms = (dataclasses.replace(layer.terms[0], drop=drop), *layer.terms[1:])
+    return [*net.layers[:index], dataclasses.replace(layer, terms=terms), *net.layers[index + 1:]]
+
+
 @pytest.mark.parametrize("change, match", [
     (lambda net: net.layers[1:], "unknown tensor"),
     (lambda net: net.layers[:-1], "logits"),
@@ -105,6 +114,10 @@ def test_a_changed_integer_is_refused(saved):
      "ascend"),
     (lambda net: (dataclasses.replace(net.layers[0], a_bits=3), *net.layers[1:]), "thresholds of shape"),
     (lambda net: (net.layers[0], *net.layers), "two layers"),
+    (lambda net: dropping(net, 0, 1), "1 low bits left out of the 1 of image"),
+    (lambda net: dropping(net, 1, 4), "4 low bits left out of the 4 of a"),
+    (lambda net: dropping(net, 3, 3), "3 low bits left out of the 3 of c"),
+    (lambda net: dropping(net, 4, -1), "-1 low bits"),
     (lambda net: (), "no layers"),
 ])
 def test_nets_that_do_not_fit_together_are_refused(tmp_path, change, match):

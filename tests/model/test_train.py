@@ -116,7 +116,8 @@ def test_quantizers_and_norms_are_not_decayed():
 
 
 @pytest.mark.parametrize("name", ARCHS)
-@pytest.mark.parametrize("config", [None, QuantConfig(quantizer="uniq", w_bits=3, a_bits=2)])
+@pytest.mark.parametrize("config", [None, QuantConfig(quantizer="uniq", w_bits=3, a_bits=2),
+                                    QuantConfig(w_bits=2, a_bits=2, residual_bits=4)])
 def test_every_architecture_trains_a_step(name, config):
     net = Network(arch(name), 10, config)
     before = {key: parameter.clone() for key, parameter in net.named_parameters()}
@@ -136,6 +137,10 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     train_recipe(recipe, tmp_path)
     net, header = load_checkpoint(folder / "02_qat.pt")
     assert net.config == recipe.quant and header["schedule"] == asdict(stage) and len(header["log"]) == 1
+    state = torch.load(folder / "02_qat.pt", weights_only=True)
+    del state["header"]["quant"]["residual_bits"]                   # as one that was begun before there were such
+    torch.save(state, folder / "02_qat.pt")
+    train_recipe(recipe, tmp_path)
     assert 0 <= header["float_accuracy"] <= 1
     assert command.main(["export", str(folder / "02_qat.pt")]) == 0
     exported = store.load(folder / "03_net.npz")
@@ -253,6 +258,7 @@ def test_names_tell_the_recipe():
     ("resnet8-w4a4-learned-median-cifar10", "median grid is for uniq and plain"),
     ("resnet8-w5a4-uniq-median-cifar10", "no levels for weights of more than 4 bits"),
     ("resnet8-w4a4r4-cifar10", "residuals of 4 bits are not wider than activations of 4"),
+    ("resnet8-w2a2r4-uniq-cifar10", "residuals of their own bits are not for uniq"),
     ("vgg-w2a2r4-cifar10", "vgg has no residuals"), ("resnet8-w9a4-cifar10", "is not the name")])
 def test_bad_names(tmp_path, name, message):
     with pytest.raises(UserError, match=message):
