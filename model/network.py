@@ -29,7 +29,7 @@ HEAD_BITS = 8
 class QuantConfig:
     """quantizer: a name in WEIGHTS and ACTIVATIONS; grid: "index" or "median" (of `uniq` and `plain`);
     first_bits: of the weights that see the pixels; residual_bits: of the tensors in `Arch.residuals`, a_bits if 0.
-    Identity shortcuts, sums and the head have all of these bits, convolutions the upper a_bits."""
+    Shortcuts, sums and the head have all of these bits, the other convolutions the upper a_bits."""
     quantizer: str = "learned"
     w_bits: int = 4
     a_bits: int = 4
@@ -39,7 +39,7 @@ class QuantConfig:
 
     @property
     def drop(self):
-        """Low bits of a residual's codes that convolutions do not see."""
+        """Low bits of a residual's codes that convolutions off the residual path do not see."""
         return self.residual_bits - self.a_bits if self.residual_bits else 0
 
     def weights(self, spec):
@@ -143,10 +143,10 @@ class Layer(nn.Module):
         first = spec.terms[0]
         # 9 is the rms of the levels -15, -13 .. 15.
         unit = 2.0 ** -round(math.log2(9 * math.sqrt(first.in_channels * first.kernel ** 2)))
-        drops = [config.drop if config and term.source in residuals else 0 for term in spec.terms]
+        drop = config.drop if config and first.source in residuals else 0          # shortcuts, after it, see all
         self.terms = nn.ModuleList(
-            Conv(term, config, unit, drop) if isinstance(term, ConvSpec) else Skip(term, config, unit)
-            for term, drop in zip(spec.terms, drops, strict=True))
+            Conv(term, config, unit, drop if term is first else 0) if isinstance(term, ConvSpec)
+            else Skip(term, config, unit) for term in spec.terms)
         self.norm = BatchNorm(spec.channels)
         self.activation = config.activation(spec.name in residuals) if config else None
 

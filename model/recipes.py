@@ -2,7 +2,7 @@
 
     ARCH-wBaB[rB][-QUANTIZER][-median][-seedN]-DATASET      resnet8-w4a4-cifar10, resnet20-w3a3-uniq-cifar100
 
-The quantizer is `learned` where none is named; `w2a2r4` has residuals of 4 bits of which convolutions see the upper 2.
+The quantizer is `learned` where none is named; `w2a2r4` has residuals of 4 bits, convolutions off them see the upper 2.
 Every net of an architecture and data set starts from one float parent, RUNS/ARCH-DATASET/01_float.pt, or that of the
 zoo where one of the same schedule ships, and is taught by it.
 """
