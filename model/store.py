@@ -128,7 +128,7 @@ def _layer(described, arrays):
 def _check(net):
     """Refuses a net whose parts do not fit together, however intact the file."""
     _require(net.layers, "it has no layers")
-    channels, bits = {IMAGE: net.input_shape[0]}, {IMAGE: 1}        # a picture is seen whole
+    channels, bits = {IMAGE: net.input_shape[0]}, {IMAGE: 1}        # none may be left out of a picture
     for index, layer in enumerate(net.layers):
         last = index == len(net.layers) - 1
         sources = [layer.source] if isinstance(layer, MaxPool) else [term.source for term in layer.terms]
@@ -147,7 +147,7 @@ def _check(net):
             _require(shape == wanted, f"layer {layer.name}: a term of shape {shape}, not {wanted}")
             drop = getattr(term, "drop", 0)
             _require(isinstance(drop, int) and 0 <= drop < bits[term.source],
-                     f"layer {layer.name}: {drop} low bits left out of the {bits[term.source]} of {term.source}")
+                     f"layer {layer.name}: a term that leaves out {drop} low bits of {term.source}")
         if not last:
             wanted = (count, 2 ** layer.a_bits - 1)
             _require(layer.thresholds.shape == wanted,

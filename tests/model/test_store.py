@@ -114,10 +114,10 @@ def dropping(net, index, drop):
      "ascend"),
     (lambda net: (dataclasses.replace(net.layers[0], a_bits=3), *net.layers[1:]), "thresholds of shape"),
     (lambda net: (net.layers[0], *net.layers), "two layers"),
-    (lambda net: dropping(net, 0, 1), "1 low bits left out of the 1 of image"),
-    (lambda net: dropping(net, 1, 4), "4 low bits left out of the 4 of a"),
-    (lambda net: dropping(net, 3, 3), "3 low bits left out of the 3 of c"),
-    (lambda net: dropping(net, 4, -1), "-1 low bits"),
+    (lambda net: dropping(net, 0, 1), "leaves out 1 low bits of image"),
+    (lambda net: dropping(net, 1, 4), "leaves out 4 low bits of a"),
+    (lambda net: dropping(net, 3, 3), "leaves out 3 low bits of c"),
+    (lambda net: dropping(net, 4, -1), "leaves out -1 low bits of d"),
     (lambda net: (), "no layers"),
 ])
 def test_nets_that_do_not_fit_together_are_refused(tmp_path, change, match):
