@@ -51,8 +51,8 @@ def train(args):
     recipes = training_module("recipes")
     recipes.train_named(
         recipes.with_quantizer(args.net, args.quantizer), args.runs, data_dir=args.data, device=args.device,
-        threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, distill=args.distill,
-        teacher=args.teacher, freeze=args.freeze)
+        threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, rate=args.rate, distill=args.distill,
+        teacher=args.teacher, start=args.start, freeze=args.freeze)
 
 
 def eval_command(args):
@@ -181,10 +181,13 @@ def parser():
                      help="of the loss that a float net's answers make; 0: none (default: the recipe's)")
     sub.add_argument("--teacher", default="", metavar="ARCH-DATASET", help="trained float net whose answers these are "
                                                                            "(default: the float parent)")
+    sub.add_argument("--start", default="", metavar="NET", help="trained quantized net, of other bits, to start from "
+                                                                "(default: the float parent)")
     sub.add_argument("--freeze", action="store_true", help="uniq: a layer learns no more once it is quantized; equal "
                                                            "shares of the epochs for each of them and for the head")
     sub.add_argument("--float-epochs", type=positive, metavar="N")
     sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
+    sub.add_argument("--rate", type=float, help="peak learning rate of the quantized stage (default: the recipe's)")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")
     sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 

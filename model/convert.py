@@ -1,6 +1,6 @@
-"""From a trained float net to a quantized one that starts close to it.
+"""From a trained net, float or of other bits, to a quantized one that starts close to it.
 
-Layer by layer on one batch of images: shortcuts are given the shift and gains that keep the float net's proportion
+Layer by layer on one batch of images: shortcuts are given the shift and gains that keep the trained net's proportion
 between the terms of a sum, batch-norm the statistics of the new accumulators, and activations their starting points.
 """
 import math
@@ -9,7 +9,7 @@ import torch
 
 from .integer import IMAGE
 from .nets import LayerSpec, PoolSpec
-from .network import GAIN_BITS, PIXEL_UNIT, Network, Skip
+from .network import GAIN_BITS, PIXEL_UNIT, Network, Skip, of_quantizer
 
 __all__ = ["quantize"]
 
@@ -24,29 +24,31 @@ def spread(x):
 
 @torch.no_grad()
 def quantize(net, images, config):
-    """A quantized Network with the float net's weights; images: uint8 (N, 3, H, W), some hundreds of them."""
+    """A quantized Network with the weights of `net`, which is a float one or quantized, with other bits or quantizers;
+    images: uint8 (N, 3, H, W), some hundreds of them."""
     net.eval()
-    quantized = Network(net.arch, net.layers[net.arch.layers[-1].name].linear.out_features, config)
-    quantized.load_state_dict(net.state_dict(), strict=False)          # quantizers and gains keep their own start
+    head = net.layers[net.arch.layers[-1].name]
+    quantized = Network(net.arch, head.linear.out_features, config)
+    quantized.load_state_dict({name: value for name, value in net.state_dict().items() if not of_quantizer(name)},
+                              strict=False)
     quantized.train()
-    floats = {IMAGE: images.float() * PIXEL_UNIT}
-    codes = dict(floats)
+    trained = {IMAGE: images.float() * PIXEL_UNIT}
+    codes = dict(trained)
     for spec in net.arch.layers:
         if isinstance(spec, PoolSpec):
-            for tensors in floats, codes:
+            for tensors in trained, codes:
                 tensors[spec.name] = torch.nn.functional.max_pool2d(tensors[spec.source], 2)
         elif isinstance(spec, LayerSpec):
-            convert_layer(net.layers[spec.name], quantized.layers[spec.name], floats, codes)
-    features = spec.source
-    quantized.layers[spec.name].log_gain.fill_(
-        (floats[features].mean((2, 3)).norm() / codes[features].mean((2, 3)).norm()).log())
+            convert_layer(net.layers[spec.name], quantized.layers[spec.name], trained, codes)
+    log_gain = (trained[spec.source].mean((2, 3)).norm() / codes[spec.source].mean((2, 3)).norm()).log()
+    quantized.layers[spec.name].log_gain.copy_(log_gain if head.log_gain is None else log_gain + head.log_gain)
     return quantized
 
 
-def convert_layer(old, new, floats, codes):
+def convert_layer(old, new, trained, codes):
     """Fits the quantized layer `new` to `old` and adds the outputs of both to the dicts of tensors."""
     name = old.spec.name
-    old_spreads = [spread(term(floats[term.spec.source])) for term in old.terms]
+    old_spreads = [spread(term(trained[term.spec.source])) for term in old.terms]
     scale = spread(new.terms[0](codes[new.terms[0].spec.source])) / old_spreads[0]
     for before, term, wanted in zip(old.terms[1:], new.terms[1:], old_spreads[1:], strict=True):
         if isinstance(term, Skip):
@@ -56,7 +58,7 @@ def convert_layer(old, new, floats, codes):
     acc = new.accumulate(codes)
     new.norm.running_mean.copy_(acc.mean((0, 2, 3)))
     new.norm.running_var.copy_(acc.var((0, 2, 3)))
-    floats[name] = old(floats)
+    trained[name] = old(trained)
     new.norm.eval()
     new.activation.start(new.norm(acc).relu())
     codes[name] = new.activate(acc)

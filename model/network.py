@@ -57,6 +57,11 @@ def at_least_float32(x):
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def of_quantizer(name):
+    """Whether the parameter or buffer of that name in a Network says how it is quantized."""
+    return any(part in name for part in ("quantizer", "activation", "log_gain", "shift"))
+
+
 class Conv(nn.Module):
     """A convolution term. unit: what an integer weight of 1 is worth in the layer's accumulator; drop: low bits of the
     source's codes that it does not see."""

@@ -32,7 +32,8 @@ FIRST_BITS = 4                          # of the first weights, at least: no slo
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A float stage and a quantization-aware stage that starts from it. teacher: name of the float net that the latter
-    is taught by, as `parent`; empty: the parent."""
+    is taught by, as `parent`; empty: the parent. start: name of the quantized net, of other bits, whose weights the
+    latter starts from; empty: the parent."""
     name: str
     arch: str
     dataset: str
@@ -40,6 +41,7 @@ class Recipe:
     quant_stage: Schedule
     quant: QuantConfig = QuantConfig()
     teacher: str = ""
+    start: str = ""
 
     @property
     def parent(self):
@@ -115,17 +117,20 @@ def with_quantizer(name, quantizer):
 
 
 def command_of(header):
-    """The command that trained the net of that header."""
+    """The command that trained the net of that header; if it started from another quantized net, that one's first."""
     name, float_schedule, schedule = header["name"], header["float_schedule"], header["schedule"]
     recipe = recipe_of(name)
     options = (("--float-epochs", float_schedule, recipe.float_stage, "epochs"),
                ("--epochs", schedule, recipe.quant_stage, "epochs"),
+               ("--rate", schedule, recipe.quant_stage, "rate"),
                ("--distill", schedule, recipe.quant_stage, "distill"))
     given = [f"{option} {used[field]:g}" for option, used, default, field in options
              if used[field] != getattr(default, field)]
     teacher = header.get("teacher", recipe.parent)          # older nets say nothing of teacher, device, processes
     if teacher != recipe.parent:
         given.append(f"--teacher {teacher}")
+    if "start" in header:
+        given.append(f"--start {header['start']}")
     if schedule.get("freeze"):
         given.append("--freeze")
     device = header.get("device", "cpu").partition(":")[0]
@@ -133,7 +138,8 @@ def command_of(header):
         given.append(f"--device {device}")
     processes = header.get("processes", 1)
     launcher = "python" if processes == 1 else f"torchrun --nproc-per-node {processes}"
-    return " ".join([f"{launcher} -m model train", name, *given])
+    command = " ".join([f"{launcher} -m model train", name, *given])
+    return f"{header['start_command']} && {command}" if "start" in header else command
 
 
 def header_of(recipe, name, stage, schedule, classes):
@@ -172,9 +178,25 @@ def teacher_of(recipe, runs):
     net, header = load_checkpoint(path)
     if header["dataset"] != recipe.dataset or header["stage"] != "float":
         raise UserError(f"{path}: not a float net for {recipe.dataset}")
+    refuse_unfinished(path, header)
+    return net
+
+
+def start_of(recipe, runs):
+    """(Network, what the header says of it) of the quantized net that the recipe names as its start."""
+    path = Path(runs) / recipe.start / "02_qat.pt"
+    if not path.exists():
+        raise UserError(f"no {path} to start from; first: python -m model train {recipe.start}")
+    net, header = load_checkpoint(path)
+    if (header["stage"], header["arch"], header["dataset"]) != ("quantized", recipe.arch, recipe.dataset):
+        raise UserError(f"{path}: not a quantized {recipe.arch} for {recipe.dataset}")
+    refuse_unfinished(path, header)
+    return net, {"start": recipe.start, "start_digest": weights_digest(net), "start_command": command_of(header)}
+
+
+def refuse_unfinished(path, header):
     if len(header["log"]) < header["schedule"]["epochs"]:
         raise UserError(f"{path}: its training is not finished")
-    return net
 
 
 def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
@@ -188,6 +210,8 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     train = data.load(recipe.dataset, "train", data_dir)
     test = data.load(recipe.dataset, "test", data_dir)
     teacher = teacher_of(recipe, runs) if recipe.teacher else None          # refused before hours of a float stage
+    start, started = start_of(recipe, runs) if recipe.start else (None, {})
+    refuse_other(quant_path, start=started.get("start"), start_digest=started.get("start_digest"))
     for path in float_path, quant_path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,27 +221,32 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     digest = weights_digest(parent)
     refuse_other(quant_path, parent=digest)
     float_accuracy = accuracy(parent.to(device), test, device, exact=True)
-    header = header_of(recipe, recipe.name, "quantized", recipe.quant_stage, train.classes) | origin | {
+    header = header_of(recipe, recipe.name, "quantized", recipe.quant_stage, train.classes) | origin | started | {
         "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage), "parent": digest,
         "teacher": recipe.teacher or recipe.parent, "float_accuracy": float_accuracy}
     torch.manual_seed(recipe.quant_stage.seed)
-    net = quantize(parent.cpu(), torch.as_tensor(train.images[:CALIBRATION_IMAGES]), recipe.quant)
+    net = quantize(start or parent.cpu(), torch.as_tensor(train.images[:CALIBRATION_IMAGES]), recipe.quant)
     # On a CPU the fused kernels beat compilation; a net that changes layer by layer would be compiled for each.
     fit(net, train, test, recipe.quant_stage, quant_path, teacher=teacher or parent, device=device,
         compile_net=device != "cpu" and not recipe.quant_stage.gradual, header=header)
 
 
 def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_epochs=None, epochs=None,
-                distill=None, teacher="", freeze=False):
+                rate=None, distill=None, teacher="", start="", freeze=False):
     """Trains the net of that name, with what is given instead of its recipe's own values."""
+    if rate is not None and not 0 < rate <= 1:
+        raise UserError(f"--rate must be above 0 and at most 1, not {rate:g}")
     if distill is not None and not 0 <= distill <= 1:
         raise UserError(f"--distill must be 0 .. 1, not {distill:g}")
     if teacher and distill == 0:
         raise UserError("--teacher is of no use with --distill 0")
+    if start == name:
+        raise UserError(f"{name} cannot start from itself")
     if threads:
         torch.set_num_threads(threads)
     recipe = recipe_of(name)
-    changes = {"float_stage": {"epochs": float_epochs}, "quant_stage": {"epochs": epochs, "distill": distill}}
+    changes = {"float_stage": {"epochs": float_epochs},
+               "quant_stage": {"epochs": epochs, "rate": rate, "distill": distill}}
     stages = {stage: replace(getattr(recipe, stage), **{k: v for k, v in values.items() if v is not None})
               for stage, values in changes.items()}
     if freeze:
@@ -228,4 +257,4 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
                                         cycles=count + 1)
     device = device_of(device)
     with process_group(device):
-        train_recipe(replace(recipe, teacher=teacher, **stages), runs, data_dir=data_dir, device=device)
+        train_recipe(replace(recipe, teacher=teacher, start=start, **stages), runs, data_dir=data_dir, device=device)

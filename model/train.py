@@ -25,7 +25,7 @@ from .distributed import add_over_processes, rank, world_size
 from .errors import UserError
 from .files import replacing, write_text
 from .folded import folded
-from .network import BatchNorm
+from .network import BatchNorm, of_quantizer
 
 __all__ = ["Schedule", "Crops", "Trainer", "fit", "accuracy"]
 
@@ -62,8 +62,7 @@ def parameter_groups(net, schedule):
     """Convolution and linear weights are decayed; norms, gains and quantizers are not."""
     groups = {"weights": [], "norms": [], "quantizers": []}
     for name, parameter in net.named_parameters():
-        quantizer = "quantizer" in name or "activation" in name or "log_gain" in name
-        kind = "quantizers" if quantizer else "weights" if parameter.dim() > 1 else "norms"
+        kind = "quantizers" if of_quantizer(name) else "weights" if parameter.dim() > 1 else "norms"
         groups[kind].append(parameter)
     rates = {"weights": schedule.rate, "norms": schedule.rate, "quantizers": schedule.quantizer_rate}
     return [{"params": parameters, "lr": rates[kind], "peak": rates[kind],

@@ -1,4 +1,4 @@
-"""From the float net to the quantized one that training starts from: sums and logits keep their proportions."""
+"""From a trained net to the quantized one that training starts from: sums and logits keep their proportions."""
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -58,6 +58,29 @@ def test_logits_are_close_before_any_training(quantizer):
     old, new = old - old.mean(0), new - new.mean(0)
     assert torch.corrcoef(torch.stack([old.flatten(), new.flatten()]))[0, 1] > 0.8
     assert 0.7 < new.norm() / old.norm() < 1.4
+
+
+@torch.no_grad()
+def test_a_quantized_net_is_a_start_for_fewer_bits():
+    old = quantize(float_net(), IMAGES, QuantConfig(w_bits=6, a_bits=6, first_bits=6))
+    old.layers["head"].log_gain.add_(1.0)                       # what training may have made of it
+    for layer in old.layers.values():
+        for term in getattr(layer, "terms", ()):
+            if isinstance(term, Skip):
+                term.gain[0] *= -1
+    new = quantize(old, IMAGES, QuantConfig())
+    for name, value in new.state_dict().items():
+        if name.endswith("linear.weight") or (name.endswith("weight") and "terms" in name):
+            assert torch.equal(value, old.state_dict()[name]), name
+    shares = {name: (spreads[1] / spreads[0]) / (before[1] / before[0]) for (name, spreads), before
+              in zip(term_spreads(new).items(), term_spreads(old).values(), strict=True)}
+    assert 0.9 < shares["s1b1b"].min() and shares["s1b1b"].max() < 1.1
+    skip = new.layers["s1b1b"].terms[1]
+    assert skip.integer_gain()[0] < 0 < skip.integer_gain()[1:].min()
+    before, after = old(IMAGES), new.eval()(IMAGES)
+    before, after = before - before.mean(0), after - after.mean(0)
+    assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > 0.9
+    assert 0.9 < after.norm() / before.norm() < 1.1
 
 
 @torch.no_grad()

@@ -108,8 +108,10 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
     for arguments in ("train",), ("bench", "--dataset", "synthetic"), ("eval", store.SYNTHETIC, "--engine", "torch"):
         if not torch.cuda.is_available():
             assert "no CUDA device here" in failure(capsys, *arguments, "--device", "cuda")
+    assert "--rate must be above 0 and at most 1, not 0" in failure(capsys, "train", "--rate", 0)
     assert "--distill must be 0 .. 1" in failure(capsys, "train", "--distill", 2)
     assert "of no use" in failure(capsys, "train", "--distill", 0, "--teacher", "vgg-cifar10")
+    assert "cannot start from itself" in failure(capsys, "train", store.SYNTHETIC, "--start", store.SYNTHETIC)
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
     assert f"no {tmp_path / store.DEFAULT / '02_qat.pt'}: python -m model train" in failure(
         capsys, "export", "--runs", tmp_path)

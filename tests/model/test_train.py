@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from model import __main__ as command  # noqa: E402
 from model import data, recipes, store, synthetic, train  # noqa: E402
-from model.checkpoints import PARENTS, load_checkpoint  # noqa: E402
+from model.checkpoints import PARENTS, load_checkpoint, weights_digest  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import ARCHS, arch  # noqa: E402
 from model.network import Network, QuantConfig  # noqa: E402
@@ -214,6 +214,44 @@ def test_another_float_net_can_teach(tmp_path, monkeypatch):
     assert any(not torch.equal(value, alone[name]) for name, value in other.state_dict().items())
 
 
+def test_another_quantized_net_can_be_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda name, split, folder: pictures(1 if split == "train" else 2, 96))
+    monkeypatch.setattr(torch, "compile", lambda net: net)
+    stage = replace(SCHEDULE, epochs=1)
+    recipe, first = (replace(recipe_of(f"resnet8-{bits}-synthetic"), float_stage=stage, quant_stage=stage)
+                     for bits in ("w2a2r4", "w3a3"))
+    path, started = tmp_path / recipe.name / "02_qat.pt", replace(recipe, start=first.name)
+    with pytest.raises(UserError, match="to start from; first: python -m model train resnet8-w3a3-synthetic"):
+        train_recipe(started, tmp_path)
+    assert not list(tmp_path.iterdir())
+    for other in first, recipe:
+        train_recipe(other, tmp_path)
+    with pytest.raises(UserError, match="its start is None, not resnet8-w3a3-synth.* as asked for"):
+        train_recipe(started, tmp_path)
+    alone = load_checkpoint(path)[0].state_dict()
+    path.unlink()
+    train_recipe(started, tmp_path)
+    net, header = load_checkpoint(path)
+    assert header["start"] == first.name
+    assert header["start_digest"] == weights_digest(load_checkpoint(tmp_path / first.name / "02_qat.pt")[0])
+    assert command_of(header).split(" && ")[1].startswith("python -m model train resnet8-w2a2r4-synthetic ")
+    assert command_of(header).split(" && ")[1].endswith(" --start resnet8-w3a3-synthetic")
+    assert command_of(header).startswith("python -m model train resnet8-w3a3-synthetic ")
+    assert any(not torch.equal(value, alone[name]) for name, value in net.state_dict().items())
+    train_recipe(started, tmp_path)                                             # done: nothing to do, nothing refused
+    with pytest.raises(UserError, match="its start is resnet8-w3a3-synth.*, not None as asked for"):
+        train_recipe(recipe, tmp_path)
+
+    state = torch.load(tmp_path / first.name / "02_qat.pt", weights_only=True)
+    for change, message in (({"dataset": "cifar10"}, "not a quantized resnet8 for synthetic"),
+                            ({"schedule": asdict(replace(stage, epochs=2))}, "its training is not finished"),
+                            ({}, "its start_digest is [0-9a-f]{20}, not [0-9a-f]{20} as asked for")):
+        state["net"]["layers.head.linear.bias"] += 1
+        torch.save(state | {"header": state["header"] | change}, tmp_path / first.name / "02_qat.pt")
+        with pytest.raises(UserError, match=message):
+            train_recipe(started, tmp_path)
+
+
 def test_bad_checkpoints_and_names(tmp_path):
     path = tmp_path / "x.pt"
     with pytest.raises(UserError, match="No such file"):
@@ -242,8 +280,8 @@ def test_names_tell_the_recipe():
     header = {"name": default.name, "float_schedule": asdict(default.float_stage),
               "schedule": asdict(default.quant_stage)}
     assert command_of(header) == "python -m model train resnet8-w4a4-cifar10"
-    assert (command_of(header | {"schedule": header["schedule"] | {"epochs": 8, "distill": 0.0}})
-            == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --distill 0")
+    assert (command_of(header | {"schedule": header["schedule"] | {"epochs": 8, "rate": 0.04, "distill": 0.0}})
+            == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --rate 0.04 --distill 0")
     assert (command_of(header | {"device": "cuda:0", "processes": 4, "teacher": "vgg-cifar10"})
             == "torchrun --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --teacher vgg-cifar10 --device cuda")
     assert (command_of(header | {"name": "resnet8-w4a4-uniq-cifar10",
