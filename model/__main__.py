@@ -51,8 +51,8 @@ def train(args):
     recipes = training_module("recipes")
     recipes.train_named(
         recipes.with_quantizer(args.net, args.quantizer), args.runs, data_dir=args.data, device=args.device,
-        threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, rate=args.rate, distill=args.distill,
-        teacher=args.teacher, start=args.start, freeze=args.freeze)
+        threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, rate=args.rate,
+        cutout=args.cutout, distill=args.distill, teacher=args.teacher, start=args.start, freeze=args.freeze)
 
 
 def eval_command(args):
@@ -187,6 +187,8 @@ def parser():
                                                            "shares of the epochs for each of them and for the head")
     sub.add_argument("--float-epochs", type=positive, metavar="N")
     sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
+    sub.add_argument("--cutout", type=positive, metavar="N", help="blacken a square of N x N pixels of every picture "
+                                                                  "(default: none)")
     sub.add_argument("--rate", type=float, help="peak learning rate of the quantized stage (default: the recipe's)")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")
     sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

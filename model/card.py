@@ -6,7 +6,8 @@ from .integer import Convolution, MaxPool, macs
 
 __all__ = ["card", "table", "dump", "log_table"]
 
-COLUMNS = ("name", "dataset", "quantizer", "w_bits", "a_bits", "params", "macs", "bytes", "float_accuracy", "accuracy")
+COLUMNS = ("name", "dataset", "quantizer", "w_bits", "a_bits", "residual_bits", "params", "macs", "bytes",
+           "float_accuracy", "accuracy")
 
 
 def convolutions(net):

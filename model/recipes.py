@@ -52,13 +52,14 @@ class Recipe:
 FLOAT = Schedule(epochs=48, rate=0.15, weight_decay=5e-4, seed=1)
 QUANTIZED = Schedule(epochs=84, rate=0.08, quantizer_rate=0.02, weight_decay=2e-4, warmup=0.05,
                      distill=0.5, settle=1, seed=2)
-# (float stage, quantized stage) by architecture. Narrow nets and short trainings see every picture whole; short ones
-# have the strong decay and the smoothed labels of arXiv 2404.00498.
+# (float stage, quantized stage) by architecture. Short float stages have the strong decay and the smoothed labels of
+# arXiv 2404.00498.
 STAGES = {
     "resnet8": (FLOAT, QUANTIZED),
     "resnet8half": (replace(FLOAT, epochs=24), replace(QUANTIZED, epochs=24)),
     "resnet20": (replace(FLOAT, epochs=96), replace(QUANTIZED, epochs=60)),
-    "resnet18": (replace(FLOAT, epochs=60, rate=0.1, cutout=8), replace(QUANTIZED, epochs=40, rate=0.04, cutout=8)),
+    "resnet18": (replace(FLOAT, epochs=10, rate=0.1, weight_decay=1e-3, warmup=0.2, smoothing=0.1),
+                 replace(QUANTIZED, epochs=8, rate=0.04)),
     "vgg": (replace(FLOAT, epochs=20, rate=0.125, weight_decay=1e-3, warmup=0.2, smoothing=0.1),
             replace(QUANTIZED, epochs=12, rate=0.04)),
 }
@@ -123,6 +124,7 @@ def command_of(header):
     options = (("--float-epochs", float_schedule, recipe.float_stage, "epochs"),
                ("--epochs", schedule, recipe.quant_stage, "epochs"),
                ("--rate", schedule, recipe.quant_stage, "rate"),
+               ("--cutout", schedule, recipe.quant_stage, "cutout"),
                ("--distill", schedule, recipe.quant_stage, "distill"))
     given = [f"{option} {used[field]:g}" for option, used, default, field in options
              if used[field] != getattr(default, field)]
@@ -232,7 +234,7 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
 
 
 def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_epochs=None, epochs=None,
-                rate=None, distill=None, teacher="", start="", freeze=False):
+                rate=None, cutout=None, distill=None, teacher="", start="", freeze=False):
     """Trains the net of that name, with what is given instead of its recipe's own values."""
     if rate is not None and not 0 < rate <= 1:
         raise UserError(f"--rate must be above 0 and at most 1, not {rate:g}")
@@ -245,8 +247,8 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
     if threads:
         torch.set_num_threads(threads)
     recipe = recipe_of(name)
-    changes = {"float_stage": {"epochs": float_epochs},
-               "quant_stage": {"epochs": epochs, "rate": rate, "distill": distill}}
+    changes = {"float_stage": {"epochs": float_epochs, "cutout": cutout},
+               "quant_stage": {"epochs": epochs, "rate": rate, "cutout": cutout, "distill": distill}}
     stages = {stage: replace(getattr(recipe, stage), **{k: v for k, v in values.items() if v is not None})
               for stage, values in changes.items()}
     if freeze:

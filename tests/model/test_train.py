@@ -280,8 +280,9 @@ def test_names_tell_the_recipe():
     header = {"name": default.name, "float_schedule": asdict(default.float_stage),
               "schedule": asdict(default.quant_stage)}
     assert command_of(header) == "python -m model train resnet8-w4a4-cifar10"
-    assert (command_of(header | {"schedule": header["schedule"] | {"epochs": 8, "rate": 0.04, "distill": 0.0}})
-            == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --rate 0.04 --distill 0")
+    changed = {"epochs": 8, "rate": 0.04, "cutout": 8, "distill": 0.0}
+    assert (command_of(header | {"schedule": header["schedule"] | changed})
+            == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --rate 0.04 --cutout 8 --distill 0")
     assert (command_of(header | {"device": "cuda:0", "processes": 4, "teacher": "vgg-cifar10"})
             == "torchrun --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --teacher vgg-cifar10 --device cuda")
     assert (command_of(header | {"name": "resnet8-w4a4-uniq-cifar10",
