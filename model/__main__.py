@@ -189,7 +189,8 @@ def parser():
     sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
     sub.add_argument("--cutout", type=positive, metavar="N", help="blacken a square of N x N pixels of every picture "
                                                                   "(default: none)")
-    sub.add_argument("--rate", type=float, help="peak learning rate of the quantized stage (default: the recipe's)")
+    sub.add_argument("--rate", type=float, help="peak learning rate of the quantized stage; the quantizers' own goes "
+                                               "with it (default: the recipe's)")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")
     sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 

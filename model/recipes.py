@@ -247,8 +247,10 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
     if threads:
         torch.set_num_threads(threads)
     recipe = recipe_of(name)
+    rates = {"rate": rate, "quantizer_rate": rate * recipe.quant_stage.quantizer_rate / recipe.quant_stage.rate
+             } if rate else {}
     changes = {"float_stage": {"epochs": float_epochs, "cutout": cutout},
-               "quant_stage": {"epochs": epochs, "rate": rate, "cutout": cutout, "distill": distill}}
+               "quant_stage": {"epochs": epochs, "cutout": cutout, "distill": distill, **rates}}
     stages = {stage: replace(getattr(recipe, stage), **{k: v for k, v in values.items() if v is not None})
               for stage, values in changes.items()}
     if freeze:
