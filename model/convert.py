@@ -9,7 +9,7 @@ import torch
 
 from .integer import IMAGE
 from .nets import LayerSpec, PoolSpec
-from .network import GAIN_BITS, PIXEL_UNIT, Network, Skip, of_quantizer
+from .network import GAIN_BITS, PIXEL_UNIT, Conv, Network, Skip, of_quantizer
 
 __all__ = ["quantize"]
 
@@ -49,6 +49,9 @@ def convert_layer(old, new, trained, codes):
     """Fits the quantized layer `new` to `old` and adds the outputs of both to the dicts of tensors."""
     name = old.spec.name
     old_spreads = [spread(term(trained[term.spec.source])) for term in old.terms]
+    for before, term in zip(old.terms, new.terms, strict=True):
+        if isinstance(term, Conv):
+            take_over(before.quantizer, term.quantizer)
     scale = spread(new.terms[0](codes[new.terms[0].spec.source])) / old_spreads[0]
     for before, term, wanted in zip(old.terms[1:], new.terms[1:], old_spreads[1:], strict=True):
         if isinstance(term, Skip):
@@ -61,8 +64,15 @@ def convert_layer(old, new, trained, codes):
     trained[name] = old(trained)
     new.norm.eval()
     new.activation.start(new.norm(acc).relu())
+    take_over(old.activation, new.activation)
     codes[name] = new.activate(acc)
     new.norm.train()
+
+
+def take_over(before, quantizer):
+    """What `before` learned is the start of `quantizer`, where both are of one kind that can be."""
+    if type(before) is type(quantizer) and hasattr(quantizer, "take_over"):
+        quantizer.take_over(before)
 
 
 def fit_gain(before, term, wanted, codes):

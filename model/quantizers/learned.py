@@ -1,5 +1,7 @@
 """The learned quantizer: weights through a learnable companding (LCQ, arXiv 2103.07156), activations by learnable
 thresholds with uniform integer outputs (N2UQ, arXiv 2111.14826)."""
+import math
+
 import torch
 from torch import nn
 
@@ -21,9 +23,17 @@ class LearnedWeights(nn.Module):
     def __init__(self, shape, bits):
         super().__init__()
         self.bits, self.alpha, self.beta, self.levels = bits, 2, 1 - 2 ** bits, None
-        kappa = 0.57 * bits ** (-1 / 3)
         self.log_a = nn.Parameter(torch.tensor(self.START_A).log())
-        self.log_kappa = nn.Parameter(torch.full(shape[:1], kappa).log())
+        self.log_kappa = nn.Parameter(torch.full(shape[:1], self.start_kappa(bits)).log())
+
+    def take_over(self, trained):
+        """Starts from what another of these learned, of other bits: its A, its kappa in proportion to both starts'."""
+        self.log_a.data.copy_(trained.log_a)
+        self.log_kappa.data.add_(trained.log_kappa - math.log(self.start_kappa(trained.bits)))
+
+    @staticmethod
+    def start_kappa(bits):
+        return 0.57 * bits ** (-1 / 3)
 
     def scale(self, w):
         """kappa / rms, (OC,)."""
@@ -71,6 +81,16 @@ class LearnedThresholds(WideStart, Segmented):
 
     def start(self, z):
         self.log_scale.data = root_mean_square(z).log()
+
+    def take_over(self, trained):
+        """Starts from the function that another of these learned, with more or fewer steps."""
+        edges, ratio = trained.edges(), 2.0 ** (trained.bits - self.bits)
+        place = torch.arange(2 ** self.bits + 1) * ratio
+        below = place.long().clamp(max=2 ** trained.bits - 1)
+        edges = torch.lerp(edges[below], edges[below + 1], place - below) / trained.log_scale.exp()
+        self.log_scale.data.copy_(trained.log_scale)
+        self.offset.data.copy_(edges[0])
+        self.log_width.data.copy_((edges.diff() - self.LEAST).log())
 
     def edges(self):
         widths = torch.cat([self.offset.reshape(1), self.log_width.exp() + self.LEAST])

@@ -1,4 +1,5 @@
 """From a trained net to the quantized one that training starts from: sums and logits keep their proportions."""
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -81,6 +82,45 @@ def test_a_quantized_net_is_a_start_for_fewer_bits():
     before, after = before - before.mean(0), after - after.mean(0)
     assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > 0.9
     assert 0.9 < after.norm() / before.norm() < 1.1
+
+
+@torch.no_grad()
+def trained(bits):
+    """A quantized net whose quantizers have learned something."""
+    net = quantize(float_net(), IMAGES, QuantConfig(w_bits=bits, a_bits=bits, first_bits=bits))
+    generator = torch.Generator().manual_seed(1)
+    for name, value in net.named_parameters():
+        if "quantizer" in name or "activation" in name:
+            value.add_(0.2 * torch.randn(value.shape, generator=generator))
+    return net.eval()
+
+
+@torch.no_grad()
+def test_what_quantizers_learned_is_taken_over():
+    old = trained(4)
+    new = quantize(old, IMAGES, QuantConfig())
+    for name, value in old.named_parameters():
+        if "activation" in name or "terms.0.quantizer" in name:             # projections are fitted to their sums
+            torch.testing.assert_close(new.get_parameter(name), value, rtol=1e-3, atol=1e-3, msg=name)
+    other = quantize(old, IMAGES, QuantConfig(quantizer="uniform"))         # another kind begins anew
+    assert other.layers["stem"].activation.log_s.abs() > 0
+
+
+@pytest.mark.parametrize("before, after", [(4, 2), (2, 4), (3, 2), (3, 3)])
+@torch.no_grad()
+def test_steps_are_taken_out_of_a_layers_function_or_put_in(before, after):
+    old = trained(before)
+    new = quantize(old, IMAGES, QuantConfig(w_bits=after, a_bits=after))
+    for name, layer in old.layers.items():
+        if hasattr(layer, "activation"):
+            edges = layer.activation.edges().numpy()
+            place = np.arange(2 ** after + 1) * 2.0 ** (before - after)
+            expected = np.interp(place, np.arange(len(edges)), edges)
+            np.testing.assert_allclose(new.layers[name].activation.edges().numpy(), expected, rtol=1e-4, atol=1e-4)
+    one, other = (net.layers["s1b1a"].terms[0].quantizer for net in (old, new))
+    assert other.log_a == one.log_a
+    ratio = (after / before) ** (-1 / 3)
+    torch.testing.assert_close(other.log_kappa.exp(), one.log_kappa.exp() * ratio)
 
 
 @torch.no_grad()
