@@ -145,7 +145,8 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     assert command.main(["export", str(folder / "02_qat.pt")]) == 0
     exported = store.load(folder / "03_net.npz")
     card = json.loads((folder / "03_net.json").read_text())
-    assert card["command"].startswith("python -m model train resnet8-w2a2-synthetic --float-epochs 1 --epochs 1 && ")
+    options = "--float-epochs 1 --epochs 1 --rate 0.05"
+    assert card["command"].startswith(f"python -m model train resnet8-w2a2-synthetic {options} && ")
     assert exported.header["images"] == card["images"] == 96 and card["accuracy"] == exported.header["accuracy"]
     assert card["device"] == "cpu" and card["seconds"] == round(header["log"][0]["seconds"])
     assert (folder / "03_net.csv").read_text().startswith("epoch,loss,accuracy,seconds\n1,")
