@@ -242,6 +242,8 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
         raise UserError(f"--distill must be 0 .. 1, not {distill:g}")
     if teacher and distill == 0:
         raise UserError("--teacher is of no use with --distill 0")
+    if start:
+        recipe_of(start)                                        # refuses what is no name
     if start == name:
         raise UserError(f"{name} cannot start from itself")
     if threads:

@@ -90,7 +90,7 @@ class LearnedThresholds(WideStart, Segmented):
         edges = torch.lerp(edges[below], edges[below + 1], place - below) / trained.log_scale.exp()
         self.log_scale.data.copy_(trained.log_scale)
         self.offset.data.copy_(edges[0])
-        self.log_width.data.copy_((edges.diff() - self.LEAST).log())
+        self.log_width.data.copy_((edges.diff() - self.LEAST).clamp_min(self.LEAST).log())
 
     def edges(self):
         widths = torch.cat([self.offset.reshape(1), self.log_width.exp() + self.LEAST])

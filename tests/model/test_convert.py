@@ -124,6 +124,15 @@ def test_steps_are_taken_out_of_a_layers_function_or_put_in(before, after):
 
 
 @torch.no_grad()
+def test_steps_narrower_than_the_least_are_widened():
+    old = trained(2)
+    activation = old.layers["stem"].activation
+    activation.log_width[1] = -20.0                     # narrowed to the least: its quarters would be less
+    edges = quantize(old, IMAGES, QuantConfig()).layers["stem"].activation.edges()
+    assert (edges.diff() >= activation.log_scale.exp() * activation.LEAST).all() and edges.isfinite().all()
+
+
+@torch.no_grad()
 def test_a_channel_that_rounds_to_nothing_leaves_the_other_gains_alone():
     def gains(weight):
         net = float_net()

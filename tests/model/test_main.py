@@ -111,6 +111,7 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
     assert "--rate must be above 0 and at most 1, not 0" in failure(capsys, "train", "--rate", 0)
     assert "--distill must be 0 .. 1" in failure(capsys, "train", "--distill", 2)
     assert "of no use" in failure(capsys, "train", "--distill", 0, "--teacher", "vgg-cifar10")
+    assert "'x' is not the name of a net" in failure(capsys, "train", store.SYNTHETIC, "--start", "x")
     assert "cannot start from itself" in failure(capsys, "train", store.SYNTHETIC, "--start", store.SYNTHETIC)
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
     assert f"no {tmp_path / store.DEFAULT / '02_qat.pt'}: python -m model train" in failure(
