@@ -90,14 +90,12 @@ def eval_command(args):
 
 def integer_net(checkpoint, data_dir):
     """(IntegerNet, training log) of a 02_qat.pt, evaluated on its whole test set."""
-    recipes, integerize = training_module("recipes"), training_module("integerize")
-    net, header = training_module("checkpoints").load_checkpoint(checkpoint)
+    recipes, integerize, checkpoints = map(training_module, ("recipes", "integerize", "checkpoints"))
+    net, header = checkpoints.load_checkpoint(checkpoint)
     if header["stage"] != "quantized":
         raise UserError(f"{checkpoint}: a float net; export takes a 02_qat.pt")
+    checkpoints.refuse_unfinished(checkpoint, header)
     log = header.pop("log")
-    epochs = header["schedule"]["epochs"]
-    if len(log) < epochs:
-        raise UserError(f"{checkpoint}: its training is not finished: {len(log)} of {epochs} epochs")
     header["command"] = (
         recipes.command_of(header) + f" && python -m model export {RUNS / header['name'] / Path(checkpoint).name}")
     header["seconds"] = round(sum(epoch["seconds"] for epoch in log))

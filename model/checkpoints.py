@@ -15,7 +15,7 @@ from .network import Network, QuantConfig
 from .store import ZOO
 from .train import Schedule
 
-__all__ = ["load_checkpoint", "refuse_other", "weights_digest", "provenance", "PARENTS"]
+__all__ = ["load_checkpoint", "refuse_other", "refuse_unfinished", "weights_digest", "provenance", "PARENTS"]
 
 PARENTS = ZOO / "parents"               # float nets that ship, ARCH-DATASET.pt
 
@@ -55,6 +55,13 @@ def refuse_other(path, **wanted):
                 part = key if field == key else f"{key}, {field},"
                 raise UserError(f"{path}: its {part} is {str(own)[:20]}, not {str(value)[:20]} as asked for; "
                                 "give another --runs folder")
+
+
+def refuse_unfinished(path, header):
+    """Refuses the checkpoint of that header, as `load_checkpoint` gives it, if training has epochs to go."""
+    done, epochs = len(header["log"]), header["schedule"]["epochs"]
+    if done < epochs:
+        raise UserError(f"{path}: its training is not finished: {done} of {epochs} epochs")
 
 
 def weights_digest(net):

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from . import data
-from .checkpoints import PARENTS, load_checkpoint, provenance, refuse_other, weights_digest
+from .checkpoints import PARENTS, load_checkpoint, provenance, refuse_other, refuse_unfinished, weights_digest
 from .convert import quantize
 from .distributed import device_of, process_group, rank
 from .errors import UserError
@@ -194,11 +194,6 @@ def start_of(recipe, runs):
         raise UserError(f"{path}: not a quantized {recipe.arch} for {recipe.dataset}")
     refuse_unfinished(path, header)
     return net, {"start": recipe.start, "start_digest": weights_digest(net), "start_command": command_of(header)}
-
-
-def refuse_unfinished(path, header):
-    if len(header["log"]) < header["schedule"]["epochs"]:
-        raise UserError(f"{path}: its training is not finished")
 
 
 def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):

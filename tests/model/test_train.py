@@ -253,6 +253,18 @@ def test_another_quantized_net_can_be_the_start(tmp_path, monkeypatch):
             train_recipe(started, tmp_path)
 
 
+def test_what_is_given_replaces_the_recipes_values(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(recipes, "train_recipe", lambda recipe, *_, **__: given.append(recipe))
+    own = recipe_of("resnet8-w2a2-cifar10")
+    train_named(own.name, tmp_path, float_epochs=3, epochs=5, rate=0.02, cutout=8, distill=0.25,
+                start="resnet8-w3a3-cifar10")
+    assert given == [replace(
+        own, start="resnet8-w3a3-cifar10", float_stage=replace(own.float_stage, epochs=3, cutout=8),
+        quant_stage=replace(own.quant_stage, epochs=5, cutout=8, distill=0.25, rate=0.02, quantizer_rate=0.005))]
+    assert own.quant_stage.quantizer_rate / own.quant_stage.rate == 0.005 / 0.02
+
+
 def test_bad_checkpoints_and_names(tmp_path):
     path = tmp_path / "x.pt"
     with pytest.raises(UserError, match="No such file"):
