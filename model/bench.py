@@ -5,6 +5,7 @@ time, float32, no compilation, and torch's own fake quantization (min-max, per c
 """
 import itertools
 import time
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from .convert import quantize
 from .nets import arch as arch_of
 from .network import Conv, Layer, Network, QuantConfig
-from .recipes import CALIBRATION_IMAGES, STAGES
+from .recipes import CALIBRATION_IMAGES, GRADUAL, QUANTIZED, STAGES
 from .train import Trainer
 
 __all__ = ["measure", "step_profile"]
@@ -102,15 +103,18 @@ def synchronize(device):
 
 
 def stepper(name, config, train, device, distill):
-    """A function that does one training step of the architecture, float where `config` is None."""
+    """A function that does one training step of the architecture, as half-way through: float where `config` is None."""
     arch, classes = arch_of(name), len(train.classes)
     schedule = STAGES[name][config is not None]
+    if config is not None:
+        schedule = replace(schedule, distill=QUANTIZED.distill * distill,
+                           gradual=GRADUAL * (config.quantizer == "uniq"))
     parent = Network(arch, classes)
     net = parent
     if config is not None:
         net = quantize(parent, torch.as_tensor(train.images[:CALIBRATION_IMAGES]), config)
-    trainer = Trainer(net, train, schedule, teacher=parent if distill and config else None, device=device,
-                      compile_net=config is None or device != "cpu")
+    trainer = Trainer(net, train, schedule, teacher=parent if config else None, device=device,
+                      compile_net=config is None or device != "cpu" and not schedule.gradual)
     net.train()
     order = torch.randperm(len(train.labels))
     generator = torch.Generator().manual_seed(0)
@@ -118,7 +122,7 @@ def stepper(name, config, train, device, distill):
     return lambda: trainer.step(next(batches), generator, 0.5), schedule.batch
 
 
-def measure(name, train, *, device="cpu", steps=30, quantizers=("uniform", "plain", "learned")):
+def measure(name, train, *, device="cpu", steps=30, quantizers=("uniform", "plain", "uniq", "learned")):
     """Rows {loop, images_per_second, over_float} of the architecture `name`; over_float: time of a step by that of a
     float step."""
     rows = []

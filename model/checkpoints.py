@@ -1,5 +1,6 @@
 """Checkpoints, 01_float.pt and 02_qat.pt: what a header says, and reading them."""
 import hashlib
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -73,11 +74,13 @@ def weights_digest(net):
 
 
 def provenance(device):
-    """What a run is made with: commit ("-dirty" after it where files differ), tools, device, processes."""
+    """What a run is made with: commit ("-dirty" after it where files differ), tools, device, processes of
+    all nodes."""
     try:
         commit = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
                                 cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
     except OSError:                             # no git
         commit = ""
     return {"commit": commit or "unknown", "torch": str(torch.__version__), "numpy": np.__version__,
-            "python": sys.version.split()[0], "device": device, "processes": world_size()}
+            "python": sys.version.split()[0], "device": device, "processes": world_size(),
+            "nodes": world_size() // int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))}

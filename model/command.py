@@ -17,8 +17,8 @@ class Parser(argparse.ArgumentParser):
 def run_command(parser, argv=None):
     """Parses `argv` and calls the parser's default `run` with the options.
 
-    Returns the exit code: what `run` returns (0 for None; 1 is for a result that should be another), 2 for a UserError,
-    130 for Ctrl-C, 1 where the reader of stdout is gone.
+    Returns the exit code: what `run` returns (0 for None; 1 is for a result that should be another), 2 for a UserError
+    or a file that cannot be had, 130 for Ctrl-C, 1 where the reader of stdout is gone.
     """
     try:
         options = parser.parse_args(argv)
@@ -34,3 +34,8 @@ def run_command(parser, argv=None):
     except BrokenPipeError:         # `head` perhaps, which has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:        # pathlib's exists() and the like: no permission for a folder, a name too long
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2

@@ -7,8 +7,7 @@ import math
 
 import torch
 
-from .integer import IMAGE
-from .nets import LayerSpec, PoolSpec
+from .nets import IMAGE, LayerSpec, PoolSpec
 from .network import GAIN_BITS, PIXEL_UNIT, Conv, Network, Skip, of_quantizer
 
 __all__ = ["quantize"]

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .nets import IMAGE
+
 __all__ = ["IMAGE", "PIXEL_MAX", "Convolution", "Skip", "Layer", "MaxPool", "IntegerNet", "forward", "trace",
            "accumulators", "accumulator_range", "channel_ranges", "macs", "tensor_bounds"]
 
-IMAGE = "image"
 PIXEL_MAX = 255
 EXACT_FLOAT32 = 1 << 24          # float32 holds every integer up to here, so sums below are exact
 BATCH = 100                      # images at a time: some 100 MB of unfolded activations

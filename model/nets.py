@@ -7,9 +7,10 @@ the hardware add the shortcut in the accumulator.
 from dataclasses import dataclass
 
 from .errors import UserError
-from .integer import IMAGE
 
-__all__ = ["ConvSpec", "SkipSpec", "LayerSpec", "PoolSpec", "HeadSpec", "Arch", "ARCHS", "arch"]
+__all__ = ["IMAGE", "ConvSpec", "SkipSpec", "LayerSpec", "PoolSpec", "HeadSpec", "Arch", "ARCHS", "arch"]
+
+IMAGE = "image"                         # the picture, as a source of layers
 
 
 @dataclass(frozen=True)

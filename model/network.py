@@ -12,8 +12,7 @@ from torch import nn
 
 from . import fused
 from .distributed import add_over_processes, world_size
-from .integer import IMAGE
-from .nets import ConvSpec, HeadSpec, LayerSpec, PoolSpec
+from .nets import IMAGE, ConvSpec, HeadSpec, LayerSpec, PoolSpec
 from .quant import over_channels, through
 from .quantizers import ACTIVATIONS, GRIDDED, WEIGHTS, Companding, Phase, Segmented
 

@@ -38,6 +38,7 @@ DOMAINS = ("", "ai.onnx")
 QONNX_DOMAINS = (QONNX, "finn.custom_op.general", "onnx.brevitas")
 QONNX_OPERATORS = ("MultiThreshold", "Quant", "IntQuant")
 MAX_CODE = 255                   # a code is a byte
+MAX_SIDE = 1 << 16               # of the picture; so many channels, too
 CONTAINERS = {                   # the integers that a type holds exactly
     TensorProto.FLOAT: (-EXACT_FLOAT32, EXACT_FLOAT32), TensorProto.DOUBLE: (-(1 << 53), 1 << 53),
     TensorProto.UINT8: (0, 255), TensorProto.INT8: (-128, 127), TensorProto.UINT16: (0, 65535),
@@ -99,8 +100,8 @@ class _Importer:
         if kind.elem_type != TensorProto.UINT8 and annotated != ["UINT8"]:
             raise UserError(f"input {name!r} is neither uint8 nor annotated UINT8: it must be pixels, 0 .. 255")
         shape = tuple(dim.dim_value for dim in kind.shape.dim)
-        if len(shape) != 4 or min(shape[1:]) < 1:
-            raise UserError(f"input {name!r} is not (N, C, H, W) with C, H and W given")
+        if len(shape) != 4 or min(shape[1:]) < 1 or max(shape[1:]) > MAX_SIDE:
+            raise UserError(f"input {name!r} is not (N, C, H, W) with C, H and W given, each at most {MAX_SIDE}")
         self.tensors[name] = self._codes(IMAGE, shape[1], shape[2:])
         return shape[1:]
 

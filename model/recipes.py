@@ -138,8 +138,9 @@ def command_of(header):
     device = header.get("device", "cpu").partition(":")[0]
     if device != "cpu":
         given.append(f"--device {device}")
-    processes = header.get("processes", 1)
-    launcher = "python" if processes == 1 else f"torchrun --nproc-per-node {processes}"
+    processes, nodes = header.get("processes", 1), header.get("nodes", 1)
+    several = f"--nnodes {nodes} " if nodes > 1 else ""
+    launcher = "python" if processes == 1 else f"torchrun {several}--nproc-per-node {processes // nodes}"
     command = " ".join([f"{launcher} -m model train", name, *given])
     return f"{header['start_command']} && {command}" if "start" in header else command
 

@@ -72,9 +72,9 @@ def parameter_groups(net, schedule):
 
 def compiled(net):
     """The net through torch.compile, which needs a C++ compiler and Python's headers; without them, as it is."""
-    compilers = os.environ.get("CXX", "g++"), "clang++"
+    compiler = shutil.which(os.environ.get("CXX", "g++"))            # where torch looks for it
     headers = Path(sysconfig.get_path("include")) / "Python.h"
-    return torch.compile(net) if any(map(shutil.which, compilers)) and headers.is_file() else net
+    return torch.compile(net) if compiler and headers.is_file() else net
 
 
 def one_cycle(progress, warmup):
@@ -106,7 +106,7 @@ class Crops:
         if self.cutout:
             centre = centre[:, part].to(self.device, non_blocking=True)
             distance = (torch.arange(self.side, device=self.device) - centre[..., None]) * 2 + 1
-            hidden = distance.abs() <= self.cutout                              # (2, n, side)
+            hidden = (distance > -self.cutout) & (distance <= self.cutout)      # (2, n, side)
             crops = crops * ~(hidden[0, :, None, :, None] & hidden[1, :, None, None, :])
         return crops
 
@@ -217,10 +217,15 @@ def fit(net, train, test, schedule, path, *, header, teacher=None, device="cpu",
     if path.exists():
         state = torch.load(path, map_location=device, weights_only=True)
         net.load_state_dict(state["net"])
-        trainer.optimizer.load_state_dict(state["optimizer"])
         log, header = state["log"], state["header"]
+        if len(log) < schedule.epochs:
+            if "optimizer" not in state:
+                raise UserError(f"{path}: no state of the optimizer in it, without which its training cannot go on")
+            trainer.optimizer.load_state_dict(state["optimizer"])
     if add_over_processes(torch.tensor(len(log))) != len(log) * world_size():
         raise UserError(f"{path}: not the same for all processes; --runs must be a folder that all of them share")
+    if log and rank() == 0:
+        write_log(path, log, header)            # a run may have been killed between checkpoint and log
     for epoch in range(len(log), schedule.epochs):
         started = time.time()
         loss = trainer.epoch(epoch)

@@ -1,4 +1,5 @@
-"""Imports run one way: model -> accel -> sim -> boards, and torch stays where training is."""
+"""Imports run one way: model -> accel -> sim -> boards, in model float net -> QAT net -> integer net, and torch stays
+where training is."""
 import ast
 import subprocess
 import sys
@@ -38,6 +39,14 @@ def test_no_import_runs_backwards(package):
 @pytest.mark.parametrize("package", ["accel", "sim", "boards"])
 def test_torch_is_imported_in_model_alone(package):
     assert not [path for path in files(package) if "torch" in {name.split(".")[0] for name in imported(path)}]
+
+
+@pytest.mark.parametrize("name", ["nets", "quant", "quantizers", "fused", "network", "convert", "distributed", "train"])
+def test_trained_nets_know_no_integer_net(name):
+    path = ROOT / "model" / name
+    names = {name for file in (files(f"model/{name}") if path.is_dir() else [path.with_suffix(".py")])
+             for name in imported(file)}
+    assert not [name for name in names if name.startswith(("model.integer", "model.store", "model.torch_integer"))]
 
 
 def test_model_knows_no_hardware():

@@ -17,7 +17,7 @@ The numbers are arXiv's.
 |---|---|---|---|
 | `uniq` | k-quantile of N(mu, sigma) per channel | CDF-and-ReLU (1811.10869) | noise, layer after layer (1804.10969) |
 | `plain` | as `uniq` | as `uniq` | straight-through, all layers at once |
-| `learned` | learnable companding (LCQ, 2103.07156) | learnable thresholds (N2UQ, 2111.14826) | straight-through |
+| `learned` | companding, after LCQ (2103.07156) | learnable thresholds (N2UQ, 2111.14826) | straight-through |
 | `companded` | as `learned` | learnable companding, three parameters a layer | straight-through |
 | `uniform` | learned step per channel (LSQ, 1902.08153) | learned step per layer | straight-through |
 """

@@ -1,5 +1,9 @@
-"""The learned quantizer: weights through a learnable companding (LCQ, arXiv 2103.07156), activations by learnable
-thresholds with uniform integer outputs (N2UQ, arXiv 2111.14826)."""
+"""The learned quantizer: weights through a learnable companding (after LCQ, arXiv 2103.07156), activations by learnable
+thresholds with uniform integer outputs (N2UQ, arXiv 2111.14826).
+
+LCQ compresses by a piecewise linear function, rounds, and expands again, so that the levels are learned; here the
+compression alone is learned, an erf of two parameters, and the levels stay equally spaced integers: what one integer
+scale can hold, at one multiplier a weight, and N2UQ's form for activations."""
 import math
 
 import torch

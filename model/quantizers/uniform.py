@@ -1,5 +1,6 @@
 """The uniform baseline: learned steps (LSQ, arXiv 1902.08153), without its scaling of the steps' gradient, which a
-learning rate of their own replaces."""
+learning rate of their own replaces. A weight's step is learned as a share of its channel's rms, so that the quantizer
+does not depend on the size of the weights, which batch-norm cancels and decay moves."""
 import torch
 from torch import nn
 
@@ -10,7 +11,8 @@ __all__ = ["UniformWeights", "UniformThresholds"]
 
 
 class UniformWeights(nn.Module):
-    """A learned step per channel: level round(w / step), -2**(bits - 1) .. 2**(bits - 1) - 1."""
+    """A learned step per channel, 2.5 * rms[c] / (2**(bits - 1) * kappa[c]): level round(w / step), -2**(bits - 1) ..
+    2**(bits - 1) - 1."""
     def __init__(self, shape, bits):
         super().__init__()
         self.bits, self.alpha, self.beta, self.levels = bits, 1, -2 ** (bits - 1), None

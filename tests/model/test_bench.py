@@ -23,7 +23,8 @@ def test_rows(capsys):
     assert command.main(["bench", "resnet8half", "--steps", "1", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["loop"] for row in rows] == ["float", "uniform", "uniform, distilled", "plain", "plain, distilled",
-                                             "learned", "learned, distilled", "plain loop, fake quantization"]
+                                             "uniq", "uniq, distilled", "learned", "learned, distilled",
+                                             "plain loop, fake quantization"]
     assert rows[0]["over_float"] == 1
     for row in rows:
         assert row["images_per_second"] > 0

@@ -34,6 +34,7 @@ def test_the_code_of_a_command_is_handed_on(capsys):
 @pytest.mark.parametrize("action, arguments, code, said", [
     (raising(UserError("no such net")), [], 2, "error: no such net\n"),
     (raising(KeyboardInterrupt), [], 130, "interrupted\n"),
+    (lambda options: Path("a" * 300).exists(), [], 2, f"error: {'a' * 300}: File name too long\n"),
     (None, ["--number", "many"], 2,
      "error: argument --number: invalid int value: 'many' (program --help)\n"),
     (None, ["extra"], 2, "error: unrecognized arguments: extra (program --help)\n")])
@@ -45,6 +46,8 @@ def test_whatever_goes_wrong_is_one_line(capsys, action, arguments, code, said):
 def test_anything_else_is_a_fault_of_the_program():
     with pytest.raises(ZeroDivisionError):
         run(lambda options: 1 / 0)
+    with pytest.raises(OSError, match="no file of anyone's"):
+        run(raising(OSError("no file of anyone's")))
 
 
 @pytest.mark.parametrize("command", [

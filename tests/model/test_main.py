@@ -76,6 +76,23 @@ def test_the_integer_model_classifies_as_many_as_the_rtl_did(path, cifar, capsys
     assert run["exact"] == run["images"] and run["start"] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", store.zoo_names())
+def test_a_net_is_as_accurate_as_its_card_says(name, cifar, capsys):
+    card = json.loads((store.ZOO / f"{name}.json").read_text())
+    if card["dataset"] == "synthetic":
+        folder = []
+    else:
+        try:
+            data.load(card["dataset"], "test", cifar)
+        except UserError as missing:
+            pytest.skip(str(missing))
+        folder = ["--data", str(cifar)]
+    assert command.main(["eval", name, "--json", *folder]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["images"], result["accuracy"]) == (card["images"], card["accuracy"])
+
+
 def test_bad_input(capsys, tmp_path):
     assert "nope" in failure(capsys, "eval", "nope")
     assert "--images 2001: from picture 0 on" in failure(capsys, "eval", store.SYNTHETIC, "--images", 2001)
@@ -111,6 +128,7 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
     assert "--rate must be above 0 and at most 1, not 0" in failure(capsys, "train", "--rate", 0)
     assert "--distill must be 0 .. 1" in failure(capsys, "train", "--distill", 2)
     assert "of no use" in failure(capsys, "train", "--distill", 0, "--teacher", "vgg-cifar10")
+    assert "learns without a teacher" in failure(capsys, "train", "resnet18-w4a4-cifar10", "--teacher", "vgg-cifar10")
     assert "'x' is not the name of a net" in failure(capsys, "train", store.SYNTHETIC, "--start", "x")
     assert "cannot start from itself" in failure(capsys, "train", store.SYNTHETIC, "--start", store.SYNTHETIC)
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")

@@ -298,10 +298,12 @@ def test_bad_input(quantized, capsys, tmp_path, monkeypatch):
     store.save(random_net(), tmp_path / "net.npz")
     assert "takes 3 x 12 x 12" in refused("accumulators", tmp_path / "net.npz", "--data", "synthetic")
     assert "no net with a measured accuracy on imagenet" in refused("bits", "--dataset", "imagenet")
-    for text in ("", "epoch,loss,accuracy\n", "epoch,loss\n1,2\n", "epoch,loss,accuracy\none,2,3\n"):
+    for text in ("", "epoch,loss,accuracy\n", "epoch,loss\n1,2\n", "epoch,loss,accuracy\none,2,3\n",
+                 "epoch,loss,accuracy\n1,2," + "3" * 200_000):
         (tmp_path / "log.csv").write_text(text)
         assert "a training log" in refused("curves", tmp_path / "log.csv")
-    for text in ("", "[]", "{}", '{"header": {}, "log": [1]}'):
+    for text in ("", "[]", "{}", '{"header": {}, "log": [1]}',
+                 '{"header": {"name": "a", "stage": "b"}, "log": [{"epoch": Infinity, "loss": 1, "accuracy": 1}]}'):
         (tmp_path / "log.json").write_text(text)
         assert "not a training log" in refused("curves", tmp_path / "log.json")
     (tmp_path / "log.csv").write_bytes(b"\xff\xfe")

@@ -1,4 +1,5 @@
 """Training: a stage resumes exactly, a recipe goes from pixels to an integer net, foreign checkpoints are refused."""
+import csv
 import json
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -9,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from model import __main__ as command  # noqa: E402
-from model import data, recipes, store, synthetic, train  # noqa: E402
+from model import data, fused, recipes, store, synthetic, train  # noqa: E402
 from model.checkpoints import PARENTS, load_checkpoint, weights_digest  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import ARCHS, arch  # noqa: E402
@@ -47,24 +48,67 @@ def test_a_resumed_stage_ends_as_an_unbroken_one(tmp_path, monkeypatch, config):
 
 
 def test_noise_and_stages_go_on_where_a_killed_run_was(tmp_path, monkeypatch):
-    """As a kill after the first epoch: rates, stages and momentum are those of the whole schedule."""
+    """Killed twice, after the checkpoint of each epoch and before its log: rates, stages and momentum are those of the
+    whole schedule, and the log has every epoch."""
     schedule, config = replace(SCHEDULE, gradual=0.9), QuantConfig(quantizer="uniq")
-    states = []
-    for name, killed in (("whole", False), ("killed", True)):
-        for last in (True, False) if killed else (False,):
-            torch.manual_seed(0)
-            net = Network(arch("resnet8"), 10, config)
-            with monkeypatch.context() as patch:
-                if last:
-                    def kill(*_):
-                        raise KeyboardInterrupt
-                    patch.setattr(train, "write_log", kill)
-                with pytest.raises(KeyboardInterrupt) if last else nullcontext():
-                    train.fit(net, pictures(1, 160), pictures(2, 32), schedule, tmp_path / name, header={},
-                              compile_net=False)
-        states.append(net.state_dict())
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
+
+    def fit(name, killed=0):
+        """As a run that is killed once it has written the checkpoint of that epoch."""
+        def write_log(path, log, header):
+            if len(log) == killed:
+                raise KeyboardInterrupt
+        torch.manual_seed(0)
+        net = Network(arch("resnet8"), 10, config)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) if killed else nullcontext():
+            if killed:
+                patch.setattr(train, "write_log", write_log)
+            train.fit(net, pictures(1, 160), pictures(2, 32), schedule, tmp_path / f"{name}.pt", header={},
+                      compile_net=False)
+        return net.state_dict()
+
+    whole = fit("whole")
+    for epoch in range(1, schedule.epochs + 1):
+        fit("killed", killed=epoch)
+    resumed = fit("killed")
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+    curves = [[(row["epoch"], row["loss"], row["accuracy"]) for row in csv.DictReader(path.read_text().splitlines())]
+              for path in (tmp_path / "whole.csv", tmp_path / "killed.csv")]
+    assert len(curves[0]) == schedule.epochs and curves[0] == curves[1]
+
+
+def test_a_checkpoint_without_its_optimizer_cannot_go_on(tmp_path):
+    run(tmp_path / "a.pt", None, epochs=2)
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    del state["optimizer"]
+    torch.save(state, tmp_path / "a.pt")
+    run(tmp_path / "a.pt", None, epochs=2)                          # it is done: a shipped parent, copied there
+    state["log"].pop()
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(UserError, match="no state of the optimizer"):
+        run(tmp_path / "a.pt", None, epochs=2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")         # torch.compile imports what torch deprecates
+@pytest.mark.parametrize("config", [None, QuantConfig()], ids=["float", "learned"])
+def test_a_compiled_step_is_the_eager_one(config, monkeypatch):
+    """But for the rounding of bfloat16. What trains float nets, and on a GPU, which has no fused kernels, all that have
+    no stages."""
+    monkeypatch.setattr(fused, "available", lambda x: False)
+    if isinstance(train.compiled(torch.nn.Identity()), torch.nn.Identity):
+        pytest.skip("torch.compile needs a C++ compiler and Python's headers")
+    losses, updates = [], []
+    for compile_net in (False, True):
+        torch.manual_seed(0)
+        net = Network(arch("resnet8half"), 10, config)
+        before = torch.cat([p.detach().flatten() for p in net.parameters()])
+        trainer = train.Trainer(net, pictures(1, 64), SCHEDULE, compile_net=compile_net)
+        net.train()
+        losses.append([trainer.step(torch.arange(32), torch.Generator().manual_seed(0), 0.5).item() for _ in range(2)])
+        updates.append(torch.cat([p.detach().flatten() for p in net.parameters()]) - before)
+    assert losses[1] == pytest.approx(losses[0], rel=0.01) and losses[0][1] < losses[0][0]
+    assert torch.nn.functional.cosine_similarity(*updates, dim=0) > 0.99
 
 
 def test_the_loss_mixes_labels_and_teacher():
@@ -161,7 +205,7 @@ def test_recipe_runs_both_stages_exports_and_refuses_another_schedule(tmp_path, 
     assert json.loads(capsys.readouterr().out) == {
         "net": "resnet8-synthetic", "dataset": "synthetic", "engine": "float32", "images": 96,
         "correct": round(96 * header["float_accuracy"]), "accuracy": header["float_accuracy"]}
-    assert header["processes"] == 1 and header["device"] == "cpu"
+    assert header["processes"] == header["nodes"] == 1 and header["device"] == "cpu"
     parent = tmp_path / "resnet8-synthetic" / "01_float.pt"
     assert command.main(["eval", str(parent), "--engine", "torch"]) == 2
     assert "--engine is for integer nets" in capsys.readouterr().err
@@ -298,6 +342,8 @@ def test_names_tell_the_recipe():
             == "python -m model train resnet8-w4a4-cifar10 --epochs 8 --rate 0.04 --cutout 8 --distill 0")
     assert (command_of(header | {"device": "cuda:0", "processes": 4, "teacher": "vgg-cifar10"})
             == "torchrun --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --teacher vgg-cifar10 --device cuda")
+    assert (command_of(header | {"device": "cuda:0", "processes": 8, "nodes": 2})
+            == "torchrun --nnodes 2 --nproc-per-node 4 -m model train resnet8-w4a4-cifar10 --device cuda")
     assert (command_of(header | {"name": "resnet8-w4a4-uniq-cifar10",
                                  "schedule": header["schedule"] | {"freeze": True}})
             == "python -m model train resnet8-w4a4-uniq-cifar10 --freeze")
@@ -378,11 +424,12 @@ def test_frozen_layers_learn_no_more_once_they_round_and_rates_rise_again():
     assert changed[3] == {"s3b1b", "head"}
 
 
-def test_cutout_blackens_a_square_that_may_leave_the_picture():
+@pytest.mark.parametrize("side", [1, 7, 8])
+def test_cutout_blackens_a_square_that_may_leave_the_picture(side):
     images = np.full((400, 3, 32, 32), 255, np.uint8)
-    crops = train.Crops(images, pad=0, cutout=8).batch(torch.arange(400), torch.Generator().manual_seed(0))
+    crops = train.Crops(images, pad=0, cutout=side).batch(torch.arange(400), torch.Generator().manual_seed(0))
     black = (crops == 0)
     assert (black == black[:, :1]).all()                                # all colours alike
     rows, columns = black[:, 0].any(2).sum(1), black[:, 0].any(1).sum(1)
     assert (black[:, 0].sum((1, 2)) == rows * columns).all()            # a rectangle
-    assert rows.max() == columns.max() == 8 and rows.min() >= 4
+    assert rows.max() == columns.max() == side and rows.min() >= side // 2
