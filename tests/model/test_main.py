@@ -60,18 +60,25 @@ def test_the_default_net_reaches_what_it_must(capsys):
     assert card["images"] == 10_000 and card["accuracy"] >= 0.86
 
 
+def where(dataset, cifar):
+    """Options that say where the data set is; the test is skipped where that is nowhere."""
+    if dataset == "synthetic":
+        return []
+    try:
+        data.load(dataset, "test", cifar)
+    except UserError as missing:
+        pytest.skip(str(missing))
+    return ["--data", str(cifar)]
+
+
 @pytest.mark.parametrize("path", sorted(MEASUREMENTS.glob("rtl-*.json")), ids=lambda path: path.stem)
 def test_the_integer_model_classifies_as_many_as_the_rtl_did(path, cifar, capsys):
     """On the real pictures, where the run through the RTL was short."""
     run = json.loads(path.read_text())
     if run["images"] > 200:
         pytest.skip(f"{run['images']} pictures take minutes")
-    try:
-        data.load(run["dataset"], "test", cifar)
-    except UserError as missing:
-        pytest.skip(str(missing))
-    folder = [] if run["dataset"] == "synthetic" else ["--data", str(cifar)]
-    assert command.main(["eval", run["net"], "--images", str(run["images"]), "--json", *folder]) == 0
+    options = "--images", str(run["images"]), *where(run["dataset"], cifar)
+    assert command.main(["eval", run["net"], "--json", *options]) == 0
     assert json.loads(capsys.readouterr().out)["correct"] == run["correct"]
     assert run["exact"] == run["images"] and run["start"] == 0
 
@@ -80,15 +87,7 @@ def test_the_integer_model_classifies_as_many_as_the_rtl_did(path, cifar, capsys
 @pytest.mark.parametrize("name", store.zoo_names())
 def test_a_net_is_as_accurate_as_its_card_says(name, cifar, capsys):
     card = json.loads((store.ZOO / f"{name}.json").read_text())
-    if card["dataset"] == "synthetic":
-        folder = []
-    else:
-        try:
-            data.load(card["dataset"], "test", cifar)
-        except UserError as missing:
-            pytest.skip(str(missing))
-        folder = ["--data", str(cifar)]
-    assert command.main(["eval", name, "--json", *folder]) == 0
+    assert command.main(["eval", name, "--json", *where(card["dataset"], cifar)]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["images"], result["accuracy"]) == (card["images"], card["accuracy"])
 
