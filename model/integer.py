@@ -175,8 +175,9 @@ def _convolve(term, x, dtype):
     x = np.pad(term.seen(x), ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), axis=(1, 2))
     windows = windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)     # (N, H', W', K, K, IC)
-    columns = windows.astype(dtype, order="C").reshape(*windows.shape[:3], -1)
-    return columns @ weights.transpose(2, 3, 1, 0).reshape(-1, len(weights)).astype(dtype)
+    matrix = weights.transpose(2, 3, 1, 0).reshape(-1, len(weights)).astype(dtype)
+    columns = windows.astype(dtype, order="C").reshape(-1, len(matrix))     # one product: of 4-D numpy makes many
+    return (columns @ matrix).reshape(*windows.shape[:3], len(weights))
 
 
 def _accumulate(layer, tensors, bounds):
