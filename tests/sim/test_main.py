@@ -106,7 +106,7 @@ def test_the_rtl_in_two_processes():
 @pytest.mark.cxx
 @pytest.mark.parametrize("name", store.zoo_names())
 def test_every_net_of_the_zoo_runs_exactly_on_the_rtl(name):
-    """ResNet-20 on the configuration with deeper memories: the others refuse it. VGG and ResNet-18 have room in none."""
+    """ResNet-20 on the configuration with deeper memories: the others refuse it. A VGG or ResNet-18 fits none."""
     arguments = "classify", name, "--data", "synthetic", "--images", 3, "--json"
     both = [ULX3S_85F.name, ULX3S_85F_DEEP.name]
     refusing = {"vgg": both, "resnet18": both, "resnet20": [ULX3S_85F.name]}.get(name.split("-")[0], [])
