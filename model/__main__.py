@@ -179,14 +179,15 @@ def parser():
                      help="of the loss that a float net's answers make; 0: none (default: the recipe's)")
     sub.add_argument("--teacher", default="", metavar="ARCH-DATASET", help="trained float net whose answers these are "
                                                                            "(default: the float parent)")
-    sub.add_argument("--start", default="", metavar="NET", help="trained quantized net, of other bits, to start from "
+    sub.add_argument("--start", default="", metavar="NET", help="trained quantized net to start from "
                                                                 "(default: the float parent)")
     sub.add_argument("--freeze", action="store_true", help="uniq: a layer learns no more once it is quantized; equal "
                                                            "shares of the epochs for each of them and for the head")
     sub.add_argument("--float-epochs", type=positive, metavar="N")
     sub.add_argument("--epochs", type=positive, metavar="N", help="of the quantized stage")
     sub.add_argument("--cutout", type=positive, metavar="N", help="blacken a square of N x N pixels of every picture "
-                                                                  "(default: none)")
+                                                                  "(default: none); with --start, in the quantized "
+                                                                  "stage alone")
     sub.add_argument("--rate", type=float, help="peak learning rate of the quantized stage; the quantizers' own goes "
                                                "with it (default: the recipe's)")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")

@@ -32,8 +32,8 @@ FIRST_BITS = 4                          # of the first weights, at least: no slo
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A float stage and a quantization-aware stage that starts from it. teacher: name of the float net that the latter
-    is taught by, as `parent`; empty: the parent. start: name of the quantized net, of other bits, whose weights the
-    latter starts from; empty: the parent."""
+    is taught by, as `parent`; empty: the parent. start: name of the quantized net whose weights the latter starts from,
+    and whose float stage is taken for this one's; empty: the parent."""
     name: str
     arch: str
     dataset: str
@@ -121,7 +121,7 @@ def command_of(header):
     """The command that trained the net of that header; if it started from another quantized net, that one's first."""
     name, float_schedule, schedule = header["name"], header["float_schedule"], header["schedule"]
     recipe = recipe_of(name)
-    options = (("--float-epochs", float_schedule, recipe.float_stage, "epochs"),
+    options = (*([] if "start" in header else [("--float-epochs", float_schedule, recipe.float_stage, "epochs")]),
                ("--epochs", schedule, recipe.quant_stage, "epochs"),
                ("--rate", schedule, recipe.quant_stage, "rate"),
                ("--cutout", schedule, recipe.quant_stage, "cutout"),
@@ -186,7 +186,8 @@ def teacher_of(recipe, runs):
 
 
 def start_of(recipe, runs):
-    """(Network, what the header says of it) of the quantized net that the recipe names as its start."""
+    """(Network, schedule of its float stage, what the header says of it) of the quantized net that the recipe names as
+    its start."""
     path = Path(runs) / recipe.start / "02_qat.pt"
     if not path.exists():
         raise UserError(f"no {path} to start from; first: python -m model train {recipe.start}")
@@ -194,22 +195,26 @@ def start_of(recipe, runs):
     if (header["stage"], header["arch"], header["dataset"]) != ("quantized", recipe.arch, recipe.dataset):
         raise UserError(f"{path}: not a quantized {recipe.arch} for {recipe.dataset}")
     refuse_unfinished(path, header)
-    return net, {"start": recipe.start, "start_digest": weights_digest(net), "start_command": command_of(header)}
+    return net, Schedule(**header["float_schedule"]), {
+        "start": recipe.start, "start_digest": weights_digest(net), "start_command": command_of(header)}
 
 
 def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     """Runs or resumes both stages under the folder `runs`."""
+    start, started = None, {}
+    if recipe.start:
+        start, float_stage, started = start_of(recipe, runs)
+        recipe = replace(recipe, float_stage=float_stage)
     float_path = Path(runs) / recipe.parent / "01_float.pt"
     quant_path = Path(runs) / recipe.name / "02_qat.pt"
     origin = provenance(device)                 # before hours in which the files may change
     refuse_other(quant_path, arch=recipe.arch, dataset=recipe.dataset, quant=asdict(recipe.quant),
                  teacher=recipe.teacher or recipe.parent, schedule=asdict(recipe.quant_stage),
-                 float_schedule=asdict(recipe.float_stage))
+                 float_schedule=asdict(recipe.float_stage), start=started.get("start"),
+                 start_digest=started.get("start_digest"))
     train = data.load(recipe.dataset, "train", data_dir)
     test = data.load(recipe.dataset, "test", data_dir)
     teacher = teacher_of(recipe, runs) if recipe.teacher else None          # refused before hours of a float stage
-    start, started = start_of(recipe, runs) if recipe.start else (None, {})
-    refuse_other(quant_path, start=started.get("start"), start_digest=started.get("start_digest"))
     for path in float_path, quant_path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,6 +245,8 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
         recipe_of(start)                                        # refuses what is no name
     if start == name:
         raise UserError(f"{name} cannot start from itself")
+    if start and float_epochs:
+        raise UserError(f"--float-epochs is of no use with --start: the float stage is that of {start}")
     if threads:
         torch.set_num_threads(threads)
     recipe = recipe_of(name)

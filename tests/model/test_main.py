@@ -131,6 +131,8 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
     assert "of no use" in failure(capsys, "train", "--distill", 0, "--teacher", "vgg-cifar10")
     assert "learns without a teacher" in failure(capsys, "train", "resnet18-w4a4-cifar10", "--teacher", "vgg-cifar10")
     assert "'x' is not the name of a net" in failure(capsys, "train", store.SYNTHETIC, "--start", "x")
+    assert "--float-epochs is of no use with --start" in failure(
+        capsys, "train", store.SYNTHETIC, "--start", store.DEFAULT, "--float-epochs", 2)
     assert "cannot start from itself" in failure(capsys, "train", store.SYNTHETIC, "--start", store.SYNTHETIC)
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
     assert f"no {tmp_path / store.DEFAULT / '02_qat.pt'}: python -m model train" in failure(

@@ -265,12 +265,13 @@ def test_another_quantized_net_can_be_the_start(tmp_path, monkeypatch):
     stage = replace(SCHEDULE, epochs=1)
     recipe, first = (replace(recipe_of(f"resnet8-{bits}-synthetic"), float_stage=stage, quant_stage=stage)
                      for bits in ("w2a2r4", "w3a3"))
+    first = replace(first, float_stage=replace(stage, cutout=4))      # which the net that starts from it takes
     path, started = tmp_path / recipe.name / "02_qat.pt", replace(recipe, start=first.name)
     with pytest.raises(UserError, match="to start from; first: python -m model train resnet8-w3a3-synthetic"):
         train_recipe(started, tmp_path)
     assert not list(tmp_path.iterdir())
-    for other in first, recipe:
-        train_recipe(other, tmp_path)
+    train_recipe(first, tmp_path)
+    train_recipe(replace(recipe, float_stage=first.float_stage), tmp_path)
     with pytest.raises(UserError, match="its start is None, not resnet8-w3a3-synth.* as asked for"):
         train_recipe(started, tmp_path)
     alone = load_checkpoint(path)[0].state_dict()
@@ -278,6 +279,8 @@ def test_another_quantized_net_can_be_the_start(tmp_path, monkeypatch):
     train_recipe(started, tmp_path)
     net, header = load_checkpoint(path)
     assert header["start"] == first.name
+    assert header["float_schedule"]["cutout"] == 4 and header["schedule"]["cutout"] == 0
+    assert "--float-epochs" not in command_of(header).split(" && ")[1]
     assert header["start_digest"] == weights_digest(load_checkpoint(tmp_path / first.name / "02_qat.pt")[0])
     assert command_of(header).split(" && ")[1].startswith("python -m model train resnet8-w2a2r4-synthetic ")
     assert command_of(header).split(" && ")[1].endswith(" --start resnet8-w3a3-synthetic")
@@ -285,7 +288,7 @@ def test_another_quantized_net_can_be_the_start(tmp_path, monkeypatch):
     assert any(not torch.equal(value, alone[name]) for name, value in net.state_dict().items())
     train_recipe(started, tmp_path)                                             # done: nothing to do, nothing refused
     with pytest.raises(UserError, match="its start is resnet8-w3a3-synth.*, not None as asked for"):
-        train_recipe(recipe, tmp_path)
+        train_recipe(replace(recipe, float_stage=first.float_stage), tmp_path)
 
     state = torch.load(tmp_path / first.name / "02_qat.pt", weights_only=True)
     for change, message in (({"dataset": "cifar10"}, "not a quantized resnet8 for synthetic"),
@@ -301,10 +304,9 @@ def test_what_is_given_replaces_the_recipes_values(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(recipes, "train_recipe", lambda recipe, *_, **__: given.append(recipe))
     own = recipe_of("resnet8-w2a2-cifar10")
-    train_named(own.name, tmp_path, float_epochs=3, epochs=5, rate=0.02, cutout=8, distill=0.25,
-                start="resnet8-w3a3-cifar10")
+    train_named(own.name, tmp_path, float_epochs=3, epochs=5, rate=0.02, cutout=8, distill=0.25)
     assert given == [replace(
-        own, start="resnet8-w3a3-cifar10", float_stage=replace(own.float_stage, epochs=3, cutout=8),
+        own, float_stage=replace(own.float_stage, epochs=3, cutout=8),
         quant_stage=replace(own.quant_stage, epochs=5, cutout=8, distill=0.25, rate=0.02, quantizer_rate=0.005))]
     assert own.quant_stage.quantizer_rate / own.quant_stage.rate == 0.005 / 0.02
 
