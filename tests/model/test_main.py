@@ -84,12 +84,14 @@ def test_the_integer_model_classifies_as_many_as_the_rtl_did(path, cifar, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", store.zoo_names())
-def test_a_net_is_as_accurate_as_its_card_says(name, cifar, capsys):
-    card = json.loads((store.ZOO / f"{name}.json").read_text())
+@pytest.mark.parametrize("path", sorted([*store.ZOO.glob("*.json"), *MEASUREMENTS.glob("*/*.json")]),
+                         ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_net_is_as_accurate_as_its_card_says(path, cifar, capsys):
+    """Of the zoo, and of the tables in docs/training.md."""
+    card = json.loads(path.read_text())
     if card["macs"] > 500e6:
-        pytest.skip(f"five minutes and more: python -m model eval {name}")
-    assert command.main(["eval", name, "--json", *where(card["dataset"], cifar)]) == 0
+        pytest.skip(f"minutes: python -m model eval {path.stem}")
+    assert command.main(["eval", str(path.with_suffix(".npz")), "--json", *where(card["dataset"], cifar)]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["images"], result["accuracy"]) == (card["images"], card["accuracy"])
 

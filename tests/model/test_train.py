@@ -309,6 +309,8 @@ def test_what_is_given_replaces_the_recipes_values(tmp_path, monkeypatch):
         own, float_stage=replace(own.float_stage, epochs=3, cutout=8),
         quant_stage=replace(own.quant_stage, epochs=5, cutout=8, distill=0.25, rate=0.02, quantizer_rate=0.005))]
     assert own.quant_stage.quantizer_rate / own.quant_stage.rate == 0.005 / 0.02
+    train_named(own.name, tmp_path, start="resnet8-w3a3-cifar10", cutout=8)     # the float stage: see `train_recipe`
+    assert given[1].start == "resnet8-w3a3-cifar10" and given[1].quant_stage == replace(own.quant_stage, cutout=8)
 
 
 def test_bad_checkpoints_and_names(tmp_path):
