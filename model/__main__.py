@@ -179,8 +179,9 @@ def parser():
                      help="of the loss that a float net's answers make; 0: none (default: the recipe's)")
     sub.add_argument("--teacher", default="", metavar="ARCH-DATASET", help="trained float net whose answers these are "
                                                                            "(default: the float parent)")
-    sub.add_argument("--start", default="", metavar="NET", help="trained quantized net to start from "
-                                                                "(default: the float parent)")
+    sub.add_argument("--start", default="", metavar="NET", help="trained quantized net to start from, by name or "
+                                                                "as the .npz of an integer net (default: the float "
+                                                                "parent)")
     sub.add_argument("--freeze", action="store_true", help="uniq: a layer learns no more once it is quantized; equal "
                                                            "shares of the epochs for each of them and for the head")
     sub.add_argument("--float-epochs", type=positive, metavar="N")

@@ -35,23 +35,27 @@ def term_of(module):
                        padding=spec.kernel // 2, shift=int(module.shift), drop=module.drop, **grid)
 
 
-def thresholds_of(module, unit):
+def unit_of(module):
+    """What an integer accumulator of 1 is worth in the layer's accumulator in training."""
+    return module.terms[0].unit * (PIXEL_UNIT if module.spec.terms[0].source == IMAGE else CODE_UNIT)
+
+
+def thresholds_of(module):
     """Real thresholds on the integer accumulator: float64 (C, 2**a_bits - 1)."""
     norm, gamma = module.norm, module.norm.gamma().detach()
     z = module.activation.thresholds(gamma, norm.bias.detach()).detach()
     gamma, beta, mean, var = (t.detach().double().reshape(-1, 1)
                               for t in (gamma, norm.bias, norm.running_mean, norm.running_var))
-    return ((z - beta) * torch.sqrt(var + norm.eps) / gamma + mean) / unit
+    return ((z - beta) * torch.sqrt(var + norm.eps) / gamma + mean) / unit_of(module)
 
 
 def layer_of(module, bounds):
     """The integer layer; thresholds no accumulator can reach are clipped to the nearest that means the same."""
     spec = module.spec
-    activation = PIXEL_UNIT if spec.terms[0].source == IMAGE else CODE_UNIT
     layer = Layer(name=spec.name, terms=tuple(map(term_of, module.terms)), bias=np.zeros(spec.channels, np.int32),
                   a_bits=module.activation.bits)
     low, high = channel_ranges(layer, bounds)
-    steps = np.ceil(thresholds_of(module, module.terms[0].unit * activation).numpy())
+    steps = np.ceil(thresholds_of(module).numpy())
     return replace(layer, thresholds=np.clip(steps, low[:, None], high[:, None] + 1).astype(np.int32))
 
 

@@ -104,6 +104,8 @@ class Skip(nn.Module):
 
 class BatchNorm(nn.Module):
     """Batch-norm whose gamma is positive, so that codes ascend with the accumulator."""
+    LEAST = 1e-4
+
     def __init__(self, channels, momentum=0.1, eps=1e-5):
         super().__init__()
         self.momentum, self.eps = momentum, eps
@@ -113,7 +115,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def gamma(self):
-        return self.weight.abs() + 1e-4
+        return self.weight.abs() + self.LEAST
 
     def track(self, mean, var):
         """Takes the moments of a batch (C,) into the running ones."""

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import torch
 
-from . import data
+from . import data, store
 from .checkpoints import PARENTS, load_checkpoint, provenance, refuse_other, refuse_unfinished, weights_digest
 from .convert import quantize
+from .deintegerize import deintegerize
 from .distributed import device_of, process_group, rank
 from .errors import UserError
+from .integer import IntegerNet
 from .nets import ARCHS, LayerSpec, arch
 from .network import Network, QuantConfig
 from .quantizers import GRIDDED, WEIGHTS
@@ -26,14 +28,15 @@ from .train import Schedule, accuracy, fit
 __all__ = ["Recipe", "recipe_of", "with_quantizer", "command_of", "train_named", "train_recipe"]
 
 CALIBRATION_IMAGES = 512
+STARTING = {"stage", "arch", "dataset", "quant", "float_schedule", "parent", "float_accuracy"}    # what a start tells
 FIRST_BITS = 4                          # of the first weights, at least: no slower on a core of 4-bit digits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A float stage and a quantization-aware stage that starts from it. teacher: name of the float net that the latter
-    is taught by, as `parent`; empty: the parent. start: name of the quantized net whose weights the latter starts from,
-    and whose float stage is taken for this one's; empty: the parent."""
+    is taught by, as `parent`; empty: the parent. start: the quantized net whose weights the latter starts from, and
+    whose float stage is taken for this one's, a name or the .npz of an integer net; empty: the parent."""
     name: str
     arch: str
     dataset: str
@@ -118,7 +121,8 @@ def with_quantizer(name, quantizer):
 
 
 def command_of(header):
-    """The command that trained the net of that header; if it started from another quantized net, that one's first."""
+    """The command that trained the net of that header; if it started from a checkpoint of another quantized net, that
+    one's first."""
     name, float_schedule, schedule = header["name"], header["float_schedule"], header["schedule"]
     recipe = recipe_of(name)
     options = (*([] if "start" in header else [("--float-epochs", float_schedule, recipe.float_stage, "epochs")]),
@@ -142,7 +146,7 @@ def command_of(header):
     several = f"--nnodes {nodes} " if nodes > 1 else ""
     launcher = "python" if processes == 1 else f"torchrun {several}--nproc-per-node {processes // nodes}"
     command = " ".join([f"{launcher} -m model train", name, *given])
-    return f"{header['start_command']} && {command}" if "start" in header else command
+    return f"{header['start_command']} && {command}" if "start_command" in header else command
 
 
 def header_of(recipe, name, stage, schedule, classes):
@@ -186,25 +190,33 @@ def teacher_of(recipe, runs):
 
 
 def start_of(recipe, runs):
-    """(Network, schedule of its float stage, what the header says of it) of the quantized net that the recipe names as
-    its start."""
-    path = Path(runs) / recipe.start / "02_qat.pt"
-    if not path.exists():
-        raise UserError(f"no {path} to start from; first: python -m model train {recipe.start}")
-    net, header = load_checkpoint(path)
+    """(net, header, what the new header says of it) of the quantized net that the recipe names as its start: the
+    Network of its checkpoint, or an IntegerNet."""
+    if recipe.start.endswith(".npz"):
+        path, net = recipe.start, store.load(recipe.start)
+        header = net.header
+        if not STARTING <= header.keys():
+            raise UserError(f"{path}: no record of its training in it, without which it is no start")
+        started = {"start_digest": store.digest(net)}
+    else:
+        path = Path(runs) / recipe.start / "02_qat.pt"
+        if not path.exists():
+            raise UserError(f"no {path} to start from; first: python -m model train {recipe.start}")
+        net, header = load_checkpoint(path)
+        started = {"start_digest": weights_digest(net), "start_command": command_of(header)}
     if (header["stage"], header["arch"], header["dataset"]) != ("quantized", recipe.arch, recipe.dataset):
         raise UserError(f"{path}: not a quantized {recipe.arch} for {recipe.dataset}")
-    refuse_unfinished(path, header)
-    return net, Schedule(**header["float_schedule"]), {
-        "start": recipe.start, "start_digest": weights_digest(net), "start_command": command_of(header)}
+    if isinstance(net, Network):
+        refuse_unfinished(path, header)
+    return net, header, {"start": recipe.start, **started}
 
 
 def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     """Runs or resumes both stages under the folder `runs`."""
     start, started = None, {}
     if recipe.start:
-        start, float_stage, started = start_of(recipe, runs)
-        recipe = replace(recipe, float_stage=float_stage)
+        start, start_header, started = start_of(recipe, runs)
+        recipe = replace(recipe, float_stage=Schedule(**start_header["float_schedule"]))
     float_path = Path(runs) / recipe.parent / "01_float.pt"
     quant_path = Path(runs) / recipe.name / "02_qat.pt"
     origin = provenance(device)                 # before hours in which the files may change
@@ -215,22 +227,29 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     train = data.load(recipe.dataset, "train", data_dir)
     test = data.load(recipe.dataset, "test", data_dir)
     teacher = teacher_of(recipe, runs) if recipe.teacher else None          # refused before hours of a float stage
-    for path in float_path, quant_path:
+    alone = start and not recipe.quant_stage.distill                        # the parent neither starts nor teaches
+    for path in (quant_path,) if alone else (float_path, quant_path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{path.parent}: {error.strerror}") from None
-    parent = float_parent(recipe, float_path, train, test, device, origin)
-    digest = weights_digest(parent)
+    if alone:
+        digest, float_accuracy = start_header["parent"], start_header["float_accuracy"]
+    else:
+        parent = float_parent(recipe, float_path, train, test, device, origin)
+        teacher = teacher or parent
+        digest, float_accuracy = weights_digest(parent), accuracy(parent.to(device), test, device, exact=True)
     refuse_other(quant_path, parent=digest)
-    float_accuracy = accuracy(parent.to(device), test, device, exact=True)
     header = header_of(recipe, recipe.name, "quantized", recipe.quant_stage, train.classes) | origin | started | {
         "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage), "parent": digest,
         "teacher": recipe.teacher or recipe.parent, "float_accuracy": float_accuracy}
     torch.manual_seed(recipe.quant_stage.seed)
-    net = quantize(start or parent.cpu(), torch.as_tensor(train.images[:CALIBRATION_IMAGES]), recipe.quant)
+    images, labels = (torch.as_tensor(t[:CALIBRATION_IMAGES]) for t in (train.images, train.labels))
+    if isinstance(start, IntegerNet):
+        start = deintegerize(start, images, labels)
+    net = quantize(start or parent.cpu(), images, recipe.quant)
     # On a CPU the fused kernels beat compilation; a net that changes layer by layer would be compiled for each.
-    fit(net, train, test, recipe.quant_stage, quant_path, teacher=teacher or parent, device=device,
+    fit(net, train, test, recipe.quant_stage, quant_path, teacher=teacher, device=device,
         compile_net=device != "cpu" and not recipe.quant_stage.gradual, header=header)
 
 
@@ -241,7 +260,7 @@ def train_named(name, runs, *, data_dir=None, device="cpu", threads=None, float_
         raise UserError(f"--rate must be above 0 and at most 1, not {rate:g}")
     if distill is not None and not 0 <= distill <= 1:
         raise UserError(f"--distill must be 0 .. 1, not {distill:g}")
-    if start:
+    if start and not start.endswith(".npz"):
         recipe_of(start)                                        # refuses what is no name
     if start == name:
         raise UserError(f"{name} cannot start from itself")

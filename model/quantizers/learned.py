@@ -91,8 +91,18 @@ class LearnedThresholds(WideStart, Segmented):
         edges, ratio = trained.edges(), 2.0 ** (trained.bits - self.bits)
         place = torch.arange(2 ** self.bits + 1) * ratio
         below = place.long().clamp(max=2 ** trained.bits - 1)
-        edges = torch.lerp(edges[below], edges[below + 1], place - below) / trained.log_scale.exp()
-        self.log_scale.data.copy_(trained.log_scale)
+        self.set_edges(torch.lerp(edges[below], edges[below + 1], place - below), trained.log_scale)
+
+    def restore(self, thresholds):
+        """Starts from 2**bits - 1 thresholds alone; the bins of the first and the last code, which have no outer edge,
+        are as wide as their neighbours."""
+        first, last = thresholds[:1], thresholds[-1:]
+        below, above = (thresholds.diff()[[0, -1]] if len(thresholds) > 1 else thresholds.new_ones(2)).split(1)
+        self.set_edges(torch.cat([first - below, thresholds, last + above]), ((last - first + below) / 3).log()[0])
+
+    def set_edges(self, edges, log_scale):
+        edges = edges / log_scale.exp()
+        self.log_scale.data.copy_(log_scale)
         self.offset.data.copy_(edges[0])
         self.log_width.data.copy_((edges.diff() - self.LEAST).clamp_min(self.LEAST).log())
 
