@@ -53,6 +53,7 @@ def train(args):
         recipes.with_quantizer(args.net, args.quantizer), args.runs, data_dir=args.data, device=args.device,
         threads=args.threads, float_epochs=args.float_epochs, epochs=args.epochs, rate=args.rate,
         cutout=args.cutout, distill=args.distill, teacher=args.teacher, start=args.start, freeze=args.freeze)
+    training_module("distributed").leave()
 
 
 def eval_command(args):

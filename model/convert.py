@@ -81,7 +81,8 @@ def fit_gain(before, term, wanted, codes):
     gain = wanted / (own * term.unit)
     live = own > SILENT
     gain = torch.where(live, gain, gain[live].median().nan_to_num(1.0)) * before.gain.sign()
-    term.shift.fill_(max(0, math.ceil(math.log2(gain.abs().max().item() / (2 ** GAIN_BITS - 1)))))
+    bits = math.log2(gain.abs().max().item() / (2 ** GAIN_BITS - 1))
+    term.shift.fill_(max(0, math.ceil(bits - 0.01)))            # a gain of 15 that the spreads make 15.001 fits
     term.gain.copy_(gain / 2 ** term.shift)
 
 

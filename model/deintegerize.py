@@ -35,11 +35,11 @@ def deintegerize(integer_net, images, labels):
     images: uint8 (N, 3, H, W), some hundreds, for the statistics; labels: int64 (N,) of these. UserError for nets that
     are not of the quantizer `learned`.
     """
-    header = integer_net.header
-    config = QuantConfig(**header["quant"]) if "quant" in header else None
-    if config is None or config.quantizer != "learned":
-        raise UserError(f"{integer_net.name}: training goes on from integer nets of the quantizer learned only; "
+    header, first = integer_net.header, integer_net.layers[0].terms[0]
+    if header.get("quant", {}).get("quantizer") != "learned":
+        raise UserError(f"{integer_net.name}: training goes on from integer nets of the quantizer learned alone; "
                         "from others it needs their 02_qat.pt")
+    config = QuantConfig(**header["quant"] | {"first_bits": first.w_bits})
     net = Network(arch(header["arch"]), len(integer_net.classes), config).eval()
     bounds = tensor_bounds(integer_net)
     tensors = {IMAGE: images.float() * PIXEL_UNIT}
@@ -96,26 +96,39 @@ def restore_thresholds(module, layer, bounds, acc):
 def shared_steps(thresholds, low, high):
     """(p (C,), q (C,), t (K,)), float64, of least square error in thresholds[c][k] - 1/2 = p[c] + q[c] t[k]: the middle
     of what rounds up to these. low, high (C,): the accumulators' range; thresholds outside it stand for any that none
-    reaches, and are passed over. q is positive; a channel with fewer than two others has the median channel's."""
+    reaches, and are passed over. q is positive."""
     inside = ((thresholds > low[:, None]) & (thresholds <= high[:, None])).double()
     if not inside.any(0).all():
         raise UserError("a layer has codes that no accumulator reaches: its thresholds cannot be found again")
-    steps, count = thresholds - 0.5, inside.sum(1)
+    steps, sloped = thresholds - 0.5, inside.sum(1) > 1
+    count = inside.sum(1, keepdim=True).clamp_min(1)
     t = torch.arange(steps.shape[1]).double()
 
     def line():
-        middle = (inside * t).sum(1) / count.clamp_min(1)
-        rise = inside * (t - middle[:, None])
-        q = (rise * steps).sum(1) / (rise * t).sum(1)
-        q = torch.where(count > 1, q, q[count > 1].median() if (count > 1).any() else 1.0)
-        return (inside * steps).sum(1) / count.clamp_min(1) - q * middle, q
+        middle = (inside * t).sum(1, keepdim=True) / count
+        rise = inside * (t - middle)
+        q = torch.where(sloped, (rise * steps).sum(1) / (rise * t).sum(1), 0.0)
+        return ((inside * steps).sum(1) - q * (inside * t).sum(1)) / count[:, 0], q
 
-    for _ in range(SWEEPS):
+    for _ in range(SWEEPS if sloped.any() else 0):
         p, q = line()
-        t = (inside * q[:, None] * (steps - p[:, None])).sum(0) / (inside * q[:, None].square()).sum(0)
+        pull = inside * q[:, None]
+        t = (pull * (steps - p[:, None])).sum(0) / (pull * q[:, None]).sum(0)
     p, q = line()
-    first, last = steps[:, 0] - q * t[0], steps[:, -1] - q * t[-1]      # all thresholds above, all below the range
-    return torch.where(count > 0, p, torch.where(thresholds[:, -1] > low, first, last)), q, t
+    usual = q[sloped].median() if sloped.any() else 1.0
+    anchors = ((thresholds <= high[:, None]).sum(1) - 1).clamp_min(0)
+    for c in (~sloped).nonzero()[:, 0]:
+        p[c], q[c] = through_one(steps[c], anchors[c], t, usual)
+    return p, q, t
+
+
+def through_one(steps, anchor, t, usual):
+    """(p, q) of a channel with no more than one threshold inside the accumulators' range, such that p + q t[anchor] is
+    steps[anchor]: q is `usual`, or as much more as it takes to have the others, which lie on the range's edges, no
+    further inside."""
+    rise, run = steps - steps[anchor], t - t[anchor]
+    q = torch.where(run != 0, rise / run, 0.0).max().clamp_min(usual)
+    return steps[anchor] - q * t[anchor], q
 
 
 def restore_head(module, layer, tensors, labels, pixels):

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from model import data, fused, synthetic, train  # noqa: E402
-from model.distributed import add_over_processes, process_group, rank, world_size  # noqa: E402
+from model.distributed import add_over_processes, leave, process_group, rank, world_size  # noqa: E402
 from model.errors import UserError  # noqa: E402
 from model.nets import arch  # noqa: E402
 from model.network import BatchNorm, Network, QuantConfig  # noqa: E402
@@ -76,6 +76,7 @@ def worker(rank, job, size, port, kind, path):
     torch.set_num_threads(1)
     with process_group("cpu"):
         torch.save(job(kind, path / "shared.pt"), path / f"rank{rank}.pt")
+    leave()
 
 
 def two_processes(job, kind, path):

@@ -13,6 +13,7 @@ from model import __main__ as command  # noqa: E402
 from model import data, fused, recipes, store, synthetic, train  # noqa: E402
 from model.checkpoints import PARENTS, load_checkpoint, weights_digest  # noqa: E402
 from model.errors import UserError  # noqa: E402
+from model.integerize import integerize  # noqa: E402
 from model.nets import ARCHS, arch  # noqa: E402
 from model.network import Network, QuantConfig  # noqa: E402
 from model.quantizers import Phase  # noqa: E402
@@ -298,6 +299,52 @@ def test_another_quantized_net_can_be_the_start(tmp_path, monkeypatch):
         torch.save(state | {"header": state["header"] | change}, tmp_path / first.name / "02_qat.pt")
         with pytest.raises(UserError, match=message):
             train_recipe(started, tmp_path)
+
+
+def test_an_integer_net_can_be_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda name, split, folder: pictures(1 if split == "train" else 2, 96))
+    monkeypatch.setattr(torch, "compile", lambda net: net)
+    stage = replace(SCHEDULE, epochs=1, distill=0.0)
+    first = replace(recipe_of("resnet8-w3a3-synthetic"), float_stage=replace(stage, cutout=4), quant_stage=stage)
+    train_recipe(first, tmp_path / "first")
+    checkpoint = tmp_path / "first" / first.name / "02_qat.pt"
+    assert command.main(["export", str(checkpoint)]) == 0
+    start = str(checkpoint.with_name("03_net.npz"))
+    own = store.load(start)
+
+    started, path = replace(first, start=start), tmp_path / first.name / "02_qat.pt"
+    before = []
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "fit", lambda net, *_, **__: before.append(integerize(net, "x", own.classes)))
+        train_recipe(started, tmp_path)
+    for layer, restored in zip(own.layers, before[0].layers, strict=True):
+        np.testing.assert_array_equal(layer.terms[0].weights(), restored.terms[0].weights())
+    train_recipe(started, tmp_path)
+    assert not (tmp_path / first.parent).exists()                   # the float net has nothing to do
+    net, header = load_checkpoint(path)
+    assert (header["start"], header["start_digest"]) == (start, store.digest(own))
+    for key in "parent", "float_accuracy", "float_schedule":
+        assert header[key] == own.header[key]
+    assert header["float_schedule"]["cutout"] == 4
+    assert command_of(header) == (f"python -m model train {first.name} --epochs 1 --rate 0.05 --distill 0 "
+                                  f"--start {start}")
+    log = header["log"]
+    train_recipe(started, tmp_path)                                 # done: nothing to do, nothing refused
+    assert load_checkpoint(path)[1]["log"] == log
+    train_recipe(replace(started, quant_stage=replace(stage, distill=0.5)), tmp_path / "taught")
+    assert (tmp_path / "taught" / first.parent / "01_float.pt").exists()        # the teacher
+
+    for change, message in (({"dataset": "cifar10"}, "03_net.npz: not a quantized resnet8 for synthetic"),
+                            ({"arch": "vgg"}, "03_net.npz: not a quantized resnet8 for synthetic"),
+                            ({"parent": None}, "03_net.npz: no record of its training in it")):
+        changed = {key: value for key, value in (own.header | change).items() if value is not None}
+        store.save(replace(own, header=changed), start)
+        with pytest.raises(UserError, match=message):
+            train_recipe(started, tmp_path)
+    other = replace(own.layers[-1], bias=own.layers[-1].bias + 1)
+    store.save(replace(own, layers=(*own.layers[:-1], other)), start)
+    with pytest.raises(UserError, match="its start_digest is [0-9a-f]{20}, not [0-9a-f]{20} as asked for"):
+        train_recipe(started, tmp_path)
 
 
 def test_what_is_given_replaces_the_recipes_values(tmp_path, monkeypatch):

@@ -1,0 +1,105 @@
+"""An integer net made trainable again is the same integer net."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model import integer, store, synthetic  # noqa: E402
+from model.convert import quantize  # noqa: E402
+from model.deintegerize import deintegerize, shared_steps  # noqa: E402
+from model.errors import UserError  # noqa: E402
+from model.integer import MaxPool, Skip  # noqa: E402
+from model.integerize import integerize  # noqa: E402
+from model.quantizers import ACTIVATIONS  # noqa: E402
+
+pytestmark = pytest.mark.train
+PICTURES, LABELS = map(torch.as_tensor, synthetic.chunk(np.random.default_rng(5), 64))
+LEARNED = [name for name in store.zoo_names() if store.load(name).header["quant"]["quantizer"] == "learned"]
+
+
+def assert_same(net, other):
+    """All integers but thresholds, and of these all but a few, which are the next integer."""
+    assert len(net.layers) == len(other.layers)
+    for one, two in zip(net.layers, other.layers, strict=True):
+        if isinstance(one, MaxPool):
+            assert one == two
+            continue
+        np.testing.assert_array_equal(one.bias, two.bias)
+        for term, restored in zip(one.terms, two.terms, strict=True):
+            if isinstance(term, Skip):
+                np.testing.assert_array_equal(term.gain, restored.gain)
+            else:
+                np.testing.assert_array_equal(term.weights(), restored.weights())
+                assert (term.source, term.stride, term.drop) == (restored.source, restored.stride, restored.drop)
+        if one.thresholds is not None:
+            moved = np.abs(one.thresholds - two.thresholds)
+            assert moved.max() <= 1 and moved.mean() < 0.06, one.name
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_learned_net_of_the_zoo_comes_back(name):
+    net = store.load(name)
+    restored = deintegerize(net, PICTURES, LABELS)
+    assert_same(net, integerize(restored, name, net.classes))
+    again = quantize(restored, PICTURES, restored.config)               # what training does with its start
+    assert_same(net, integerize(again, name, net.classes))
+
+
+@torch.no_grad()
+def test_the_unit_of_logits_suits_the_labels():
+    net = store.load("resnet8-w2a2-cifar10")
+    golden = integer.forward(net, PICTURES.numpy())
+    labels = torch.as_tensor(golden.argmax(1))
+    logits = deintegerize(net, PICTURES, labels)(PICTURES)
+    loss = [torch.nn.functional.cross_entropy(logits * factor, labels, label_smoothing=0.1) for factor in (0.7, 1, 1.4)]
+    assert loss[1] < loss[0] and loss[1] < loss[2]
+    assert np.corrcoef(logits.numpy().ravel(), golden.ravel())[0, 1] > 0.99     # thresholds one further, seldom
+
+
+def test_thresholds_out_of_reach_are_no_evidence():
+    generator = np.random.default_rng(3)
+    t = np.sort(generator.normal(size=7))
+    q, p = generator.uniform(300, 900, 32), generator.normal(scale=2000, size=32)
+    exact = p[:, None] + q[:, None] * t
+    low, high = np.full(32, -2500), np.full(32, 2500)
+    exact[0] += 1e6                                                     # one code whatever comes: 0, 7, 3
+    exact[1] -= 1e6
+    exact[2] = [-9e3, -8e3, -7e3, 3e3, 4e3, 5e3, 6e3]
+    exact[3] = [-9e3, -8e3, 100.3, 3e3, 4e3, 5e3, 6e3]                  # 2 or 3
+    thresholds = np.clip(np.ceil(exact), low[:, None], high[:, None] + 1).astype(np.int64)
+    clipped = (thresholds == low[:, None]) | (thresholds == high[:, None] + 1)
+    assert 0.1 < clipped[4:].mean() < 0.5
+    found = [part.numpy() for part in shared_steps(*map(torch.as_tensor, (thresholds, low, high)))]
+    restored = np.ceil(found[0][:, None] + found[1][:, None] * found[2])
+    restored = np.clip(restored, low[:, None], high[:, None] + 1)
+    assert np.abs(restored - thresholds).max() <= 1 and (restored != thresholds).mean() < 0.1
+    np.testing.assert_array_equal(restored[:4], thresholds[:4])
+    assert (found[1] > 0).all()
+
+
+def test_codes_that_no_accumulator_reaches_are_refused():
+    thresholds = torch.tensor([[0, 5, 11], [1, 4, 11]])
+    with pytest.raises(UserError, match="codes that no accumulator reaches"):
+        shared_steps(thresholds, torch.tensor([-10, -10]), torch.tensor([10, 10]))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_thresholds_are_restored_with_outer_bins(bits):
+    thresholds = (torch.linspace(-1, 2, 2 ** bits - 1).double() + 2) ** 2
+    quantizer = ACTIVATIONS["learned"](bits)
+    quantizer.restore(thresholds)
+    edges = quantizer.edges().detach().double()
+    torch.testing.assert_close(edges[1:-1], thresholds, rtol=1e-5, atol=1e-5)
+    if bits > 1:
+        torch.testing.assert_close(edges.diff()[[0, -1]], edges.diff()[[1, -2]], rtol=1e-4, atol=1e-5)
+    assert (edges.diff() > 0).all()
+
+
+def test_other_quantizers_are_refused():
+    for name in "resnet8-w4a4-cifar10", "resnet8-w4a4-uniq-cifar10":        # the former: companded
+        with pytest.raises(UserError, match="of the quantizer learned alone; from others it needs their 02_qat.pt"):
+            deintegerize(store.load(name), PICTURES, LABELS)
+    with pytest.raises(UserError, match="of the quantizer learned alone"):
+        deintegerize(replace(store.load("resnet8-w2a2-cifar10"), header={}), PICTURES, LABELS)
