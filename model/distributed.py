@@ -48,10 +48,15 @@ def device_of(device):
     return f"cuda:{index}"
 
 
+def one_of_several():
+    """Whether torchrun described a group of processes in the environment."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+
+
 @contextmanager
 def process_group(device):
     """Joins the group of processes that torchrun described in the environment; without torchrun does nothing."""
-    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+    if not one_of_several():
         yield
         return
     if device != "cpu":
@@ -67,7 +72,7 @@ def process_group(device):
 def leave():
     """Ends this process, its work done, if it was one of several. DistributedDataParallel keeps gloo's threads beyond
     the end of the group, and one that still runs while the interpreter shuts down can abort the process then."""
-    if "WORLD_SIZE" in os.environ:
+    if one_of_several():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

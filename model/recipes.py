@@ -7,6 +7,7 @@ Every net of an architecture and data set starts from one float parent, RUNS/ARC
 zoo where one of the same schedule ships, and is taught by it.
 """
 import re
+import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from . import data, store
 from .checkpoints import PARENTS, load_checkpoint, provenance, refuse_other, refuse_unfinished, weights_digest
 from .convert import quantize
-from .deintegerize import deintegerize
+from .deintegerize import deintegerize, refuse_untrainable
 from .distributed import device_of, process_group, rank
 from .errors import UserError
 from .integer import IntegerNet
@@ -28,7 +29,6 @@ from .train import Schedule, accuracy, fit
 __all__ = ["Recipe", "recipe_of", "with_quantizer", "command_of", "train_named", "train_recipe"]
 
 CALIBRATION_IMAGES = 512
-STARTING = {"stage", "arch", "dataset", "quant", "float_schedule", "parent", "float_accuracy"}    # what a start tells
 FIRST_BITS = 4                          # of the first weights, at least: no slower on a core of 4-bit digits
 
 
@@ -136,7 +136,7 @@ def command_of(header):
     if teacher != recipe.parent:
         given.append(f"--teacher {teacher}")
     if "start" in header:
-        given.append(f"--start {header['start']}")
+        given.append(f"--start {shlex.quote(header['start'])}")
     if schedule.get("freeze"):
         given.append("--freeze")
     device = header.get("device", "cpu").partition(":")[0]
@@ -194,9 +194,10 @@ def start_of(recipe, runs):
     Network of its checkpoint, or an IntegerNet."""
     if recipe.start.endswith(".npz"):
         path, net = recipe.start, store.load(recipe.start)
-        header = net.header
-        if not STARTING <= header.keys():
-            raise UserError(f"{path}: no record of its training in it, without which it is no start")
+        try:                                        # a schedule of before may lack later fields
+            header = net.header | {"float_schedule": asdict(Schedule(**net.header["float_schedule"]))}
+        except (KeyError, TypeError):
+            raise UserError(f"{path}: no record of its training in it, without which it is no start") from None
         started = {"start_digest": store.digest(net)}
     else:
         path = Path(runs) / recipe.start / "02_qat.pt"
@@ -204,10 +205,12 @@ def start_of(recipe, runs):
             raise UserError(f"no {path} to start from; first: python -m model train {recipe.start}")
         net, header = load_checkpoint(path)
         started = {"start_digest": weights_digest(net), "start_command": command_of(header)}
-    if (header["stage"], header["arch"], header["dataset"]) != ("quantized", recipe.arch, recipe.dataset):
+    if [header.get(key) for key in ("stage", "arch", "dataset")] != ["quantized", recipe.arch, recipe.dataset]:
         raise UserError(f"{path}: not a quantized {recipe.arch} for {recipe.dataset}")
     if isinstance(net, Network):
         refuse_unfinished(path, header)
+    else:
+        refuse_untrainable(net)
     return net, header, {"start": recipe.start, **started}
 
 
@@ -222,19 +225,20 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
     origin = provenance(device)                 # before hours in which the files may change
     refuse_other(quant_path, arch=recipe.arch, dataset=recipe.dataset, quant=asdict(recipe.quant),
                  teacher=recipe.teacher or recipe.parent, schedule=asdict(recipe.quant_stage),
-                 float_schedule=asdict(recipe.float_stage), start=started.get("start"),
+                 float_schedule=asdict(recipe.float_stage),
+                 **({} if isinstance(start, IntegerNet) else {"start": recipe.start or None}),      # its path may vary
                  start_digest=started.get("start_digest"))
     train = data.load(recipe.dataset, "train", data_dir)
     test = data.load(recipe.dataset, "test", data_dir)
     teacher = teacher_of(recipe, runs) if recipe.teacher else None          # refused before hours of a float stage
-    alone = start and not recipe.quant_stage.distill                        # the parent neither starts nor teaches
+    alone = start and (recipe.teacher or not recipe.quant_stage.distill)    # the parent neither starts nor teaches
     for path in (quant_path,) if alone else (float_path, quant_path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{path.parent}: {error.strerror}") from None
     if alone:
-        digest, float_accuracy = start_header["parent"], start_header["float_accuracy"]
+        digest, float_accuracy = start_header.get("parent"), start_header.get("float_accuracy")
     else:
         parent = float_parent(recipe, float_path, train, test, device, origin)
         teacher = teacher or parent

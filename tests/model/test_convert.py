@@ -85,6 +85,17 @@ def test_a_quantized_net_is_a_start_for_fewer_bits():
 
 
 @torch.no_grad()
+def test_gains_of_a_quantized_net_keep_their_bits():
+    old = quantize(float_net(), IMAGES, QuantConfig())
+    gain = torch.arange(-15, 17, 2).float()                     # odd ones: no coarser shift has them
+    old.layers["s1b1b"].terms[1].gain.copy_(gain)
+    for shift in 0, 1:
+        old.layers["s1b1b"].terms[1].shift.fill_(shift)
+        new = quantize(old, IMAGES, QuantConfig()).layers["s1b1b"].terms[1]
+        assert new.shift == shift and torch.equal(new.integer_gain(), gain)
+
+
+@torch.no_grad()
 def trained(bits):
     """A quantized net whose quantizers have learned something."""
     net = quantize(float_net(), IMAGES, QuantConfig(w_bits=bits, a_bits=bits, first_bits=bits))

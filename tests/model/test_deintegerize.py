@@ -8,34 +8,17 @@ torch = pytest.importorskip("torch")
 
 from model import integer, store, synthetic  # noqa: E402
 from model.convert import quantize  # noqa: E402
-from model.deintegerize import deintegerize, shared_steps  # noqa: E402
+from model.deintegerize import deintegerize, refuse_untrainable, shared_steps  # noqa: E402
 from model.errors import UserError  # noqa: E402
-from model.integer import MaxPool, Skip  # noqa: E402
+from model.integer import Skip  # noqa: E402
 from model.integerize import integerize  # noqa: E402
 from model.quantizers import ACTIVATIONS  # noqa: E402
+
+from .same_net import assert_same  # noqa: E402
 
 pytestmark = pytest.mark.train
 PICTURES, LABELS = map(torch.as_tensor, synthetic.chunk(np.random.default_rng(5), 64))
 LEARNED = [name for name in store.zoo_names() if store.load(name).header["quant"]["quantizer"] == "learned"]
-
-
-def assert_same(net, other):
-    """All integers but thresholds, and of these all but a few, which are the next integer."""
-    assert len(net.layers) == len(other.layers)
-    for one, two in zip(net.layers, other.layers, strict=True):
-        if isinstance(one, MaxPool):
-            assert one == two
-            continue
-        np.testing.assert_array_equal(one.bias, two.bias)
-        for term, restored in zip(one.terms, two.terms, strict=True):
-            if isinstance(term, Skip):
-                np.testing.assert_array_equal(term.gain, restored.gain)
-            else:
-                np.testing.assert_array_equal(term.weights(), restored.weights())
-                assert (term.source, term.stride, term.drop) == (restored.source, restored.stride, restored.drop)
-        if one.thresholds is not None:
-            moved = np.abs(one.thresholds - two.thresholds)
-            assert moved.max() <= 1 and moved.mean() < 0.06, one.name
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -80,9 +63,15 @@ def test_thresholds_out_of_reach_are_no_evidence():
 
 
 def test_codes_that_no_accumulator_reaches_are_refused():
-    thresholds = torch.tensor([[0, 5, 11], [1, 4, 11]])
-    with pytest.raises(UserError, match="codes that no accumulator reaches"):
-        shared_steps(thresholds, torch.tensor([-10, -10]), torch.tensor([10, 10]))
+    low, high = torch.tensor([-10, -10]), torch.tensor([10, 10])
+    for thresholds in ([[0, 5, 11], [1, 4, 11]], [[0, 5, 11], [-10, -10, 4]], [[11, 11, 11], [11, 11, 11]]):
+        with pytest.raises(UserError, match="codes that no accumulator reaches"):
+            shared_steps(torch.tensor(thresholds), low, high)
+
+
+def test_one_threshold_has_no_slope():
+    p, q, t = shared_steps(torch.tensor([[7], [-3], [11]]), torch.tensor([-10] * 3), torch.tensor([10] * 3))
+    assert t == 0 and (q == 1).all() and p.tolist() == [6.5, -3.5, 10.5]
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
@@ -101,5 +90,34 @@ def test_other_quantizers_are_refused():
     for name in "resnet8-w4a4-cifar10", "resnet8-w4a4-uniq-cifar10":        # the former: companded
         with pytest.raises(UserError, match="of the quantizer learned alone; from others it needs their 02_qat.pt"):
             deintegerize(store.load(name), PICTURES, LABELS)
-    with pytest.raises(UserError, match="of the quantizer learned alone"):
-        deintegerize(replace(store.load("resnet8-w2a2-cifar10"), header={}), PICTURES, LABELS)
+
+
+def changed(net, index, **fields):
+    """The net with other fields in the layer of that index, or, where terms have them, in its last term."""
+    layer = net.layers[index]
+    if "bias" not in fields and "a_bits" not in fields:
+        fields = {"terms": (*layer.terms[:-1], replace(layer.terms[-1], **fields))}
+    layers = list(net.layers)
+    layers[index] = replace(layer, **fields)
+    return replace(net, layers=tuple(layers))
+
+
+def test_nets_that_are_not_those_of_their_record_are_refused():
+    net = store.load("resnet8-w3a3-cifar10")
+    stem, gains = net.layers[0].terms[0], net.layers[2].terms[1].gain
+    assert isinstance(net.layers[2].terms[1], Skip)
+    head = net.layers[-1].terms[0].codes
+    refuse_untrainable(net)
+    for other in (replace(net, layers=(net.layers[0], *net.layers[2:])), changed(net, 1, stride=2),
+                  changed(net, 0, codes=stem.codes[:, :, :1, :1]), changed(net, 0, alpha=1), changed(net, 1, drop=1),
+                  replace(net, header=net.header | {"quant": net.header["quant"] | {"a_bits": 2}})):
+        with pytest.raises(UserError, match="its layers are not those of its record, a resnet8 of {'quantizer'"):
+            refuse_untrainable(other)
+    for other in (changed(net, 1, bias=net.layers[1].bias + 1), changed(net, -1, codes=head // 2 + 64),
+                  changed(net, 2, gain=np.where(np.arange(len(gains)) == 0, 33, gains))):
+        with pytest.raises(UserError, match="biases, gains or last weights that training does not give"):
+            refuse_untrainable(other)
+    for header in ({}, {"quant": 3}, net.header | {"quant": {"quantizer": "learned", "bits": 4}},
+                   net.header | {"arch": []}):
+        with pytest.raises(UserError, match="no record of its training in it that could be used"):
+            refuse_untrainable(replace(net, header=header))

@@ -2,6 +2,8 @@
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -144,6 +146,16 @@ def told_apart(kind, path):
 
 def test_machines_that_share_no_folder_are_refused(tmp_path):
     assert two_processes(told_apart, "float", tmp_path) == [True, True]
+
+
+@pytest.mark.parametrize("variables, ended", [(("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"), True),
+                                              (("WORLD_SIZE",), False), ((), False)])
+def test_one_of_several_ends_without_the_interpreters_shutdown(variables, ended):
+    code = "import atexit; from model.distributed import leave; atexit.register(print, 'shutdown'); leave()"
+    environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                            env=environment | dict.fromkeys(variables, "1"))
+    assert result.stdout == ("" if ended else "shutdown\n")
 
 
 def test_batches_that_cannot_be_shared_are_refused(monkeypatch):

@@ -19,6 +19,8 @@ from model.network import Network, QuantConfig  # noqa: E402
 from model.quantizers import Phase  # noqa: E402
 from model.recipes import command_of, recipe_of, train_named, train_recipe, with_quantizer  # noqa: E402
 
+from .same_net import assert_same  # noqa: E402
+
 pytestmark = pytest.mark.train
 SCHEDULE = train.Schedule(epochs=2, rate=0.05, quantizer_rate=0.005, batch=32, settle=1, distill=0.5)
 
@@ -317,8 +319,7 @@ def test_an_integer_net_can_be_the_start(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(recipes, "fit", lambda net, *_, **__: before.append(integerize(net, "x", own.classes)))
         train_recipe(started, tmp_path)
-    for layer, restored in zip(own.layers, before[0].layers, strict=True):
-        np.testing.assert_array_equal(layer.terms[0].weights(), restored.terms[0].weights())
+    assert_same(own, before[0])
     train_recipe(started, tmp_path)
     assert not (tmp_path / first.parent).exists()                   # the float net has nothing to do
     net, header = load_checkpoint(path)
@@ -331,20 +332,38 @@ def test_an_integer_net_can_be_the_start(tmp_path, monkeypatch):
     log = header["log"]
     train_recipe(started, tmp_path)                                 # done: nothing to do, nothing refused
     assert load_checkpoint(path)[1]["log"] == log
-    train_recipe(replace(started, quant_stage=replace(stage, distill=0.5)), tmp_path / "taught")
+    taught = replace(started, quant_stage=replace(stage, distill=0.5))
+    train_recipe(taught, tmp_path / "taught")
     assert (tmp_path / "taught" / first.parent / "01_float.pt").exists()        # the teacher
+    (tmp_path / "taught" / first.parent).rename(tmp_path / "taught" / "another")
+    (tmp_path / "taught" / first.name / "02_qat.pt").unlink()
+    train_recipe(replace(taught, teacher="another"), tmp_path / "taught")
+    assert not (tmp_path / "taught" / first.parent).exists()                    # another one taught
 
     for change, message in (({"dataset": "cifar10"}, "03_net.npz: not a quantized resnet8 for synthetic"),
                             ({"arch": "vgg"}, "03_net.npz: not a quantized resnet8 for synthetic"),
-                            ({"parent": None}, "03_net.npz: no record of its training in it")):
-        changed = {key: value for key, value in (own.header | change).items() if value is not None}
-        store.save(replace(own, header=changed), start)
+                            ({"float_schedule": {"epochs": 1}}, "03_net.npz: no record of its training in it"),
+                            ({"quant": own.header["quant"] | {"w_bits": 2}}, "its layers are not those of its record")):
+        store.save(replace(own, header=own.header | change), start)
         with pytest.raises(UserError, match=message):
-            train_recipe(started, tmp_path)
+            train_recipe(started, tmp_path / "refused")
+        assert not (tmp_path / "refused").exists()
     other = replace(own.layers[-1], bias=own.layers[-1].bias + 1)
     store.save(replace(own, layers=(*own.layers[:-1], other)), start)
     with pytest.raises(UserError, match="its start_digest is [0-9a-f]{20}, not [0-9a-f]{20} as asked for"):
         train_recipe(started, tmp_path)
+
+
+def test_a_start_that_is_none_ends_in_one_line(tmp_path, capsys):
+    for start, message in (("resnet8-w4a4-uniq-cifar10", "no {}/resnet8-w4a4-uniq-cifar10/02_qat.pt to start from"),
+                           (f"{store.ZOO}/resnet8-w4a4-uniq-cifar10.npz", "of the quantizer learned alone"),
+                           (f"{store.ZOO}/resnet8-w3a3-cifar10.npz", "not a quantized resnet20 for cifar10"),
+                           (f"{tmp_path}/none.npz", "none.npz: neither a file nor a net of the zoo")):
+        name = "resnet20-w4a4-cifar10" if "w3a3" in start else "resnet8-w4a4-cifar10"
+        assert command.main(["train", name, "--start", start, "--runs", str(tmp_path)]) == 2
+        error = capsys.readouterr().err
+        assert message.format(tmp_path) in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_given_replaces_the_recipes_values(tmp_path, monkeypatch):
