@@ -1,5 +1,5 @@
 """From an integer net back to one that can be trained: what `integerize` does, undone, so that a shipped net is a start
-for further training where its checkpoint, eight times as large, is not at hand.
+for further training where its checkpoint, many times as large, is not at hand.
 
 Weights lie in the middle of their bins; the bins' companding is the quantizer's start. A layer's thresholds on the
 accumulator, T[c][k] = p[c] + q[c] t[k] within the rounding to integers, give the thresholds t that the layer shares
