@@ -76,11 +76,14 @@ def take_over(before, quantizer):
 
 def fit_gain(before, term, wanted, codes):
     """Gains of a skip such that its term has the wanted spread per channel. A channel that gives one code alone, whose
-    gain would be thousands of times the others' and leave those no bits of the shift they share, has their median."""
+    gain would be thousands of times the others' and leave those no bits of the shift they share, has its old one in
+    the median proportion of theirs."""
     own = spread(codes[term.spec.source])
     gain = wanted / (own * term.unit)
     live = own > SILENT
-    gain = torch.where(live, gain, gain[live].median().nan_to_num(1.0)) * before.gain.sign()
+    old = before.gain.abs()
+    ratio = (gain / old)[live].median().nan_to_num(1.0)
+    gain = torch.where(live, gain, old * ratio) * before.gain.sign()
     bits = math.log2(gain.abs().max().item() / (2 ** GAIN_BITS - 1))
     term.shift.fill_(max(0, math.ceil(bits - 0.01)))            # a gain of 15 that the spreads make 15.001 fits
     term.gain.copy_(gain / 2 ** term.shift)

@@ -27,7 +27,7 @@ def test_every_learned_net_of_the_zoo_comes_back(name):
     restored = deintegerize(net, PICTURES, LABELS)
     assert_same(net, integerize(restored, name, net.classes))
     again = quantize(restored, PICTURES, restored.config)               # what training does with its start
-    assert_same(net, integerize(again, name, net.classes), silent=1)    # see `convert.fit_gain`
+    assert_same(net, integerize(again, name, net.classes))
 
 
 @torch.no_grad()
