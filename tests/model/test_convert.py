@@ -145,13 +145,17 @@ def test_steps_narrower_than_the_least_are_widened():
 
 @torch.no_grad()
 def test_a_channel_that_rounds_to_nothing_leaves_the_other_gains_alone():
-    def gains(weight):
+    def skip_of(net):
+        return next(term for term in net.layers["s1b1b"].terms if isinstance(term, Skip))
+
+    def quantized(weight, gain=1.0):
         net = float_net()
         net.layers["stem"].norm.weight[0] = weight
-        skip = next(term for term in quantize(net, IMAGES, QuantConfig()).layers["s1b1b"].terms
-                    if isinstance(term, Skip))
-        return skip.integer_gain() * 2 ** skip.shift
+        skip_of(net).gain[0] = gain
+        return skip_of(quantize(net, IMAGES, QuantConfig()))
 
-    alive, silent = gains(1.0), gains(0.003)                # the latter stays below the first threshold
-    assert silent.min() > 0
+    alive, silent = (skip.integer_gain() * 2 ** skip.shift for skip in (quantized(1.0), quantized(0.003)))
+    assert silent.min() > 0                                 # channel 0 stays below the first threshold
     torch.testing.assert_close(silent[1:], alive[1:], rtol=0.3, atol=0)
+    one, three = (skip.gain * 2 ** skip.shift for skip in (quantized(0.003), quantized(0.003, gain=3.0)))
+    torch.testing.assert_close(three, one * torch.tensor([3.0] + [1.0] * (len(one) - 1)))   # in proportion
