@@ -25,17 +25,31 @@ def run_command(parser, argv=None):
         code = options.run(options) or 0
         sys.stdout.flush()              # not first when the interpreter ends, where an error would be a traceback
         return code
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:         # `head` perhaps, which has what it wanted
+    except (KeyboardInterrupt, Exception) as error:
+        if _interrupted(error):
+            print("interrupted", file=sys.stderr)
+            return 130
+        return _exit_code(error)
+
+
+def _interrupted(error):
+    """Whether Ctrl-C is behind `error`. It need not be a KeyboardInterrupt itself: one that arrives while a library
+    takes a lock leads to a RuntimeError where the library releases what it never got."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def _exit_code(error):
+    """Says in one line what is wrong, where that is no fault of the program; raises `error` where it is."""
+    if isinstance(error, BrokenPipeError):      # `head` perhaps, which has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:        # pathlib's exists() and the like: no permission for a folder, a name too long
-        if error.filename is None:
-            raise
+    if isinstance(error, UserError):
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if isinstance(error, OSError) and error.filename is not None:
+        # pathlib's exists() and the like: no permission for a folder, a name too long
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
+    raise error

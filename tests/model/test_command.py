@@ -1,6 +1,7 @@
 """Exit codes and one-line errors, which all command lines share."""
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,18 @@ def test_the_code_of_a_command_is_handed_on(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def releasing_a_lock_it_never_got(options):
+    """What tqdm does where Ctrl-C arrives while it takes its lock."""
+    try:
+        raise KeyboardInterrupt
+    finally:
+        threading.RLock().release()
+
+
 @pytest.mark.parametrize("action, arguments, code, said", [
     (raising(UserError("no such net")), [], 2, "error: no such net\n"),
     (raising(KeyboardInterrupt), [], 130, "interrupted\n"),
+    (releasing_a_lock_it_never_got, [], 130, "interrupted\n"),
     (lambda options: Path("a" * 300).exists(), [], 2, f"error: {'a' * 300}: File name too long\n"),
     (None, ["--number", "many"], 2,
      "error: argument --number: invalid int value: 'many' (program --help)\n"),
