@@ -18,14 +18,12 @@ OSCILLATOR_HZ = 25_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """device: 12F, 25F, 45F or 85F. net: zoo name of the net that its bitstream starts with. seeds: those known to meet
-    timing come first."""
+    """device: 12F, 25F, 45F or 85F. net: zoo name of the net that its bitstream starts with."""
     device: str
     config: AccelConfig
     platform: type
     net: str
     floorplan: object = None
-    seeds: tuple = (1, 2, 3, 4)
 
 
 SMALL_NET = "resnet8half-w4a4-cifar10"
@@ -34,7 +32,7 @@ DEVICES = {board.device: board for board in (
     Board(device="25F", config=ULX3S_25F, platform=ulx3s.ULX3S_25F_Platform, net=SMALL_NET),
     Board(device="45F", config=ULX3S_45F, platform=ulx3s.ULX3S_45F_Platform, net="resnet8-w4a4-cifar10"),
     Board(device="85F", config=ULX3S_85F, platform=ulx3s.ULX3S_85F_Platform, net="resnet8-w4a4-cifar10",
-          floorplan=lfe5u_85f, seeds=(3, 1, 2, 4)))}
+          floorplan=lfe5u_85f))}
 
 
 class Top(Elaboratable):

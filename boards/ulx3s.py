@@ -44,8 +44,8 @@ def run_build(options):
         build.prepare(board, net=net, baud=baud, folder=folder)
         print(f"{folder}: all that the tools need; they were not run")
         return 0
-    figures = build.build(board, net=net, baud=baud, output=options.output, seeds=options.seed or board.seeds,
-                          jobs=options.jobs, limit=60 * options.limit)
+    figures = build.build(board, net=net, baud=baud, output=options.output, seeds=options.seed, jobs=options.jobs,
+                          limit=60 * options.limit)
     if options.json:
         print(json.dumps(figures))
     else:
@@ -82,10 +82,11 @@ def _parser():
     sub.add_argument("--device", choices=DEVICES, default="85F", help="default: %(default)s")
     sub.add_argument("--net", help="net it starts with: zoo name, .npz, or none (default: the device's own)")
     sub.add_argument("--baud", type=int, default=link.BAUD, help="of its UART (default: %(default)s)")
-    sub.add_argument("--seed", type=int, nargs="+", metavar="N", help="place and route seeds, tried in this order")
+    sub.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3, 4], metavar="N",
+                     help="place and route seeds, tried in this order (default: 1 2 3 4)")
     sub.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N",
                      help="seeds tried side by side (default: %(default)s)")
-    sub.add_argument("--limit", type=float, default=15, metavar="MINUTES", help="per seed (default: %(default)s)")
+    sub.add_argument("--limit", type=float, default=30, metavar="MINUTES", help="per seed (default: %(default)s)")
     sub.add_argument("-o", "--output", default=OUTPUT, metavar="DIR", help="default: %(default)s")
     sub.add_argument("--dry-run", action="store_true", help="write the tools' inputs and stop")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
