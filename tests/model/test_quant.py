@@ -118,13 +118,14 @@ def test_learned_weights_start_near_the_least_square_error(bits, least):
     torch.manual_seed(0)
     w = torch.randn(1, 200_000)
     error = {}
-    for name in "plain", "uniform", "learned":
-        quantizer = WEIGHTS[name]((1,), bits)
+    quantizers = {name: WEIGHTS[name]((1,), bits) for name in ("plain", "uniform", "learned")}
+    for name, quantizer in {**quantizers, "median": WEIGHTS["plain"]((1,), bits, grid="median")}.items():
         level = quantizer.to_value(quantizer.to_code(w)).double()
         scale = (level * w).sum() / level.square().sum()
         error[name] = ((w - scale * level).square().mean() / least).item()
     assert error["learned"] == pytest.approx({2: 1.02, 3: 1.11, 4: 1.34}[bits], rel=0.02)
     assert error["plain"] == pytest.approx({2: 1.23, 3: 2.16, 4: 5.65}[bits], rel=0.02)
+    assert error["median"] == pytest.approx({2: 1.20, 3: 1.62, 4: 2.47}[bits], rel=0.02)
     assert error["uniform"] == pytest.approx({2: 1.33, 3: 1.18, 4: 1.31}[bits], rel=0.02)
 
 
