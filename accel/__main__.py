@@ -3,11 +3,11 @@ import json
 import sys
 from dataclasses import asdict
 
-from model import store
-from model.command import Parser, run_command
-from model.files import refuse_unwritable, replacing
+from accel.compiler.compile import compile_net
+from model import zoo
+from model.common.command import Parser, run_command
+from model.common.files import refuse_unwritable, replacing
 
-from .compile import compile_net
 from .config import CONFIGS, ULX3S_85F
 from .cycles import cycles, layer_cycles
 from .image import save
@@ -39,7 +39,7 @@ def main(argv=None):
 
 def _compile(options):
     config = CONFIGS[options.config]
-    image = compile_net(store.load(options.net), config)
+    image = compile_net(zoo.load(options.net), config)
     save(image, options.output)
     used = ", ".join(f"{len(words)} of {depth} {what}" for words, depth, what in (
         (image.program, config.program_depth, "instructions"),
@@ -50,7 +50,7 @@ def _compile(options):
 
 def _cycles(options):
     config = CONFIGS[options.config]
-    image = compile_net(store.load(options.net), config)
+    image = compile_net(zoo.load(options.net), config)
     table = layer_cycles(image)
     if options.json:
         print(json.dumps({"net": image.net_name, "config": config.name, "macs_per_cycle": config.macs_per_cycle,

@@ -6,8 +6,9 @@ loading of the next picture. From one picture's last logit to the next one's sta
 """
 from dataclasses import dataclass
 
+from accel.rtl.core import drain_cycles, shortest_pass
+
 from . import isa
-from .rtl.core import drain_cycles, shortest_pass
 
 __all__ = ["LayerCycles", "PassTime", "cycles", "layer_cycles", "schedule"]
 

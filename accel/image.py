@@ -9,33 +9,17 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from model.errors import UserError
-from model.files import replacing
+from model.common.bits import unpack_fields
+from model.common.errors import UserError
+from model.common.files import replacing
 
 from .config import AccelConfig
 from .isa import Target
 
-__all__ = ["Image", "LayerInfo", "load", "pack_fields", "save", "unpack_fields"]
+__all__ = ["Image", "LayerInfo", "load", "save"]
 
 FORMAT = "uniqore-image-1"
 ARRAYS = {"program": np.uint64, "weights": np.uint64, "thresholds": np.int64}
-
-
-def pack_fields(values, bits):
-    """Unsigned values (N, fields), field i at bits i * bits: uint64 (N, words), low word first."""
-    values = np.asarray(values)
-    spread = (values[..., None] >> np.arange(bits) & 1).astype(np.uint8)
-    packed = np.packbits(spread.reshape(len(values), values.shape[1] * bits), axis=1,
-                         bitorder="little")
-    return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view("<u8").astype(np.uint64)
-
-
-def unpack_fields(words, bits, fields):
-    """Inverse of `pack_fields`: uint8 (N, fields)."""
-    octets = np.ascontiguousarray(words, dtype="<u8").view(np.uint8)
-    spread = np.unpackbits(octets, axis=1, count=fields * bits, bitorder="little")
-    values = np.packbits(spread.reshape(len(words), fields, bits), axis=2, bitorder="little")
-    return values[..., 0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ loads, and keeps its memories from image to image as the hardware does.
 import numpy as np
 from amaranth.lib import data
 
-from .image import pack_fields, unpack_fields
+from model.common.bits import pack_fields, unpack_fields
+
 from .isa import *
 
 __all__ = ["Interpreter"]

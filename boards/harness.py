@@ -17,24 +17,24 @@ from amaranth.lib.wiring import In, Out
 
 from accel import isa, link
 from accel.config import CONFIGS
-from accel.rtl.accumulator import Accumulator
-from accel.rtl.activation_memory import ActivationMemory
-from accel.rtl.controller import Controller
+from accel.rtl.activation.accumulator import Accumulator
+from accel.rtl.activation.logit_sum import LogitSum
+from accel.rtl.activation.threshold_unit import ThresholdUnit
+from accel.rtl.array.level_decoder import LevelDecoder
+from accel.rtl.array.processing_element import ProcessingElement
+from accel.rtl.array.systolic_array import SystolicArray
+from accel.rtl.control.sequencer import Sequencer
 from accel.rtl.core import Core, drain_cycles, shortest_pass
-from accel.rtl.framing import FrameReceiver, FrameSender
-from accel.rtl.im2col import Im2col
-from accel.rtl.image_loader import ImageLoader
-from accel.rtl.level_decoder import LevelDecoder
-from accel.rtl.logit_sum import LogitSum
-from accel.rtl.processing_element import ProcessingElement
-from accel.rtl.sequencer import Sequencer
-from accel.rtl.stream_register import StreamRegister
+from accel.rtl.host.controller import Controller
+from accel.rtl.host.framing import FrameReceiver, FrameSender
+from accel.rtl.host.stream_register import StreamRegister
+from accel.rtl.host.uart import UartReceiver, UartTransmitter
+from accel.rtl.memory.activation_memory import ActivationMemory
+from accel.rtl.memory.im2col import Im2col
+from accel.rtl.memory.image_loader import ImageLoader
 from accel.rtl.system import SILENCE_SECONDS
-from accel.rtl.systolic_array import SystolicArray
-from accel.rtl.threshold_unit import ThresholdUnit
-from accel.rtl.uart import UartReceiver, UartTransmitter
-from model.command import Parser, run_command
-from model.errors import UserError
+from model.common.command import Parser, run_command
+from model.common.errors import UserError
 
 from .floorplan import lfe5u_85f
 from .toolchain import mapping_options, tool_environment, tool_versions

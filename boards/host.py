@@ -15,10 +15,10 @@ import serial
 from serial.tools import list_ports
 
 from accel import link
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import CONFIGS
 from accel.link import Command, Fault
-from model.errors import UserError
+from model.common.errors import UserError
 
 __all__ = ["Answer", "Device", "DeviceError", "FrameReader", "find_port"]
 

@@ -1,7 +1,7 @@
 """Dividers of an ECP5 PLL (EHXPLLL, feedback from CLKOP): Lattice FPGA-TN-02200."""
 from dataclasses import dataclass
 
-from model.errors import UserError
+from model.common.errors import UserError
 
 __all__ = ["PllDividers", "pll_dividers"]
 

@@ -2,10 +2,10 @@
 import json
 from pathlib import Path
 
-from accel.compile import DoesNotFit, compile_net
+from accel.compiler.compile import DoesNotFit, compile_net
 from accel.cycles import cycles
-from model import store
-from model.errors import UserError
+from model import zoo
+from model.common.errors import UserError
 
 from .bitstream import DEVICES
 from .paths import report_path
@@ -23,7 +23,7 @@ def report(folder=BASELINES, devices=tuple(DEVICES)):
     nets: by zoo name that fits, {cycles, images_per_second}: cycles of the exact cycle model (equal to the simulated
     RTL's) at the bitstream's clock; nothing here is measured on a board.
     """
-    nets = {name: store.load(name) for name in store.zoo_names()}
+    nets = {name: zoo.load(name) for name in zoo.names()}
     reports = []
     for device in devices:
         board = DEVICES[device]

@@ -7,10 +7,10 @@ import numpy as np
 from tqdm import tqdm
 
 from accel import link
-from model import integer
-from model.errors import UserError
-from model.inputs import training_module
-from sim.job import choose_job, split_arguments
+from model.common.errors import UserError
+from model.common.extras import with_extra
+from model.integer import golden
+from model.zoo.workload import choose_workload, split_arguments
 
 from .host import Device
 
@@ -37,13 +37,13 @@ def run(options):
     if options.timeout <= 0 or options.baud <= 0:
         raise UserError("--timeout and --baud must be positive")
     net_name, files = split_arguments(options.arguments)
-    job = choose_job(net_name, files, data_dir=options.data, start=options.start, images=options.images,
+    workload = choose_workload(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                      default_images=100)
     if options.plot:
-        if job.labels is None:
+        if workload.labels is None:
             raise UserError("--plot needs labels: pictures of a data set, not files")
-        training_module("canvas").refuse_unwritable(options.plot)
-    bar = tqdm(total=len(job.pictures), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
+        with_extra("train", "model.plots.canvas").refuse_unwritable(options.plot)
+    bar = tqdm(total=len(workload.pictures), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
     notices = []
 
     def notice(sentence):
@@ -55,23 +55,23 @@ def run(options):
         if not options.json:
             print(f"{device.name}: {device.config.name} at {device.info.clock_hz / 1e6:g} MHz")
         began = time.perf_counter()
-        if device.load(job.net) and not options.json:
-            print(f"{job.net.name} uploaded, {time.perf_counter() - began:.2f} s")
+        if device.load(workload.net) and not options.json:
+            print(f"{workload.net.name} uploaded, {time.perf_counter() - began:.2f} s")
         started = time.perf_counter()
-        for k, answer in enumerate(device.classify(job.pictures)):
+        for k, answer in enumerate(device.classify(workload.pictures)):
             answers.append(answer)
-            if job.labels is not None:
-                correct += int(answer.label == job.labels[k])
+            if workload.labels is not None:
+                correct += int(answer.label == workload.labels[k])
                 bar.set_postfix_str(f"accuracy {correct / len(answers):.1%}")
             if not options.json:
-                _tell(job, k, answer, bar)
+                _tell(workload, k, answer, bar)
             bar.update()
         seconds, clock_hz = time.perf_counter() - started, device.info.clock_hz
-    expected = integer.forward(job.net, job.pictures) if options.check else None
-    summary = _summary(job, answers, expected, seconds, clock_hz, notices)
+    expected = golden.forward(workload.net, workload.pictures) if options.check else None
+    summary = _summary(workload, answers, expected, seconds, clock_hz, notices)
     if options.plot:
-        figure = training_module("plot").confusion(summary["confusion"], job.classes)
-        training_module("canvas").save(figure, options.plot)
+        figure = with_extra("train", "model.plots.drawings").confusion(summary["confusion"], workload.classes)
+        with_extra("train", "model.plots.canvas").save(figure, options.plot)
     if options.json:
         print(json.dumps(summary))
     else:
@@ -86,16 +86,16 @@ def confusion_matrix(labels, predictions, classes):
     return matrix
 
 
-def _tell(job, k, answer, bar):
-    label = "-" if job.labels is None else job.class_name(job.labels[k])
-    bar.write(f"{job.names[k]:>6}  {label:<12} {job.class_name(answer.label):<12} {answer.cycles:>9,} cycles "
+def _tell(workload, k, answer, bar):
+    label = "-" if workload.labels is None else workload.class_name(workload.labels[k])
+    bar.write(f"{workload.names[k]:>6}  {label:<12} {workload.class_name(answer.label):<12} {answer.cycles:>9,} cycles "
               f"{1e3 * answer.seconds:8.1f} ms", file=sys.stdout)
 
 
-def _summary(job, answers, expected, seconds, clock_hz, notices):
+def _summary(workload, answers, expected, seconds, clock_hz, notices):
     predictions = np.array([answer.label for answer in answers])
-    labelled = job.labels is not None
-    correct = int((predictions == job.labels).sum()) if labelled else None
+    labelled = workload.labels is not None
+    correct = int((predictions == workload.labels).sum()) if labelled else None
     cycles = sum(answer.cycles for answer in answers) / len(answers)
     exact = None if expected is None else sum(
         bool((answer.logits == wanted).all()) and answer.label == int(wanted.argmax())
@@ -103,11 +103,12 @@ def _summary(job, answers, expected, seconds, clock_hz, notices):
     return {
         "images": len(answers), "correct": correct, "accuracy": correct / len(answers) if labelled else None,
         "exact": exact, "cycles_per_image": int(cycles) if cycles.is_integer() else cycles, "engine": "board",
-        "net": job.net.name, "seconds": round(seconds, 3), "images_per_second": round(len(answers) / seconds, 2),
+        "net": workload.net.name, "seconds": round(seconds, 3), "images_per_second": round(len(answers) / seconds, 2),
         "round_trip_ms": round(1e3 * sum(answer.seconds for answer in answers) / len(answers), 3),
-        "on_chip_ms": round(1e3 * cycles / clock_hz, 4), "troubles": notices, "classes": list(job.classes),
-        "confusion": confusion_matrix(job.labels, predictions, len(job.classes)).tolist() if labelled else None,
-        "results": [{"index": job.start + k, "label": int(job.labels[k]) if labelled else None,
+        "on_chip_ms": round(1e3 * cycles / clock_hz, 4), "troubles": notices, "classes": list(workload.classes),
+        "confusion": (confusion_matrix(workload.labels, predictions, len(workload.classes)).tolist() if labelled
+                      else None),
+        "results": [{"index": workload.start + k, "label": int(workload.labels[k]) if labelled else None,
                      "prediction": answer.label, "logits": answer.logits.tolist(), "cycles": answer.cycles}
                     for k, answer in enumerate(answers)]}
 

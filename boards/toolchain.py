@@ -2,7 +2,7 @@
 import os
 from importlib.metadata import PackageNotFoundError, version
 
-from accel.tools import find_tool, stated_version
+from model.common.tools import find_tool, stated_version
 
 __all__ = ["mapping_options", "tool_environment", "tool_versions"]
 
@@ -23,12 +23,12 @@ def mapping_options(name):
 
 def tool_environment():
     """os.environ plus the path of each tool. Raises UserError for the first that is missing."""
-    return os.environ | {variable: find_tool(variable, name) for variable, name in TOOLS.items()}
+    return os.environ | {variable: find_tool(name) for variable, name in TOOLS.items()}
 
 
 def tool_versions():
     """What each tool says it is: the wheel's name and version, or the first line of a native tool's --version."""
-    return {name: _version(name, find_tool(variable, name)) for variable, name in TOOLS.items()}
+    return {name: _version(name, find_tool(name)) for name in TOOLS.values()}
 
 
 def _version(name, path):

@@ -4,9 +4,9 @@ import os
 import sys
 
 from accel import link
-from accel.rtl.uart import phase_step
-from model.command import Parser, run_command
-from model.errors import UserError
+from accel.rtl.host.uart import phase_step
+from model.common.command import Parser, run_command
+from model.common.errors import UserError
 
 from . import flash, stream
 from .paths import bitstream_path, work_folder

@@ -1,7 +1,7 @@
 """`python -m sim`: the accelerator in simulation."""
 import sys
 
-from model.command import Parser, run_command
+from model.common.command import Parser, run_command
 
 from . import classify, serve
 

@@ -1,7 +1,7 @@
 """Pictures through an engine, every logit (traced: and every code of every layer) checked against the integer model."""
 import numpy as np
 
-from model import integer
+from model.integer import golden
 
 from . import parallel
 from .compare import first_mismatch
@@ -10,22 +10,22 @@ from .results import Record
 __all__ = ["classify_checked"]
 
 
-def classify_checked(job, image, chosen, *, kind, jobs=1, trace=False, **options):
-    """Yields (Record, what differs or None) for the pictures `chosen` (indices into job.pictures), in that order.
+def classify_checked(workload, image, chosen, *, kind, jobs=1, trace=False, **options):
+    """Yields (Record, what differs or None) for the pictures `chosen` (indices into workload.pictures), in that order.
 
     options: of `sim.engine.open_engine`.
     """
-    pictures = job.pictures[chosen]
+    pictures = workload.pictures[chosen]
     for batch in parallel.classify(kind, image, pictures, jobs=jobs, trace=trace, **options):
         n = len(batch.results)
         there = slice(batch.first, batch.first + n)
-        expected = integer.forward(job.net, pictures[there])
-        tensors = integer.trace(job.net, pictures[there]) if trace else {}
+        expected = golden.forward(workload.net, pictures[there])
+        tensors = golden.trace(workload.net, pictures[there]) if trace else {}
         for i, (k, result) in enumerate(zip(chosen[there], batch.results, strict=True)):
             difference = _layer_difference(image, {name: codes[i] for name, codes in tensors.items()}, result)
             difference = difference or _logit_difference(expected[i], result.logits)
             yield Record(
-                index=job.start + int(k), label=None if job.labels is None else int(job.labels[k]),
+                index=workload.start + int(k), label=None if workload.labels is None else int(workload.labels[k]),
                 prediction=int(np.argmax(result.logits)), logits=result.logits.tolist(), cycles=result.cycles,
                 exact=difference is None, seconds=batch.seconds / n,
                 simulated_cycles=batch.simulated_cycles // n), difference

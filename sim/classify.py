@@ -1,4 +1,4 @@
-"""`python -m sim classify`: the main job, from its arguments to its report and exit code."""
+"""`python -m sim classify`: the main workload, from its arguments to its report and exit code."""
 import json
 import shlex
 import sys
@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, ULX3S_85F
-from model import store
-from model.errors import UserError
-from model.files import refuse_unwritable
+from model.common.errors import UserError
+from model.common.files import refuse_unwritable
+from model.integer import store
+from model.zoo.workload import FILES, choose_workload, split_arguments
 
 from .check import classify_checked
 from .cxxrtl import build
-from .engine import ENGINES
-from .job import FILES, choose_job, split_arguments
+from .engines import ENGINES
 from .results import ResultsFile, summarize, write_json
 
 __all__ = ["add_arguments", "run"]
@@ -47,21 +47,21 @@ def run(options):
     _check(options)
     config = CONFIGS[options.config]
     net_name, files = split_arguments(options.arguments)
-    job = choose_job(net_name, files, data_dir=options.data, start=options.start, images=options.images,
+    workload = choose_workload(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                      default_images=DEFAULT_IMAGES[options.engine])
-    image = compile_net(job.net, config)
+    image = compile_net(workload.net, config)
     engine = {"vcd": options.vcd}
     if options.engine == "cxxrtl":
         engine["library"] = build(config, waveforms=options.vcd is not None)
 
-    records, file = {}, _results_file(options, job, config)
+    records, file = {}, _results_file(options, workload, config)
     if file:
-        here = range(job.start, job.start + len(job.pictures))
+        here = range(workload.start, workload.start + len(workload.pictures))
         records = {index: record for index, record in file.records.items() if index in here}
-    chosen = np.array([k for k in range(len(job.pictures)) if job.start + k not in records], dtype=int)
-    printer = _Printer(job, options, done=len(records))
+    chosen = np.array([k for k in range(len(workload.pictures)) if workload.start + k not in records], dtype=int)
+    printer = _Printer(workload, options, done=len(records))
     try:
-        for record, difference in classify_checked(job, image, chosen, kind=options.engine, jobs=options.jobs,
+        for record, difference in classify_checked(workload, image, chosen, kind=options.engine, jobs=options.jobs,
                                                    trace=options.trace, **engine):
             records[record.index] = record
             if file:
@@ -71,7 +71,7 @@ def run(options):
         printer.close()
         if file:
             file.close()
-    return _report(options, job, config, [records[index] for index in sorted(records)])
+    return _report(options, workload, config, [records[index] for index in sorted(records)])
 
 
 def _check(options):
@@ -86,58 +86,60 @@ def _check(options):
         raise UserError("--vcd, --results and --output must be different files")
 
 
-def _results_file(options, job, config):
+def _results_file(options, workload, config):
     if not options.results:
         return None
-    if job.dataset == FILES:
+    if workload.dataset == FILES:
         raise UserError("--results goes with a data set, not with picture files")
     return ResultsFile(options.results, {
-        "net": job.net.name, "net_digest": store.digest(job.net), "config": config.name,
-        "config_digest": config.digest(), "engine": options.engine, "dataset": job.dataset, "trace": options.trace})
+        "net": workload.net.name, "net_digest": store.digest(workload.net), "config": config.name,
+        "config_digest": config.digest(), "engine": options.engine, "dataset": workload.dataset,
+        "trace": options.trace})
 
 
 class _Printer:
     """One line per picture on stdout (none with --json), a progress bar on stderr where that is a terminal."""
 
-    def __init__(self, job, options, done):
-        self._job = job
+    def __init__(self, workload, options, done):
+        self._job = workload
         self._quiet = options.json
-        self._width = max(len(name) for name in job.names)
+        self._width = max(len(name) for name in workload.names)
         if not self._quiet:
-            print(f"{job.net.name} on {len(job.pictures)} pictures ({job.dataset}), "
+            print(f"{workload.net.name} on {len(workload.pictures)} pictures ({workload.dataset}), "
                   f"core {options.config}, engine {options.engine}")
             if done:
                 print(f"{done} of them are in {options.results} already")
-        self._bar = tqdm(total=len(job.pictures), initial=done, unit=" pictures", leave=False,
+        self._bar = tqdm(total=len(workload.pictures), initial=done, unit=" pictures", leave=False,
                          disable=not sys.stderr.isatty())
 
     def record(self, record, difference):
         self._bar.update()
-        job = self._job
-        name = job.names[record.index - job.start]
+        workload = self._job
+        name = workload.names[record.index - workload.start]
         if difference:
             self._bar.write(f"MISMATCH in picture {name}: {difference}", file=sys.stderr)
         if not self._quiet:
-            label = "-" if record.label is None else job.class_name(record.label)
-            self._bar.write(f"{name:>{self._width}}  {label:<12} {job.class_name(record.prediction):<12} "
+            label = "-" if record.label is None else workload.class_name(record.label)
+            self._bar.write(f"{name:>{self._width}}  {label:<12} {workload.class_name(record.prediction):<12} "
                             f"{record.cycles:>9,} cycles", file=sys.stdout)
 
     def close(self):
         self._bar.close()
 
 
-def _report(options, job, config, records):
+def _report(options, workload, config, records):
     summary = {
-        **summarize(records, config.clock_hz if config.placed_and_routed else None), "net": job.net.name,
-        "net_digest": store.digest(job.net), "dataset": job.dataset, "start": job.start, "engine": options.engine,
+        **summarize(records, config.clock_hz if config.placed_and_routed else None), "net": workload.net.name,
+        "net_digest": store.digest(workload.net), "dataset": workload.dataset, "start": workload.start,
+        "engine": options.engine,
         "config": config.name, "config_digest": config.digest(), "macs_per_cycle": config.macs_per_cycle,
         "jobs": options.jobs, "traced": options.trace, "command": shlex.join(["python", "-m", "sim", *sys.argv[1:]]),
     }
     if options.engine == "interp":
         summary["simulated_cycles_per_second"] = None           # it executes instructions, not cycles
     if options.json:
-        names = {} if job.dataset != FILES else {"files": list(job.names)}
-        print(json.dumps({**summary, **names, "classes": list(job.classes),
+        names = {} if workload.dataset != FILES else {"files": list(workload.names)}
+        print(json.dumps({**summary, **names, "classes": list(workload.classes),
                           "results": [record.for_json() for record in records]}))
     else:
         _print_summary(summary)

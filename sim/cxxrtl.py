@@ -6,7 +6,7 @@ import numpy as np
 
 from accel.isa import LoadWord, LogitWord, PixelWord
 from accel.rtl.core import Core
-from model.errors import UserError
+from model.common.errors import UserError
 
 from .engine import NO_GAPS, Engine, Result
 from .library import build_library, open_library, rtl_sources

@@ -1,23 +1,14 @@
-"""One interface to every simulator of the accelerator.
+"""The interface that every simulator of the accelerator, and a real board, is behind; `engines` opens one.
 
-    engine = open_engine("cxxrtl", image)
-    for result in engine.run(images):           # uint8 (N, 3, H, W)
+    for result in engine.run(pictures):         # uint8 (N, 3, H, W)
         result.logits, result.cycles
-
-Engines: `cxxrtl` (the RTL, compiled), `pysim` (the RTL, interpreted by Amaranth; slow, needs no compiler) and `interp`
-(the instruction set, without RTL; its cycles come from the cycle model).
 """
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from accel.cycles import cycles
-from model.errors import UserError
-
-__all__ = ["ENGINES", "Engine", "Gaps", "Result", "open_engine", "timeout_cycles"]
-
-ENGINES = ("cxxrtl", "pysim", "interp")
+__all__ = ["NO_GAPS", "Engine", "Gaps", "Result"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,37 +61,3 @@ class Engine:
 
     def close(self):
         """Frees the simulator; a waveform file is complete only after it."""
-
-
-def timeout_cycles(image, gaps):
-    """Cycles without a result after which a core counts as hung: generous, since a healthy core is exact."""
-    height, width = image.image_shape
-    pixels = 2 * height * width / (1 - gaps.pixels)
-    logits = image.n_logits / (1 - gaps.logits)
-    return int(4 * cycles(image) + 4 * (pixels + logits)) + 10_000
-
-
-def open_engine(kind, image, *, trace=False, vcd=None, gaps=NO_GAPS, library=None):
-    """An `Engine` with `image` (accel.image.Image) loaded.
-
-    trace: results carry their `writes`. vcd: path of a waveform file to write.
-    library: path from `sim.cxxrtl.build`, for callers that have it already.
-    """
-    if kind == "interp":
-        if vcd is not None:
-            raise UserError("the interp engine has no signals, so no --vcd: use cxxrtl or pysim")
-        from .interp import InterpreterEngine
-        return InterpreterEngine(image, trace=trace)
-
-    timeout = timeout_cycles(image, gaps)
-    if kind == "cxxrtl":
-        from .cxxrtl import CxxrtlEngine, build
-        if library is None:
-            library = build(image.config, waveforms=vcd is not None)
-        return CxxrtlEngine(image, library, trace=trace, vcd=vcd, gaps=gaps, timeout=timeout)
-    if kind == "pysim":
-        from accel.rtl.core import Core
-
-        from .pysim import PysimEngine
-        return PysimEngine(image, lambda: Core(image.config), trace=trace, vcd=vcd, gaps=gaps, timeout=timeout)
-    raise UserError(f"no engine called {kind!r}; there are {', '.join(ENGINES)}")

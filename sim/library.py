@@ -19,12 +19,13 @@ import amaranth
 from amaranth.back import rtlil
 
 import accel
-from model.errors import UserError
+from model.common.cache import made_cache_folder
+from model.common.errors import UserError
+from model.common.tools import find_compiler, find_cxxrtl
 
 from . import two_state
-from .tools import find_compiler, find_yosys
 
-__all__ = ["build_library", "cache_folder", "open_library", "rtl_sources"]
+__all__ = ["build_library", "open_library", "rtl_sources"]
 
 DRIVER = Path(__file__).with_name("driver.cc")
 REWRITER = Path(two_state.__file__)
@@ -52,17 +53,6 @@ WAVEFORMS = "read_rtlil core.il\nwrite_cxxrtl -O6 -g4 core.cc\n", ("-O0", "-DWAV
 COMPILER_FLAGS = ("-std=c++17", "-DNDEBUG", "-fPIC", "-fvisibility=hidden")
 
 
-def cache_folder():
-    """Folder of built simulators, made if it is missing."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(home) if home else Path.home() / ".cache") / "uniqore" / "simulators"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the cache folder {folder}: {error.strerror}") from error
-    return folder
-
-
 def rtl_sources():
     """Text of all that any component of `accel.rtl` is made of, Amaranth's version included; a test keeps it so."""
     folder = Path(accel.__file__).parent
@@ -77,12 +67,12 @@ def build_library(make_core, *, name, sources, waveforms=False, driver=DRIVER):
     to see would take longer than most simulations). waveforms: able to write VCD files; much slower. driver: C++ file
     that drives it.
     """
-    yosys, compiler = find_yosys(), find_compiler()
+    yosys, compiler = find_cxxrtl(), find_compiler()
     script, flags = WAVEFORMS if waveforms else FAST
     flags = (*COMPILER_FLAGS, *flags)
     ingredients = [sources, driver.read_text(), REWRITER.read_text(), yosys.version, script, compiler.version, *flags]
     key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:KEY_DIGITS]
-    library = cache_folder() / f"{name}-{key}.so"
+    library = made_cache_folder("simulators") / f"{name}-{key}.so"
     if library.exists():
         return library
     with _locked(library.with_suffix(".lock"), f"waiting for another process to build {library.name}"):

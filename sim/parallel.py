@@ -7,9 +7,9 @@ import signal
 import threading
 from dataclasses import dataclass
 
-from model.errors import UserError
+from model.common.errors import UserError
 
-from .engine import open_engine
+from .engines import open_engine
 
 __all__ = ["Batch", "classify"]
 

@@ -6,7 +6,7 @@ from collections import deque
 import numpy as np
 from amaranth.sim import Simulator
 
-from model.errors import UserError
+from model.common.errors import UserError
 
 from .engine import NO_GAPS, Engine, Result
 

@@ -8,8 +8,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from model.errors import UserError
-from model.files import write_text
+from model.common.errors import UserError
+from model.common.files import write_text
 
 __all__ = ["Record", "ResultsFile", "summarize", "write_json"]
 

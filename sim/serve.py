@@ -5,10 +5,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, ULX3S_85F
-from model import store
-from model.errors import UserError
+from model import zoo
+from model.common.errors import UserError
 
 from .board import CYCLES_PER_BIT, TIMEOUT, BoardSimulator, build_board
 
@@ -36,7 +36,7 @@ def run(options):
     if link and (not link.parent.is_dir() or link.exists() and not link.is_symlink()):
         raise UserError(f"--port-link {link}: not a new name in an existing folder")
     config = CONFIGS[options.config]
-    image = None if options.net == "none" else compile_net(store.load(options.net or store.DEFAULT), config)
+    image = None if options.net == "none" else compile_net(zoo.load(options.net or zoo.DEFAULT), config)
     library = build_board(config, image=image, cycles_per_bit=options.cycles_per_bit)
     board = BoardSimulator(library, bit_cycles=options.cycles_per_bit)
     master, slave = os.openpty()

@@ -1,18 +1,39 @@
-"""Imports run one way: model -> accel -> sim -> boards, in model float net -> QAT net -> integer net, and torch stays
-where training is."""
+"""Imports run one way, downwards: between packages, between the rooms of a package, between the files of a room.
+
+    common -> data, nets -> integer -> zoo -> quantizers -> training -> ... -> accel -> sim -> boards
+"""
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("model", "accel", "sim", "boards")          # a package may import itself and those before it
+PACKAGES = ("model", "accel", "sim", "boards")
+# A room may import itself and those before it. Names of folders and of single files.
+ROOMS = (
+    "model.common", "model.data", "model.nets", "model.integer", "model.zoo", "model.quantizers", "model.training",
+    "model.onnx", "model.plots", "model.commands", "model.__main__",
+    "accel.config", "accel.isa", "accel.image", "accel.link",
+    "accel.rtl.platform", "accel.rtl.delay", "accel.rtl.array", "accel.rtl.memory", "accel.rtl.activation",
+    "accel.rtl.control", "accel.rtl.core", "accel.rtl.host", "accel.rtl.system",
+    "accel.compiler", "accel.cycles", "accel.interp", "accel.verilog", "accel.__main__",
+    "sim", "boards")
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_of(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
 
 
 def imported(path):
-    """Absolute names of all modules that `path` imports anywhere in it."""
+    """Absolute names of all modules, and of all names of modules, that `path` imports anywhere in it, in functions
+    and through `with_extra` and `verb` too."""
     package = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
@@ -22,45 +43,67 @@ def imported(path):
             module = [*base, *filter(None, [node.module])]
             yield ".".join(module)
             yield from (".".join([*module, name.name]) for name in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) == "with_extra":
+            yield from (name.value for name in node.args[1:] if isinstance(name, ast.Constant))
 
 
-def files(package):
-    return sorted((ROOT / package).rglob("*.py"))
+def ours(module):
+    """Files of this project, as modules, that a module imports; a package's `__init__` only where nothing in it is
+    named."""
+    names = set(imported(FILES[module])) & FILES.keys()
+    return {name for name in names if name != module
+            and not any(other.startswith(f"{name}.") for other in names | {module})}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_no_import_runs_backwards(package):
-    later = PACKAGES[PACKAGES.index(package) + 1:]
-    wrong = {f"{path.relative_to(ROOT)} imports {name}" for path in files(package) for name in imported(path)
-             if name.split(".")[0] in later}
+def room_of(module):
+    return next((room for room in ROOMS if module == room or module.startswith(f"{room}.")), None)
+
+
+def test_every_file_is_in_a_room():
+    assert not [module for module in FILES if "." in module and room_of(module) is None
+                and not FILES[module].name == "__init__.py"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_room_imports_a_later_one(room):
+    later = ROOMS[ROOMS.index(room) + 1:]
+    wrong = {f"{module} imports {name}" for module in FILES if room_of(module) == room for name in ours(module)
+             if room_of(name) in later}
     assert not wrong
 
 
-@pytest.mark.parametrize("package", ["accel", "sim", "boards"])
-def test_torch_is_imported_in_model_alone(package):
-    assert not [path for path in files(package) if "torch" in {name.split(".")[0] for name in imported(path)}]
+def test_no_imports_in_circles():
+    try:
+        TopologicalSorter({module: ours(module) for module in FILES}).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("name", ["nets", "quant", "quantizers", "fused", "network", "convert", "distributed", "train"])
-def test_trained_nets_know_no_integer_net(name):
-    path = ROOT / "model" / name
-    names = {name for file in (files(f"model/{name}") if path.is_dir() else [path.with_suffix(".py")])
-             for name in imported(file)}
-    assert not [name for name in names if name.startswith(("model.integer", "model.store", "model.torch_integer"))]
+def test_torch_is_imported_where_nets_are_trained_and_drawn_alone():
+    allowed = ("model.quantizers", "model.training", "model.plots")
+    assert not [module for module in FILES if not module.startswith(allowed)
+                and "torch" in {name.split(".")[0] for name in imported(FILES[module])}]
+
+
+@pytest.mark.parametrize("module", sorted(name for name in FILES if name.startswith("model.quantizers")) + [
+    f"model.training.{name}" for name in ("fused", "network", "convert", "distributed", "train")])
+def test_trained_nets_know_no_integer_net(module):
+    assert not [name for name in imported(FILES[module]) if name.startswith("model.integer")]
 
 
 def test_model_knows_no_hardware():
-    assert not [path for path in files("model") if "amaranth" in {name.split(".")[0] for name in imported(path)}]
+    assert not [module for module in FILES if module.startswith("model")
+                and "amaranth" in {name.split(".")[0] for name in imported(FILES[module])}]
 
 
 def test_rtl_is_made_of_configuration_and_formats_alone():
     """What `sim.library.rtl_sources` collects is all that the RTL is made of."""
     allowed = ("accel.config", "accel.isa", "accel.link", "accel.rtl")
-    names = {name for path in files("accel/rtl") for name in imported(path) if name.split(".")[0] in PACKAGES}
-    assert not [name for name in names if name != "accel" and not name.startswith(allowed)]
+    names = {name for module in FILES if module.startswith("accel.rtl") for name in ours(module)}
+    assert not [name for name in names if not name.startswith(allowed)]
 
 
 def test_simulating_needs_no_torch():
-    code = ("import sys, model.store, model.data, model.integer, accel.compile, sim.__main__, sim.cxxrtl, sim.pysim\n"
-            "assert 'torch' not in sys.modules")
+    code = ("import sys, model.zoo.workload, model.integer.golden, accel.compiler.compile, sim.__main__, sim.cxxrtl, "
+            "sim.pysim\nassert 'torch' not in sys.modules")
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)

@@ -21,20 +21,21 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .. import isa
-from ..config import AccelConfig
-from .accumulator import Accumulator, AccumulatorControl, shift_left
-from .activation_memory import ActivationMemory, CodeWrite
-from .block_memory import BlockMemory
+from accel import isa
+from accel.config import AccelConfig
+from accel.rtl.activation.accumulator import Accumulator, AccumulatorControl, shift_left
+from accel.rtl.activation.logit_sum import LogitSum
+from accel.rtl.activation.threshold_unit import ThresholdUnit
+from accel.rtl.array.level_decoder import LevelDecoder
+from accel.rtl.array.multiplier import Multiplier
+from accel.rtl.array.systolic_array import SystolicArray
+from accel.rtl.control.sequencer import Sequencer
+from accel.rtl.memory.activation_memory import ActivationMemory, CodeWrite
+from accel.rtl.memory.block_memory import BlockMemory
+from accel.rtl.memory.im2col import Im2col
+from accel.rtl.memory.image_loader import ImageLoader
+
 from .delay import delay
-from .im2col import Im2col
-from .image_loader import ImageLoader
-from .level_decoder import LevelDecoder
-from .logit_sum import LogitSum
-from .multiplier import Multiplier
-from .sequencer import Sequencer
-from .systolic_array import SystolicArray
-from .threshold_unit import ThresholdUnit
 
 __all__ = ["Core", "shortest_pass", "drain_cycles"]
 

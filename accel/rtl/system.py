@@ -11,14 +11,15 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .. import isa, link
-from ..config import AccelConfig
-from .block_memory import BlockMemory
-from .controller import Controller
+from accel import isa, link
+from accel.config import AccelConfig
+from accel.rtl.host.controller import Controller
+from accel.rtl.host.framing import FrameReceiver, FrameSender
+from accel.rtl.host.stream_register import StreamRegister
+from accel.rtl.host.uart import UartReceiver, UartTransmitter
+from accel.rtl.memory.block_memory import BlockMemory
+
 from .core import Core
-from .framing import FrameReceiver, FrameSender
-from .stream_register import StreamRegister
-from .uart import UartReceiver, UartTransmitter
 
 __all__ = ["SILENCE_SECONDS", "System"]
 

@@ -4,7 +4,7 @@ import enum
 import torch
 from torch import nn
 
-from ..quant import over_channels, through
+from .maths import over_channels, through
 
 __all__ = ["Phase", "Activation", "Companding", "Segmented", "Segments", "WideStart", "edge_gradient",
            "root_mean_square"]

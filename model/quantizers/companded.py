@@ -2,8 +2,8 @@
 import torch
 from torch import nn
 
-from ..quant import SQRT2
 from .base import Companding, WideStart, root_mean_square
+from .maths import SQRT2
 
 __all__ = ["CompandedActivations"]
 

@@ -9,8 +9,8 @@ import math
 import torch
 from torch import nn
 
-from ..quant import SQRT2, per_channel, through
 from .base import Segmented, WideStart, root_mean_square
+from .maths import SQRT2, per_channel, through
 
 __all__ = ["LearnedWeights", "LearnedThresholds"]
 

@@ -4,8 +4,8 @@ does not depend on the size of the weights, which batch-norm cancels and decay m
 import torch
 from torch import nn
 
-from ..quant import per_channel, through
 from .base import Segmented, root_mean_square
+from .maths import per_channel, through
 
 __all__ = ["UniformWeights", "UniformThresholds"]
 

@@ -12,7 +12,8 @@ What the papers leave open, and what is done here:
 import torch
 from torch import nn
 
-from ..quant import (
+from .base import Companding, Phase
+from .maths import (
     DEAD,
     SQRT2,
     kquantile_edges,
@@ -25,7 +26,6 @@ from ..quant import (
     uniq_noise,
     weight_levels,
 )
-from .base import Companding, Phase
 
 __all__ = ["KQuantileWeights", "ReluThresholds"]
 

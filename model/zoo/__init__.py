@@ -1,1 +1,4 @@
-"""The shipped nets: NAME.npz, its card NAME.json and its training log NAME.csv."""
+"""The shipped integer nets: `zoo.load(name)`; cards; what a command classifies with them."""
+from .index import DEFAULT, FOLDER, SYNTHETIC, load, names
+
+__all__ = ["DEFAULT", "FOLDER", "SYNTHETIC", "load", "names"]

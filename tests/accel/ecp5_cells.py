@@ -7,7 +7,8 @@ uses such a word is wrong.
 from amaranth import *
 from amaranth.lib import memory
 
-from accel.rtl import block_memory, multiplier
+from accel.rtl.array import multiplier
+from accel.rtl.memory import block_memory
 
 __all__ = ["use_cells"]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from accel.compile import DoesNotFit, compile_net
-from model.integer import IMAGE, Convolution, IntegerNet, Layer, MaxPool, Skip
+from accel.compiler.compile import DoesNotFit, compile_net
+from model.integer.net import IMAGE, Convolution, IntegerNet, Layer, MaxPool, Skip
 
 from .reference import accumulate, max_pool, to_codes
 

@@ -4,7 +4,7 @@ Slow, short, and independent of `model.integer` and `accel`.
 """
 import numpy as np
 
-from model.integer import IMAGE, Convolution, MaxPool
+from model.integer.net import IMAGE, Convolution, MaxPool
 
 
 def levels_of(term):

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from accel import image as image_module
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import TINY
-from accel.image import load, pack_fields, save, unpack_fields
+from accel.image import load, save
 from accel.isa import Settings, Target
-from model.errors import UserError
+from model.common.bits import pack_fields, unpack_fields
+from model.common.errors import UserError
 
 from .nets import random_net
 

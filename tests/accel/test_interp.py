@@ -4,20 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from accel.compile import DoesNotFit, compile_net
+from accel.compiler.compile import DoesNotFit, compile_net
 from accel.config import TINY, ULX3S_85F, ULX3S_85F_1PX
 from accel.interp import Interpreter
-from model import integer
-from model.integer import IMAGE, Skip
+from model.integer import golden
+from model.integer.net import IMAGE, Skip
 
-from .nets import (
-    NetBuilder,
-    corner_pictures,
-    extreme_net,
-    random_net,
-    random_pictures,
-    resnet8_like,
-)
+from .nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures, resnet8_like
 from .reference import evaluate
 from .variants import VARIANTS
 
@@ -62,7 +55,7 @@ def test_resnet8(config):
 def test_golden_model_agrees_with_the_reference(seed):
     net = random_net(seed, TINY)
     pictures = pictures_of(net, seed)
-    logits, tensors = integer.forward(net, pictures), integer.trace(net, pictures)
+    logits, tensors = golden.forward(net, pictures), golden.trace(net, pictures)
     for index, pixels in enumerate(pictures):
         expected_tensors, expected_logits = evaluate(net, pixels)
         np.testing.assert_array_equal(logits[index], expected_logits)

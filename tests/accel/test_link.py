@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from accel import link
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import ULX3S_85F
-from model.errors import UserError
+from model.common.errors import UserError
 
 from .nets import NetBuilder
 

@@ -6,7 +6,7 @@ import pytest
 from accel.__main__ import main
 from accel.config import TINY
 from accel.image import load
-from model import store
+from model.integer import store
 
 from .nets import random_net
 

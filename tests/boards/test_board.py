@@ -8,12 +8,12 @@ import pytest
 import serial
 
 from accel import link
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.cycles import cycles
 from accel.link import Command, Fault
 from boards.host import Device, DeviceError, FrameReader
-from model.errors import UserError
+from model.common.errors import UserError
 from sim.board import CYCLES_PER_BIT, BoardSimulator, build_board
 from tests.accel.nets import random_net
 from tests.sim.board_port import BoardPort
@@ -50,10 +50,10 @@ def pictures_of(net, count=3, seed=0):
 
 
 def check_pictures(device, net, count=3, seed=0):
-    from model import integer
+    from model.integer import golden
     pictures = pictures_of(net, count, seed)
     answers = list(device.classify(pictures))
-    expected = integer.forward(net, pictures)
+    expected = golden.forward(net, pictures)
     for answer, logits in zip(answers, expected, strict=True):
         np.testing.assert_array_equal(answer.logits, logits)
         assert answer.label == int(np.argmax(logits))
@@ -347,10 +347,10 @@ def test_a_configuration_that_the_program_does_not_know_is_named(nets):
 
 
 def test_a_net_too_large_for_the_device_is_refused_and_the_old_one_stays(port, nets):
-    from model import store
+    from model import zoo
     with Device(port) as device:
         with pytest.raises(UserError, match="the limit is"):
-            device.load(store.load(store.DEFAULT))
+            device.load(zoo.load(zoo.DEFAULT))
         check_pictures(device, nets[0])
 
 

@@ -6,10 +6,10 @@ import pytest
 pytest.importorskip("amaranth_boards")
 
 from accel.config import TINY, ULX3S_85F
-from accel.tools import find_tool
 from boards import harness, toolchain
 from boards.floorplan import lfe5u_85f
-from model.errors import UserError
+from model.common.errors import UserError
+from model.common.tools import find_tool
 
 LOG = """Info: 	          TRELLIS_COMB: 26973/83640    32%
 Info: 	            TRELLIS_FF: 34860/83640    41%
@@ -79,7 +79,7 @@ def test_missing_tools_are_named(monkeypatch):
         toolchain.tool_environment()
     monkeypatch.delenv("NEXTPNR_ECP5")
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("accel.tools.sysconfig.get_path", lambda *_, **__: "/nowhere")
+    monkeypatch.setattr("model.common.tools.sysconfig.get_path", lambda *_, **__: "/nowhere")
     with pytest.raises(UserError, match=r"no nextpnr-ecp5: pip install -e '.\[fpga\]'"):
         find_tool("NEXTPNR_ECP5", "nextpnr-ecp5")
 

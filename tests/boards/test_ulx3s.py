@@ -21,8 +21,8 @@ from boards.bitstream import DEVICES
 from boards.pll import pll_dividers
 from boards.report import BASELINES, report
 from boards.stream import confusion_matrix
-from model import integer
-from model.errors import UserError
+from model.common.errors import UserError
+from model.integer import golden
 
 from .test_harness import LOG
 
@@ -224,7 +224,7 @@ class InstantDevice:
         return True
 
     def classify(self, pictures):
-        for logits in integer.forward(self._net, pictures):
+        for logits in golden.forward(self._net, pictures):
             yield host.Answer(logits, int(logits.argmax()), 100, 0.001)
 
 
@@ -263,7 +263,7 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_the_run(tmp_path, monkeyp
     assert ulx3s.main(["stream", str(tmp_path / "a.png"), "--plot", str(tmp_path / "b.png")]) == 2
     assert "--plot needs labels" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "model.canvas", raising=False)
+    monkeypatch.delitem(sys.modules, "model.plots.canvas", raising=False)
     assert ulx3s.main(["stream", "--data", "synthetic", "--plot", str(tmp_path / "b.png")]) == 2
     assert ".[train]" in capsys.readouterr().err
 

@@ -1,7 +1,7 @@
 """A small integer net that has every kind of term."""
 import numpy as np
 
-from model.integer import IMAGE, Convolution, IntegerNet, Layer, MaxPool, Skip
+from model.integer.net import IMAGE, Convolution, IntegerNet, Layer, MaxPool, Skip
 
 
 def convolution(rng, source, shape, w_bits=4, **fields):

@@ -1,7 +1,7 @@
 """Whether two integer nets are one, but for the rounding of thresholds."""
 import numpy as np
 
-from model.integer import MaxPool, Skip
+from model.integer.net import MaxPool, Skip
 
 
 def assert_same(net, other):

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from model import __main__ as command
-from model import data, store
-from model.errors import UserError
+from model import zoo
+from model.common.errors import UserError
+from model.data import datasets
+from model.integer import store
 
 from .random_net import random_net
 
@@ -24,10 +26,10 @@ def failure(capsys, *arguments):
 
 
 def test_eval_json(capsys):
-    assert command.main(["eval", store.SYNTHETIC, "--images", "50", "--start", "7", "--json"]) == 0
+    assert command.main(["eval", zoo.SYNTHETIC, "--images", "50", "--start", "7", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result) == ["net", "dataset", "engine", "images", "correct", "accuracy"]
-    assert result["net"] == store.SYNTHETIC and result["dataset"] == "synthetic" and result["images"] == 50
+    assert result["net"] == zoo.SYNTHETIC and result["dataset"] == "synthetic" and result["images"] == 50
     assert result["accuracy"] == result["correct"] / 50 >= 0.95
 
 
@@ -36,7 +38,7 @@ def test_eval_engines_agree(capsys):
     pytest.importorskip("torch")
     results = []
     for engine in ("torch", "integer"):
-        assert command.main(["eval", store.SYNTHETIC, "--images", "30", "--engine", engine]) == 0
+        assert command.main(["eval", zoo.SYNTHETIC, "--images", "30", "--engine", engine]) == 0
         results.append(capsys.readouterr().out.replace(engine, ""))
     assert results[0] == results[1]
 
@@ -44,18 +46,18 @@ def test_eval_engines_agree(capsys):
 def test_card(capsys, tmp_path):
     assert command.main(["card", "--json"]) == 0
     cards = json.loads(capsys.readouterr().out)
-    assert [card["name"] for card in cards] == store.zoo_names()
+    assert [card["name"] for card in cards] == zoo.names()
     for card in cards:
         assert set(CARD) <= set(card)
-        assert json.loads((store.ZOO / f"{card['name']}.json").read_text()) == card
-        assert (store.ZOO / f"{card['name']}.csv").is_file()
-    assert command.main(["card", store.DEFAULT, "-o", str(tmp_path / "card.json")]) == 0
+        assert json.loads((zoo.FOLDER / f"{card['name']}.json").read_text()) == card
+        assert (zoo.FOLDER / f"{card['name']}.csv").is_file()
+    assert command.main(["card", zoo.DEFAULT, "-o", str(tmp_path / "card.json")]) == 0
     assert json.loads((tmp_path / "card.json").read_text()) == cards[0]
     assert command.main(["card"]) == 0
 
 
 def test_the_default_net_reaches_what_it_must(capsys):
-    command.main(["card", store.DEFAULT, "--json"])
+    command.main(["card", zoo.DEFAULT, "--json"])
     card = json.loads(capsys.readouterr().out)
     assert card["images"] == 10_000 and card["accuracy"] >= 0.86
 
@@ -65,7 +67,7 @@ def where(dataset, cifar):
     if dataset == "synthetic":
         return []
     try:
-        data.load(dataset, "test", cifar)
+        datasets.load(dataset, "test", cifar)
     except UserError as missing:
         pytest.skip(str(missing))
     return ["--data", str(cifar)]
@@ -84,7 +86,7 @@ def test_the_integer_model_classifies_as_many_as_the_rtl_did(path, cifar, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", sorted([*store.ZOO.glob("*.json"), *MEASUREMENTS.glob("*/*.json")]),
+@pytest.mark.parametrize("path", sorted([*zoo.FOLDER.glob("*.json"), *MEASUREMENTS.glob("*/*.json")]),
                          ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_net_is_as_accurate_as_its_card_says(path, cifar, capsys):
     """Of the zoo, and of the tables in docs/training.md."""
@@ -98,12 +100,12 @@ def test_a_net_is_as_accurate_as_its_card_says(path, cifar, capsys):
 
 def test_bad_input(capsys, tmp_path):
     assert "nope" in failure(capsys, "eval", "nope")
-    assert "--images 2001: from picture 0 on" in failure(capsys, "eval", store.SYNTHETIC, "--images", 2001)
-    assert "--images 0: " in failure(capsys, "eval", store.SYNTHETIC, "--images", 0, "--start", 1999)
-    assert "has pictures 0 to 1999" in failure(capsys, "eval", store.SYNTHETIC, "--start", -1)
-    assert "--engine torch" in failure(capsys, "eval", store.SYNTHETIC, "--device", "cuda")
-    assert "no cifar10 there" in failure(capsys, "eval", store.DEFAULT, "--data", tmp_path)
-    assert "nowhere" in failure(capsys, "card", store.DEFAULT, "-o", tmp_path / "nowhere" / "card.json")
+    assert "--images 2001: from picture 0 on" in failure(capsys, "eval", zoo.SYNTHETIC, "--images", 2001)
+    assert "--images 0: " in failure(capsys, "eval", zoo.SYNTHETIC, "--images", 0, "--start", 1999)
+    assert "has pictures 0 to 1999" in failure(capsys, "eval", zoo.SYNTHETIC, "--start", -1)
+    assert "--engine torch" in failure(capsys, "eval", zoo.SYNTHETIC, "--device", "cuda")
+    assert "no cifar10 there" in failure(capsys, "eval", zoo.DEFAULT, "--data", tmp_path)
+    assert "nowhere" in failure(capsys, "card", zoo.DEFAULT, "-o", tmp_path / "nowhere" / "card.json")
     store.save(replace(random_net(), header={}), tmp_path / "net.npz")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="cannot write .*folder: Is a directory"):
@@ -112,7 +114,7 @@ def test_bad_input(capsys, tmp_path):
     assert "no record of its training" in failure(capsys, "card", tmp_path / "net.npz")
     assert "does not say which data set" in failure(capsys, "eval", tmp_path / "net.npz")
     assert "is a net for cifar10: on synthetic it has no accuracy" in failure(
-        capsys, "eval", store.DEFAULT, "--data", "synthetic")
+        capsys, "eval", zoo.DEFAULT, "--data", "synthetic")
     assert "takes 3 x 12 x 12" in failure(capsys, "eval", tmp_path / "net.npz", "--data", "synthetic")
 
 
@@ -121,23 +123,23 @@ def test_bad_input_to_training_commands(capsys, tmp_path):
     torch = pytest.importorskip("torch")
     assert "is not the name of a net" in failure(capsys, "train", "resnet9")
     (tmp_path / "file").touch()
-    assert "Not a directory" in failure(capsys, "train", store.SYNTHETIC, "--runs", tmp_path / "file")
+    assert "Not a directory" in failure(capsys, "train", zoo.SYNTHETIC, "--runs", tmp_path / "file")
     assert "--data needs --dataset" in failure(capsys, "bench", "--data", tmp_path)
     assert "is an .npz" in failure(capsys, "export", tmp_path / "02_qat.pt", "-o", tmp_path / "net.json")
     assert "unknown quantizer 'seed3'" in failure(capsys, "train", "--quantizer", "seed3")
-    for arguments in ("train",), ("bench", "--dataset", "synthetic"), ("eval", store.SYNTHETIC, "--engine", "torch"):
+    for arguments in ("train",), ("bench", "--dataset", "synthetic"), ("eval", zoo.SYNTHETIC, "--engine", "torch"):
         if not torch.cuda.is_available():
             assert "no CUDA device here" in failure(capsys, *arguments, "--device", "cuda")
     assert "--rate must be above 0 and at most 1, not 0" in failure(capsys, "train", "--rate", 0)
     assert "--distill must be 0 .. 1" in failure(capsys, "train", "--distill", 2)
     assert "of no use" in failure(capsys, "train", "--distill", 0, "--teacher", "vgg-cifar10")
     assert "learns without a teacher" in failure(capsys, "train", "resnet18-w4a4-cifar10", "--teacher", "vgg-cifar10")
-    assert "'x' is not the name of a net" in failure(capsys, "train", store.SYNTHETIC, "--start", "x")
+    assert "'x' is not the name of a net" in failure(capsys, "train", zoo.SYNTHETIC, "--start", "x")
     assert "--float-epochs is of no use with --start" in failure(
-        capsys, "train", store.SYNTHETIC, "--start", store.DEFAULT, "--float-epochs", 2)
-    assert "cannot start from itself" in failure(capsys, "train", store.SYNTHETIC, "--start", store.SYNTHETIC)
+        capsys, "train", zoo.SYNTHETIC, "--start", zoo.DEFAULT, "--float-epochs", 2)
+    assert "cannot start from itself" in failure(capsys, "train", zoo.SYNTHETIC, "--start", zoo.SYNTHETIC)
     assert "No such file" in failure(capsys, "export", tmp_path / "02_qat.pt")
-    assert f"no {tmp_path / store.DEFAULT / '02_qat.pt'}: python -m model train" in failure(
+    assert f"no {tmp_path / zoo.DEFAULT / '02_qat.pt'}: python -m model train" in failure(
         capsys, "export", "--runs", tmp_path)
     failure(capsys, "train", "--runs", tmp_path / "runs", "--data", tmp_path)
     assert not (tmp_path / "runs").exists()

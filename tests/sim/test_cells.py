@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.cycles import cycles
 from accel.image import Image
 from accel.rtl.core import Core
-from model.integer import forward, trace
+from model.integer.golden import forward, trace
 from sim.compare import first_mismatch
-from sim.engine import open_engine
+from sim.engines import open_engine
 from sim.library import build_library, rtl_sources
 from tests.accel import ecp5_cells
 from tests.accel.nets import corner_pictures, random_net, random_pictures

@@ -4,7 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
-from model.errors import UserError
+from model.common.errors import UserError
 from sim.cxxrtl import CxxrtlEngine
 from sim.engine import Gaps
 from sim.library import build_library

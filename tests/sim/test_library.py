@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import UserError
-from sim import library, tools, two_state
+from model.common import tools
+from model.common.errors import UserError
+from sim import library, two_state
 from sim.two_state import UnexpectedCode, rewrite
 
 from .fake_core import FakeCore
@@ -122,7 +123,7 @@ def test_without_a_compiler_the_message_says_what_to_install(monkeypatch):
         tools.find_compiler()
 
 
-@pytest.mark.parametrize("variable, find", [("CXX", tools.find_compiler), ("YOSYS", tools.find_yosys)])
+@pytest.mark.parametrize("variable, find", [("CXX", tools.find_compiler), ("YOSYS", tools.find_cxxrtl)])
 def test_a_chosen_tool_that_does_not_run_is_an_error(monkeypatch, variable, find):
     monkeypatch.setenv(variable, "/no/such/tool")
     with pytest.raises(UserError, match=rf"\${variable} is '/no/such/tool'"):
@@ -135,7 +136,7 @@ def test_the_wheels_yosys_is_found_without_path(monkeypatch):
         monkeypatch.delenv("YOSYS", raising=False)
         if chosen:
             monkeypatch.setenv("YOSYS", chosen)
-        found = tools.find_yosys()
+        found = tools.find_cxxrtl()
         assert found.command[0] == sys.executable and (found.include / "cxxrtl" / "cxxrtl.h").is_file()
 
 

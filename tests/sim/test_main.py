@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import ULX3S_85F, ULX3S_85F_DEEP
 from accel.cycles import cycles
-from model import data, integer, store
+from model import zoo
+from model.data import datasets
+from model.integer import golden, store
 from sim import __main__ as command
 from sim import classify
 
@@ -40,9 +42,9 @@ def run(*arguments, **environment):
 
 def check_results(summary, start=0):
     """The summary says of the procedural pictures what the integer model says."""
-    net, pictures = store.load(store.SYNTHETIC), data.load("synthetic", "test")
+    net, pictures = zoo.load(zoo.SYNTHETIC), datasets.load("synthetic", "test")
     n = summary["images"]
-    expected = integer.forward(net, pictures.images[start:start + n])
+    expected = golden.forward(net, pictures.images[start:start + n])
     results = summary["results"]
     assert [r["logits"] for r in results] == expected.tolist()
     assert [r["prediction"] for r in results] == expected.argmax(axis=1).tolist()
@@ -57,8 +59,8 @@ def test_json_is_one_value_and_nothing_else():
     assert code == 0 and err == ""
     summary = json.loads(out)
     assert KEYS <= set(summary) and set(summary["results"][0]) == {"index", "label", "prediction", "logits", "cycles"}
-    assert summary["net"] == store.SYNTHETIC and summary["engine"] == "interp"
-    assert summary["cycles_per_image"] == cycles(compile_net(store.load(store.SYNTHETIC), ULX3S_85F))
+    assert summary["net"] == zoo.SYNTHETIC and summary["engine"] == "interp"
+    assert summary["cycles_per_image"] == cycles(compile_net(zoo.load(zoo.SYNTHETIC), ULX3S_85F))
     check_results(summary, start=7)
 
 
@@ -72,7 +74,7 @@ def test_text(tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["exact"] == 2 and "results" not in summary
     assert summary["command"].startswith("python -m sim classify --data synthetic")
-    assert summary["net_digest"] == store.digest(store.load(store.SYNTHETIC))
+    assert summary["net_digest"] == store.digest(zoo.load(zoo.SYNTHETIC))
     assert summary["config_digest"] == ULX3S_85F.digest()
     assert summary["simulated_cycles_per_second"] is None and not any("cycles/s" in line for line in lines)
 
@@ -99,12 +101,12 @@ def test_the_rtl_in_two_processes():
     code, out, _ = run(*SYNTHETIC, "--images", 6, "--jobs", 2, "--json", "--trace")
     summary = json.loads(out)
     assert code == 0 and summary["engine"] == "cxxrtl"
-    assert summary["cycles_per_image"] == cycles(compile_net(store.load(store.SYNTHETIC), ULX3S_85F))
+    assert summary["cycles_per_image"] == cycles(compile_net(zoo.load(zoo.SYNTHETIC), ULX3S_85F))
     check_results(summary)
 
 
 @pytest.mark.cxx
-@pytest.mark.parametrize("name", store.zoo_names())
+@pytest.mark.parametrize("name", zoo.names())
 def test_every_net_of_the_zoo_runs_exactly_on_the_rtl(name):
     """ResNet-20 on the configuration with deeper memories: the others refuse it. A VGG or ResNet-18 fits none."""
     arguments = "classify", name, "--data", "synthetic", "--images", 3, "--json"
@@ -119,7 +121,7 @@ def test_every_net_of_the_zoo_runs_exactly_on_the_rtl(name):
     assert code == 0, err
     summary = json.loads(out)
     assert (summary["net"], summary["engine"], summary["exact"]) == (name, "cxxrtl", 3)
-    expected = integer.forward(store.load(name), data.load("synthetic", "test").images[:3])
+    expected = golden.forward(zoo.load(name), datasets.load("synthetic", "test").images[:3])
     assert [r["logits"] for r in summary["results"]] == expected.tolist()
 
 
@@ -165,7 +167,7 @@ def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
 
     monkeypatch.setattr(classify, "compile_net", compile_another)
     assert command.main([*INTERP, "--images", "1", "--trace"]) == 1
-    assert f"layer {store.load(store.SYNTHETIC).layers[0].name}, channel 2, y " in capsys.readouterr().err
+    assert f"layer {zoo.load(zoo.SYNTHETIC).layers[0].name}, channel 2, y " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -184,7 +186,7 @@ def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
     (("serve", "--cycles-per-bit", "4"), "--cycles-per-bit must be at least 8"),
     (("serve", "--port-link", "/no/folder/port"), "--port-link /no/folder/port"),
     (("serve", "--port-link", "pyproject.toml"), "--port-link pyproject.toml"),
-    (("classify", "no-such-net"), store.SYNTHETIC),                     # the known ones are listed
+    (("classify", "no-such-net"), zoo.SYNTHETIC),                     # the known ones are listed
     (("classify", "no/such/net.npz"), "no/such/net.npz"),
     (("classify", "pyproject.toml"), "pyproject.toml"),
     (("classify", "no-such-picture.png"), "no-such-picture.png"),
@@ -201,7 +203,7 @@ def test_bad_input(arguments, message):
                                     lambda c: b"\x89PNG" + c], ids=["cut", "empty", "zeros", "foreign"])
 def test_a_damaged_net_is_bad_input(tmp_path, damage):
     path = tmp_path / "net.npz"
-    path.write_bytes(damage((store.ZOO / f"{store.SYNTHETIC}.npz").read_bytes()))
+    path.write_bytes(damage((zoo.FOLDER / f"{zoo.SYNTHETIC}.npz").read_bytes()))
     code, out, err = run("classify", path, "--data", "synthetic")
     assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1 and str(path) in err
 

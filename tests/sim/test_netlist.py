@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.cycles import cycles
-from accel.rtl import block_memory, multiplier
+from accel.rtl.array import multiplier
 from accel.rtl.core import Core
+from accel.rtl.memory import block_memory
 from boards.toolchain import mapping_options
-from model.integer import forward, trace
+from model.integer.golden import forward, trace
 from sim import library
 from sim.compare import first_mismatch
-from sim.engine import open_engine
+from sim.engines import open_engine
 from tests.accel.nets import corner_pictures, random_net, random_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.synth, pytest.mark.cxx]

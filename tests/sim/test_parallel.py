@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import TINY
-from model.errors import UserError
+from model.common.errors import UserError
 from sim import parallel
 from tests.accel.nets import random_net, random_pictures
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from accel.compile import compile_net
+from accel.compiler.compile import compile_net
 from accel.config import TINY, TINY_1PX
 from accel.cycles import cycles
-from model.integer import forward, trace
+from model.integer.golden import forward, trace
 from sim.compare import first_mismatch
 from sim.cxxrtl import build
-from sim.engine import Gaps, open_engine
-
-from ..accel.nets import corner_pictures, random_net, random_pictures
+from sim.engine import Gaps
+from sim.engines import open_engine
+from tests.accel.nets import corner_pictures, random_net, random_pictures
 
 CONFIGS = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
            replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4, image_width=20),

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from model.errors import UserError
+from model.common.errors import UserError
 from sim.results import Record, ResultsFile, summarize, write_json
 
 HEADER = {"net": "n", "engine": "cxxrtl"}

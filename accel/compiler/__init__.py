@@ -1,0 +1,1 @@
+"""Integer net -> `accel.image.Image`."""

@@ -1,0 +1,104 @@
+"""Instructions and weight words, packed by the layouts of `isa`, every number checked against its
+field and every memory against its depth."""
+import numpy as np
+from amaranth import Shape
+from amaranth.lib import data
+
+from accel.isa import *
+from accel.isa import ROW_BITS
+from model.common.bits import pack_fields
+
+from .placement import DoesNotFit
+
+__all__ = ["Assembler"]
+
+OPS = {layout: op for op, layout in LAYOUTS.items()}
+
+
+class Assembler:
+    """Grows a program and the memories that it walks through.
+
+    program: instructions. thresholds: words. layer: the one being compiled, for messages.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.layer = None
+        self.program, self.thresholds = [], []
+        self._weights = []              # of (rows, channels), in memory order
+        self._source = None
+        self._table = self._halves(None)
+        self._full = {}                 # memory: layer that no longer found room in it
+
+    def emit(self, layout, **fields):
+        """Append an instruction."""
+        op = OPS[layout]
+        for name, value in fields.items():
+            low, high = _limits(data.Layout.cast(layout)[name].shape)
+            if not low <= value <= high:
+                raise DoesNotFit(self.layer, f"{name} of the {op.name} instruction", value,
+                                 low if value < low else high)
+        self.program.append(layout.const({"op": op, **fields}).as_bits())
+
+    def source(self, tensor, stride, *, image):
+        """The tensor that the next passes read: an instruction where it changes."""
+        _, height, width = tensor.shape
+        fields = {"width": width, "height": height, "pitch": tensor.pitch, "stride2": stride - 1,
+                  "image": image}
+        if fields != self._source:
+            self.emit(Source, **fields)
+            self._source = fields
+
+    def levels(self, table):
+        """Level table of the next passes (None: the identity): instructions for what changes."""
+        halves = self._halves(table)
+        for half, (old, new) in enumerate(zip(self._table, halves, strict=True)):
+            if old != new:
+                self.emit(Levels, half=half, table=new)
+        self._table = halves
+
+    def sweep(self, weights, base, **fields):
+        """A `Pass` over weight codes (rows, channels); with None, over those of the pass before."""
+        if weights is not None:
+            self._weights.append(weights[::-1])         # the last row enters the array first
+        self.emit(Pass, base=base % (1 << ROW_BITS), repeat=weights is None, **fields)
+
+    def weights(self):
+        """The weight memory, uint64 words."""
+        words = pack_fields(np.concatenate(self._weights), self.config.w_bits)
+        return words.squeeze(axis=1)
+
+    def end_layer(self):
+        """Note the layer if a memory overflows with it."""
+        for memory, (need, limit) in self._depths().items():
+            if need > limit:
+                self._full.setdefault(memory, self.layer)
+
+    def end(self):
+        """End the program. Refuses a net that overflows a memory, with the whole net's need."""
+        self.emit(End)
+        self.end_layer()
+        for memory, layer in self._full.items():
+            raise DoesNotFit(layer, memory, *self._depths()[memory])
+
+    def _depths(self):
+        """{memory: (words used, words there)}."""
+        config = self.config
+        return {"weight words": (len(self._weights) * config.rows, config.weight_depth),
+                "threshold words": (len(self.thresholds), config.threshold_depth),
+                "instructions": (len(self.program), config.program_depth)}
+
+    def _halves(self, table):
+        """`Levels.table` of each half; every program starts with the identity in force."""
+        bits = self.config.w_bits
+        entries = np.arange(1 << bits) if table is None else np.array(table)
+        word = int(pack_fields(entries[None], bits)[0, 0])
+        halves = range(-(-len(entries) * bits // HALF_BITS))
+        return [word >> HALF_BITS * half & (1 << HALF_BITS) - 1 for half in halves]
+
+
+def _limits(shape):
+    shape = Shape.cast(shape)
+    if shape.signed:
+        return -(1 << shape.width - 1), (1 << shape.width - 1) - 1
+    return 0, (1 << shape.width) - 1

@@ -1,0 +1,212 @@
+"""Integer net -> `Image`: program, weights and thresholds for one `AccelConfig`.
+
+Each layer is cut into output tiles of `2 * chains` channels, each tile into passes over terms,
+kernel taps, input channel tiles and digits. `placement` gives every tensor its bank rows, `terms`
+brings every term into one form, `assemble` packs instructions; here the passes get their order, and
+every accumulator the proof that it stays in range.
+"""
+import numpy as np
+
+from accel.image import Image, LayerInfo
+from accel.isa import *
+from model.integer import store
+from model.integer.net import IMAGE, MaxPool, Skip, macs
+
+from .assemble import Assembler
+from .placement import DoesNotFit, is_logits, place, sources
+from .terms import kernel_of, max_pool_kernels
+
+__all__ = ["DoesNotFit", "compile_net"]
+
+LOGIT_BITS = 32
+
+
+def compile_net(net, config):
+    """The `Image` of `net` for `config`. Raises `DoesNotFit`: which net, layer, its need, the limit."""
+    try:
+        return _compile(net, config)
+    except DoesNotFit as error:
+        error.net, error.config = net.name, config.name
+        raise
+
+
+def _compile(net, config):
+    tensors, counts = place(net, config), macs(net)
+    assembler = Assembler(config)
+    layers, unsettled = [], set()               # unsettled: written since the last barrier
+    for layer in net.layers:
+        assembler.layer = layer.name
+        start, out = len(assembler.program), tensors[layer.name]
+        barrier = not unsettled.isdisjoint(sources(layer))
+        compiler = _LayerCompiler(layer, tensors, assembler, config)
+        writes = compiler.run(barrier)
+        unsettled = (set() if barrier else unsettled) | {layer.name}
+        assembler.end_layer()
+        layers.append(LayerInfo(
+            name=layer.name, kind=_kind(layer), shape=out.shape, base=out.base, pitch=out.pitch,
+            writes=writes, macs=counts[layer.name], skip_passes=compiler.skip_passes, start=start,
+            stop=len(assembler.program)))
+    assembler.end()
+    return Image(
+        config=config, net_name=net.name, net_digest=store.digest(net),
+        n_logits=len(net.layers[-1].bias), image_shape=tensors[IMAGE].shape[1:],
+        settings=_settings(tensors[IMAGE]), layers=tuple(layers),
+        program=np.array(assembler.program, dtype=np.uint64), weights=assembler.weights(),
+        thresholds=np.array(assembler.thresholds, dtype=np.int64))
+
+
+class _LayerCompiler:
+    """Appends one layer's tiles, passes, weights and thresholds."""
+
+    def __init__(self, layer, tensors, assembler, config):
+        self.layer, self.tensors, self.assembler, self.config = layer, tensors, assembler, config
+        self.out = tensors[layer.name]
+        self.groups = -(-self.out.shape[2] // config.pixels_per_cycle)
+        self.skip_passes = 0
+        self.lowest = -(1 << config.acc_bits - 1)
+        self.never = (1 << config.acc_bits - 1) - 1         # a threshold above every accumulator
+        if isinstance(layer, MaxPool):
+            self.kernels = max_pool_kernels(layer, self.out.shape[0])
+        else:
+            self.kernels = [kernel_of(term, config) for term in layer.terms]
+
+    def run(self, barrier):
+        """Returns the number of activation writes.
+
+        barrier: the layer reads what may not be written yet.
+        """
+        if is_logits(self.layer):
+            self._logits()
+            return 0
+        channels, height, _ = self.out.shape
+        thresholds = self._thresholds()
+        tiles = -(-channels // self.config.rows) * self.config.parts
+        for index in range(tiles):
+            chosen = thresholds[index * self.config.channels:][:self.config.channels]
+            self._tile(index, load=1, barrier=barrier and index == 0)
+            self.assembler.thresholds += chosen.ravel().tolist()
+            if index * self.config.channels < channels:
+                self._passes(index, logits=False)
+            else:
+                self._zeros()
+        return tiles * height * self.groups
+
+    def _logits(self):
+        channels, height, width = self.out.shape
+        bias = self.layer.bias.astype(np.int64)
+        low, high = (bound * height * width for bound in self._accumulator_range())
+        limit = 1 << LOGIT_BITS - 1
+        self._check_range("logits", low + bias.min(), high + bias.max(), -limit, limit - 1)
+        for index, begin in enumerate(range(0, channels, self.config.channels)):
+            chosen = bias[begin:begin + self.config.channels]
+            self._tile(index, load=0, barrier=1)
+            self._passes(index, logits=True)
+            halves = np.stack([chosen & 0xFFFF, chosen >> 16 & 0xFFFF], axis=1)
+            self.assembler.thresholds += halves.ravel().tolist()
+            self.assembler.emit(Emit, count=len(chosen), last=begin + len(chosen) == channels)
+
+    def _tile(self, index, *, load, barrier):
+        word, part = divmod(index, self.config.parts)
+        _, height, width = self.out.shape
+        base = 0 if is_logits(self.layer) else self.out.base + word * self.out.plane
+        self.assembler.emit(Tile, base=base, part=part, pitch=self.out.pitch, width=width,
+                            height=height, groups=self.groups, load=load, barrier=barrier)
+
+    def _passes(self, index, *, logits):
+        """All passes of output tile `index`."""
+        sweeps = [sweep for kernel in self.kernels for sweep in self._sweeps(kernel, index)]
+        for position, (kernel, table, fields) in enumerate(sweeps):
+            last = position == len(sweeps) - 1
+            self.skip_passes += kernel.diagonal and not isinstance(self.layer, MaxPool)
+            image = kernel.source == IMAGE
+            self.assembler.source(self.tensors[kernel.source], kernel.stride, image=image)
+            self.assembler.levels(table)
+            self.assembler.sweep(**fields, first=position == 0, last=last, logits=logits and last,
+                                 maximum=kernel.maximum)
+
+    def _sweeps(self, kernel, index):
+        """One term's passes in output tile `index`: (kernel, level table, arguments of `sweep`)."""
+        config, source = self.config, self.tensors[kernel.source]
+        image = kernel.source == IMAGE
+        words = range(-(-kernel.codes.shape[2] // config.rows))
+        if kernel.diagonal:
+            words = [index // config.parts]
+        for (dy, dx), codes in zip(kernel.taps, kernel.codes, strict=True):
+            for word in words:
+                tile = self._weight_tile(kernel, codes, index, word)
+                for j in range(kernel.digits):
+                    table = kernel.tables and kernel.tables[j]
+                    stored = kernel.stored(tile, j, config.w_bits)
+                    beta = kernel.beta if j == 0 else 0
+                    for d in range(config.a_digits if image else 1):
+                        yield kernel, table, {
+                            "weights": stored if d == 0 else None, "dy": dy, "dx": dx,
+                            "base": (source.base + dy * source.pitch
+                                     + (d if image else word) * source.plane),
+                            "shift": kernel.shift + config.w_bits * j + config.a_bits * d,
+                            "beta": beta,
+                            "beta_shift": beta and kernel.beta_shift + config.a_bits * d,
+                            "drop": kernel.drop}
+
+    def _weight_tile(self, kernel, codes, index, word):
+        """Codes (rows, channels) for output tile `index` and input word `word` of (OC, lanes)."""
+        rows, channels = self.config.rows, self.config.channels
+        tile = codes[index * channels:(index + 1) * channels, word * rows:(word + 1) * rows].T
+        padding = ((0, rows - tile.shape[0]), (0, channels - tile.shape[1]))
+        return np.pad(tile, padding, constant_values=kernel.unused)
+
+    def _zeros(self):
+        """A tile without channels, to write zeros: one pass, thresholds that never fire."""
+        self.assembler.sweep(None, 0, dy=0, dx=0, shift=0, beta=0, beta_shift=0, first=1, last=1,
+                             maximum=0, logits=0, drop=0)
+
+    def _thresholds(self):
+        """Threshold words int64 (channels of all tiles, 2**a_bits - 1), heap order, without bias.
+
+        Clipping changes no code: the accumulator is never below `lowest`, always below `never`.
+        """
+        channels = self.out.shape[0]
+        if isinstance(self.layer, MaxPool):
+            steps = np.tile(np.arange(1, self.out.largest + 1), (channels, 1))
+        else:
+            self._accumulator_range()
+            steps = self.layer.thresholds.astype(np.int64) - self.layer.bias[:, None]
+            steps = steps.clip(self.lowest, self.never)
+        padding = ((0, -channels % self.config.rows), (0, self.config.thresholds - steps.shape[1]))
+        return heap_order(np.pad(steps, padding, constant_values=self.never))
+
+    def _accumulator_range(self):
+        """Smallest and largest accumulator of any channel for any input codes, without bias."""
+        low = high = 0
+        for kernel in self.kernels:
+            largest = self.tensors[kernel.source].largest >> kernel.drop << kernel.drop
+            products = kernel.weights(self.config.channels) * largest
+            low = low + products.clip(max=0).sum(axis=(0, 2))
+            high = high + products.clip(min=0).sum(axis=(0, 2))
+        self._check_range("accumulator", low.min(), high.max(), self.lowest, self.never - 1)
+        return low.min(), high.max()
+
+    def _check_range(self, what, low, high, lowest, highest):
+        if low < lowest or high > highest:
+            raise DoesNotFit(self.layer.name, f"range of the {what}", f"{low} .. {high}",
+                             f"{lowest} .. {highest}")
+
+
+def _settings(picture):
+    _, height, width = picture.shape
+    return Settings.const({"width": width, "height": height, "pitch": picture.pitch,
+                           "plane": picture.plane}).as_bits()
+
+
+def _kind(layer):
+    """What a layer does, for tables: conv3x3, conv3x3+skip, conv3x3+conv1x1/2, max-pool, logits."""
+    if isinstance(layer, MaxPool):
+        return "max-pool"
+    return "logits" if is_logits(layer) else "+".join(map(_term_kind, layer.terms))
+
+
+def _term_kind(term):
+    if isinstance(term, Skip):
+        return "skip"
+    size = term.codes.shape[2]
+    return f"conv{size}x{size}" + ("/2" if term.stride == 2 else "")

@@ -1,0 +1,1 @@
+"""Behind the array: accumulators, threshold units, sums of logits."""

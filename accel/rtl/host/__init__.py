@@ -1,0 +1,1 @@
+"""The host's side of a board: UART, frames, commands."""

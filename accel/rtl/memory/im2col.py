@@ -1,0 +1,124 @@
+"""im2col: a pass becomes one read of m neighbouring pixels a cycle, with zero padding and stride; sums their codes.
+
+    cycle  0        1              2         3              4            5                        5 + log2(rows)
+           token    bank rows,     (memory)  words of the   m words      words outside the        sums
+                    columns                  banks          selected     picture and dropped
+                                                                         bits zeroed -> x
+"""
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel import isa
+from accel.config import AccelConfig
+from accel.rtl.delay import delay
+
+from .activation_memory import ActivationMemory
+
+__all__ = ["Im2col", "Token", "Sweep"]
+
+
+class Token(data.Struct):
+    """A pixel group on its way: first of its pass, last of its picture row."""
+    valid: 1
+    first: 1
+    row_end: 1
+
+
+class Sweep(data.StructLayout):
+    """What a pass reads: fields as in `isa.Source` and `isa.Pass`, base with the image buffer added."""
+    def __init__(self):
+        super().__init__({"base": isa.ROW_BITS, "dy": signed(2), "dx": signed(2), "stride2": 1,
+                          "width": isa.SIDE_BITS, "height": isa.SIDE_BITS, "pitch": isa.PITCH_BITS,
+                          "drop": isa.DROP_BITS})
+
+
+class Im2col(wiring.Component):
+    """x = the codes of the m source pixels of a token, zero outside the picture and in their low `drop` bits;
+    sums = their sums over the rows.
+
+    Members
+    -------
+    token : In(Token); sweep : In(Sweep), constant from the first token of a pass to its last
+    read_row : Out, read_word : In, to the activation memory
+    x : Out, ArrayLayout(ArrayLayout(a_bits, m), rows), `latency` cycles after the token
+    sums : Out, ArrayLayout(sum, m), `sum_latency` cycles after the token
+    """
+    latency = 5
+
+    def __init__(self, config: AccelConfig):
+        self.config = config
+        m = config.pixels_per_cycle
+        self.sum_levels = (config.rows - 1).bit_length()
+        self.sum_bits = (config.rows * config.thresholds).bit_length()
+        super().__init__({
+            "token": In(Token), "sweep": In(Sweep()),
+            "read_row": Out(data.ArrayLayout(config.row_address_bits, config.banks)),
+            "read_word": In(data.ArrayLayout(data.ArrayLayout(config.a_bits, config.rows), config.banks)),
+            "x": Out(data.ArrayLayout(data.ArrayLayout(config.a_bits, m), config.rows)),
+            "sums": Out(data.ArrayLayout(self.sum_bits, m))})
+
+    @property
+    def sum_latency(self):
+        return self.latency + self.sum_levels
+
+    def elaborate(self, platform):
+        m = Module()
+        config, sweep = self.config, self.sweep
+        pixels, bank_bits = config.pixels_per_cycle, (config.banks - 1).bit_length()
+
+        # Cycle 0: where the token's first pixel lies. The registers hold the next token's place.
+        side = signed(isa.SIDE_BITS + 2)
+        next_row, next_y, next_x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
+        row, y, x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
+        m.d.comb += [row.eq(Mux(self.token.first, sweep.base, next_row)),
+                     y.eq(Mux(self.token.first, sweep.dy, next_y)),
+                     x.eq(Mux(self.token.first, sweep.dx, next_x))]
+        pitch = Mux(sweep.stride2, sweep.pitch << 1, sweep.pitch)
+        with m.If(self.token.valid):
+            with m.If(self.token.row_end):
+                m.d.sync += [next_row.eq(row + pitch), next_y.eq(y + 1 + sweep.stride2), next_x.eq(sweep.dx)]
+            with m.Else():
+                m.d.sync += [next_row.eq(row), next_y.eq(y), next_x.eq(x + (pixels << sweep.stride2))]
+
+        # Cycle 1: bank rows and pixel columns.
+        place = x[:bank_bits]
+        for bank in range(config.banks):
+            m.d.sync += self.read_row[bank].eq(row + (x >> bank_bits) + (place > bank))
+        columns = [Signal(side, name=f"column_{j}") for j in range(pixels)]
+        m.d.sync += [column.eq(x + (j << sweep.stride2)) for j, column in enumerate(columns)]
+        row_inside = Signal()
+        m.d.sync += row_inside.eq((y >= 0) & (y < sweep.height) & self.token.valid)
+        width = delay(m, sweep.width, 1, name="width")
+
+        # Cycle 2: which pixels lie inside the picture, and in which bank each one is.
+        inside = [Signal(name=f"inside_{j}") for j in range(pixels)]
+        banks = [Signal(bank_bits, name=f"bank_{j}") for j in range(pixels)]
+        for j, column in enumerate(columns):
+            m.d.sync += [inside[j].eq(row_inside & (column >= 0) & (column < width)),
+                         banks[j].eq(column[:bank_bits])]
+        drop = delay(m, sweep.drop, 2, name="drop")
+
+        # Cycle 3: words of all banks; 4: the pixels' words; 5: zero padding.
+        for j in range(pixels):
+            bank = delay(m, banks[j], ActivationMemory.latency - 1, name=f"bank_{j}")
+            kept = Signal(config.a_bits, name=f"kept_{j}")
+            m.d.sync += kept.eq(Cat(inside[j] & (drop <= bit) for bit in range(config.a_bits)))
+            keep = delay(m, kept, ActivationMemory.latency - 1, name=f"keep_{j}")
+            word = Signal.like(self.read_word[0], name=f"word_{j}")
+            m.d.sync += word.eq(self.read_word[bank])
+            for r in range(config.rows):
+                m.d.sync += self.x[r][j].eq(word[r] & keep)
+
+        for j in range(pixels):
+            level = [self.x[r][j] for r in range(config.rows)]
+            while len(level) > 1:
+                sums = []
+                for i in range(0, len(level), 2):
+                    largest = sum((1 << len(value)) - 1 for value in level[i:i + 2])
+                    total = Signal(range(largest + 1), name=f"sum_{j}_{len(level)}_{i}")
+                    m.d.sync += total.eq(sum(level[i:i + 2]))
+                    sums.append(total)
+                level = sums
+            m.d.comb += self.sums[j].eq(level[0])
+        return m

@@ -1,0 +1,99 @@
+"""Pictures into the activation memory: digits of the pixels, with three horizontal taps of all colours side by side.
+
+The first convolution sees 3 colours only; so that its rows are not idle, a word holds what three of its taps read:
+
+    lane 3 * tap + colour = digit of pixel (y, x + tap - 1)     (tap 0 .. 2; zeros outside the picture)
+
+An 8-bit pixel is ceil(8 / a_bits) digits; each has a plane of its own, height * pitch bank rows apart. Arrays of
+fewer than 9 rows hold one tap a word. Two buffers: the next picture may arrive while one is being classified.
+"""
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel import isa
+from accel.config import AccelConfig
+
+from .activation_memory import ImageWrite
+
+__all__ = ["ImageLoader"]
+
+
+class ImageLoader(wiring.Component):
+    """Takes pixels in raster order, writes words.
+
+    Members
+    -------
+    pixels : In(stream of isa.PixelWord); o : Out(stream of ImageWrite)
+    settings : In(isa.Settings)
+    full : Out(1): the current buffer holds a whole picture; buffer : Out(1): the current buffer
+    release : In(1): the current buffer may be written again, the other one becomes current
+    clear : In(1): forget everything, take no pixels (a net is being loaded)
+
+    Throughput: a pixel each a_digits + 1 cycles, less where code writes go first.
+    """
+    def __init__(self, config: AccelConfig):
+        self.config = config
+        super().__init__({
+            "pixels": In(stream.Signature(isa.PixelWord)), "o": Out(stream.Signature(ImageWrite(config))),
+            "settings": In(isa.Settings), "full": Out(1), "buffer": Out(1), "release": In(1), "clear": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config, settings = self.config, self.settings
+        digits, taps = config.a_digits, config.image_taps
+        bank_bits = (config.banks - 1).bit_length()
+
+        full = Signal(2)
+        writing = Signal()                                       # buffer the pixels go to
+        m.d.comb += self.full.eq(full.bit_select(self.buffer, 1))
+        with m.If(self.release):
+            m.d.sync += [full.bit_select(self.buffer, 1).eq(0), self.buffer.eq(~self.buffer)]
+
+        # A word of three taps is complete when the pixel to the right of it is known: one column later.
+        lag = taps // 2
+        window = Signal(data.ArrayLayout(isa.PixelWord, taps))   # the last `taps` pixels, newest last
+        column, row = Signal(isa.SIDE_BITS), Signal(isa.ROW_BITS)
+        line = Signal(isa.SIDE_BITS)
+        digit = Signal(range(digits))
+        plane_row = Signal(isa.ROW_BITS)
+        word_column = Signal(isa.SIDE_BITS)
+        m.d.comb += word_column.eq(column - lag)
+
+        with m.FSM():
+            with m.State("PIXEL"):
+                beyond = Signal()                                # the zero right of the line
+                m.d.comb += [
+                    beyond.eq((column == settings.width) & (settings.width != 0)),
+                    self.pixels.ready.eq(
+                        (column != settings.width) & ~full.bit_select(writing, 1) & ~self.clear)]
+                with m.If(self.pixels.ready & self.pixels.valid | beyond):
+                    m.d.sync += [window[t].eq(window[t + 1]) for t in range(taps - 1)]
+                    m.d.sync += [window[taps - 1].eq(Mux(beyond, 0, self.pixels.payload)),
+                                 digit.eq(0), plane_row.eq(row)]
+                    with m.If(column < lag):
+                        m.d.sync += column.eq(column + 1)
+                    with m.Else():
+                        m.next = "WRITE"
+            with m.State("WRITE"):
+                codes = [Cat(window[t][colour]) for t in range(taps) for colour in "rgb"]
+                padded = [Cat(c, C(0, digits * config.a_bits - 8)) for c in codes]
+                m.d.comb += [
+                    self.o.valid.eq(1), self.o.p.bank.eq(word_column),
+                    self.o.p.row.eq(plane_row + (word_column >> bank_bits)
+                                    + Mux(writing, config.image_rows, 0))]
+                m.d.comb += [self.o.p.lanes[lane].eq(value.word_select(digit, config.a_bits))
+                             for lane, value in enumerate(padded)]
+                with m.If(self.o.ready):
+                    m.d.sync += [digit.eq(digit + 1), plane_row.eq(plane_row + settings.plane)]
+                    with m.If(digit == digits - 1):
+                        m.next = "PIXEL"
+                        m.d.sync += column.eq(column + 1)
+                        with m.If(word_column == settings.width - 1):
+                            m.next = "LINE"
+            with m.State("LINE"):
+                m.d.sync += [column.eq(0), window.eq(0), line.eq(line + 1), row.eq(row + settings.pitch)]
+                m.next = "PIXEL"
+                with m.If(line == settings.height - 1):
+                    m.d.sync += [line.eq(0), row.eq(0), full.bit_select(writing, 1).eq(1), writing.eq(~writing)]
+        return ResetInserter(self.clear)(m)

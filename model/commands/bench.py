@@ -1,0 +1,29 @@
+"""python -m model bench"""
+import json
+
+from model.common.errors import UserError
+from model.common.extras import with_extra
+from model.data import datasets
+
+__all__ = ["run"]
+
+
+def run(args):
+    if args.data and args.dataset == "synthetic":
+        raise UserError("--data needs --dataset: which data set it is")
+    train_set = datasets.load(args.dataset, "train", args.data)
+    bench = with_extra("train", "model.training.bench")
+    if args.threads:
+        with_extra("train", "model.training.recipes").torch.set_num_threads(args.threads)
+    device = with_extra("train", "model.training.distributed").device_of(args.device)
+    if args.profile:
+        if args.json:
+            raise UserError("--json is not a form of --profile, which is a table")
+        print(bench.step_profile(args.arch, train_set, device=device))
+        return
+    rows = bench.measure(args.arch, train_set, device=device, steps=args.steps)
+    if args.json:
+        print(json.dumps(rows))
+    else:
+        for row in rows:
+            print("{loop:32} {images_per_second:8,} images/s  {over_float:5.2f} x the float step".format(**row))

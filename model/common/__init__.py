@@ -1,0 +1,1 @@
+"""What every room uses: errors, files, command lines, tools, the cache, bits."""

@@ -1,0 +1,70 @@
+"""What the command lines of all packages have in common: errors in one line and exit codes."""
+import argparse
+import importlib
+import os
+import sys
+
+from .errors import UserError
+
+__all__ = ["Parser", "positive", "run_command", "verb"]
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UserError for arguments that it does not take."""
+    def error(self, message):
+        raise UserError(f"{message} ({self.prog} --help)")
+
+
+def positive(text):
+    """An argument's type: an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def verb(module):
+    """`run` of the module of that name, which is imported when the verb is carried out: no verb waits for, or needs,
+    what another one imports."""
+    return lambda options: importlib.import_module(module).run(options)
+
+
+def run_command(parser, argv=None):
+    """Parses `argv` and calls the parser's default `run` with the options.
+
+    Returns the exit code: what `run` returns (0 for None; 1 is for a result that should be another), 2 for a UserError
+    or a file that cannot be had, 130 for Ctrl-C, 1 where the reader of stdout is gone.
+    """
+    try:
+        options = parser.parse_args(argv)
+        code = options.run(options) or 0
+        sys.stdout.flush()              # not first when the interpreter ends, where an error would be a traceback
+        return code
+    except (KeyboardInterrupt, Exception) as error:
+        if _interrupted(error):
+            print("interrupted", file=sys.stderr)
+            return 130
+        return _exit_code(error)
+
+
+def _interrupted(error):
+    """Whether Ctrl-C is behind `error`. It need not be a KeyboardInterrupt itself: one that arrives while a library
+    takes a lock leads to a RuntimeError where the library releases what it never got."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def _exit_code(error):
+    """Says in one line what is wrong, where that is no fault of the program; raises `error` where it is."""
+    if isinstance(error, BrokenPipeError):      # `head` perhaps, which has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if isinstance(error, UserError):
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if isinstance(error, OSError) and error.filename is not None:
+        # pathlib's exists() and the like: no permission for a folder, a name too long
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    raise error

@@ -1,0 +1,42 @@
+"""Files that are written whole or not at all."""
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import UserError
+
+__all__ = ["RUNS", "refuse_unwritable", "replacing", "write_text"]
+
+RUNS = Path("runs")             # folder of trainings, one folder each
+
+
+def refuse_unwritable(path):
+    """Refuses, before anything is computed, a path at which no file can be."""
+    path = Path(path)
+    if not path.parent.is_dir() or path.is_dir():
+        raise UserError(f"{path}: not a file in an existing folder")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path}: no permission to write to that folder")
+
+
+@contextmanager
+def replacing(path):
+    """A binary file that becomes `path` once all is written, and leaves nothing otherwise. Several processes may write
+    the same path. UserError where it cannot be written."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path, text):
+    """Writes `text` to `path`, all or nothing."""
+    with replacing(path) as file:
+        file.write(text.encode())

@@ -1,0 +1,1 @@
+"""Pictures and labels: CIFAR, procedural pictures, picture files."""

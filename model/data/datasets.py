@@ -1,0 +1,31 @@
+"""Data sets by name as uint8 arrays: `cifar10`, `cifar100`, and `synthetic` from our own code."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.common.errors import UserError
+
+from . import cifar, synthetic
+
+__all__ = ["DATASETS", "Dataset", "load"]
+
+DATASETS = (*cifar.VERSIONS, "synthetic")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """images: uint8 (N, 3, 32, 32); labels: int64 (N,); classes: their names."""
+    name: str
+    split: str
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple
+
+
+def load(dataset, split, data=None, progress=True):
+    """The Dataset; split: "train" or "test". data: folder to look for CIFAR in (see `cifar`)."""
+    if dataset not in DATASETS:
+        raise UserError(f"unknown data set {dataset!r}; known: {', '.join(DATASETS)}")
+    if dataset == "synthetic":
+        return Dataset(dataset, split, *synthetic.make(split), synthetic.CLASSES)
+    return Dataset(dataset, split, *cifar.read(dataset, split, data, progress))

@@ -1,0 +1,34 @@
+"""Which pictures a command is asked for: the test set that a net is for, and a range of it."""
+from model.common.errors import UserError
+
+from . import datasets
+
+__all__ = ["dataset_of", "range_of", "refuse_other_shape"]
+
+
+def dataset_of(name, header, folder):
+    """The test set that a net of that name and header is for; `folder`, --data, may also be the word `synthetic`."""
+    dataset = "synthetic" if folder == "synthetic" else header.get("dataset")
+    if dataset is None:
+        raise UserError(f"net {name} does not say which data set it was trained on: give --data synthetic, or picture "
+                        "files to a command that takes them")
+    return datasets.load(dataset, "test", None if dataset == "synthetic" else folder)
+
+
+def range_of(dataset, start, images):
+    """The slice of images start .. start + images - 1 of the data set (to its end where `images` is None)."""
+    total = len(dataset.images)
+    if not 0 <= start < total:
+        raise UserError(f"--start {start}: the test set of {dataset.name} has pictures 0 to {total - 1}")
+    images = total - start if images is None else images
+    if not 1 <= images <= total - start:
+        raise UserError(f"--images {images}: from picture {start} on, the test set of {dataset.name} has "
+                        f"{total - start}")
+    return slice(start, start + images)
+
+
+def refuse_other_shape(net, pictures, what):
+    """Refuses pictures (N, C, H, W), named by `what`, that the net does not take."""
+    if pictures.shape[1:] != tuple(net.input_shape):
+        shape, wanted = (" x ".join(map(str, s)) for s in (pictures.shape[1:], net.input_shape))
+        raise UserError(f"{what} are {shape}, net {net.name} takes {wanted}")

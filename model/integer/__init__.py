@@ -1,0 +1,1 @@
+"""The integer net: structure, golden evaluation, grids, its file."""

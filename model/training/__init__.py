@@ -1,0 +1,1 @@
+"""Float net -> quantized net -> integer net, in torch."""

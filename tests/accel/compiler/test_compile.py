@@ -1,0 +1,349 @@
+"""What the compiler emits, where it puts tensors, and what it refuses."""
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from accel.compiler.compile import DoesNotFit, compile_net
+from accel.compiler.placement import place, sources
+from accel.compiler.terms import kernel_of
+from accel.config import TINY, ULX3S_85F, ULX3S_85F_1PX
+from accel.interp import Interpreter
+from accel.isa import End, Levels, Pass, Source, Tile, heap_order
+from model.common.errors import UserError
+from model.integer.net import IMAGE, Layer, MaxPool, Skip
+from tests.accel.nets import NetBuilder, random_net, resnet8_like
+from tests.accel.reference import levels_of
+from tests.accel.variants import VARIANTS
+
+
+def instructions(image):
+    """[(layout, fields)]."""
+    return [(layout, SimpleNamespace(**fields)) for layout, fields in Interpreter(image).program]
+
+
+def passes(image, layer):
+    """The passes of a layer, by its index or name."""
+    info = next(info for info in image.layers if info.name == layer)
+    chosen = instructions(image)[info.start:info.stop]
+    return [view for layout, view in chosen if layout is Pass]
+
+
+def small_net(**changes):
+    """One 3x3 layer of 4 channels on the picture and 3 logits; `changes` of the first term."""
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    term = replace(build.conv(IMAGE, 4), **changes)
+    build.logits(build.layer(term), 3, w_bits=4)
+    return build.net()
+
+
+# What the array multiplies.
+
+@pytest.mark.parametrize("style", ["index", "affine", "table"])
+@pytest.mark.parametrize("w_bits", range(1, 9))
+@pytest.mark.parametrize("name", ["tiny", "2-bit", "3-bit"])
+def test_kernels_are_their_weights(name, w_bits, style):
+    config = VARIANTS[name]
+    build = NetBuilder(np.random.default_rng(w_bits), (3, 4, 4))
+    term = build.conv(IMAGE, 5, w_bits=w_bits, style=style, shift=2)
+    kernel = kernel_of(term, config)
+    weights = kernel.weights(1).reshape(3, 3, 5, 3).transpose(2, 3, 0, 1)
+    np.testing.assert_array_equal(weights, levels_of(term) << 2)
+    digits = sum(_digit(kernel, j, config.w_bits) << config.w_bits * j
+                 for j in range(kernel.digits))
+    np.testing.assert_array_equal(
+        (digits << kernel.shift) + (kernel.beta << kernel.beta_shift), kernel.weights(1))
+    assert digits.min() >= 0
+
+
+def _digit(kernel, j, w_bits):
+    """Digit j of every weight, as stored and looked up."""
+    stored = kernel.stored(kernel.codes, j, w_bits)
+    if kernel.tables is None:
+        return stored
+    assert (stored is None) == (j > 0)
+    return np.array(kernel.tables[j])[kernel.codes]
+
+
+def test_random_residuals_are_diagonals():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        limit = 1 << int(rng.integers(0, 15))
+        low = int(rng.choice([-limit, 0]))
+        gain = rng.integers(low, limit, int(rng.integers(1, 9))) << int(rng.integers(0, 4))
+        for config in (TINY, VARIANTS["2-bit"]):
+            kernel = kernel_of(Skip(source="x", gain=gain.astype(np.int32)), config)
+            np.testing.assert_array_equal(kernel.weights(1)[0], np.diag(gain))
+            assert kernel.weights(8).shape == (1, -(-len(gain) // 8) * 8, len(gain))
+            np.testing.assert_array_equal(kernel.weights(8)[0, len(gain):], 0)
+
+
+def test_residual_digits():
+    """4-bit digits: none wasted on a common factor or on a sign that is not there."""
+    def digits(*gain):
+        return kernel_of(Skip(source="x", gain=np.array(gain, np.int32)), TINY).digits
+    assert digits(0, 15) == digits(-8, 7) == digits(-32, 16) == digits(48, 240) == 1
+    assert digits(16, 1) == digits(-9, 0) == digits(-8, 9) == 2
+
+
+# The program.
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_state_changes_only_where_needed(name):
+    """No Source or Levels repeats what is in force."""
+    image = compile_net(random_net(5, VARIANTS[name]), VARIANTS[name])
+    force = {}
+    for layout, view in instructions(image):
+        if layout in (Source, Levels):
+            key = (layout, view.half if layout is Levels else 0)
+            assert force.get(key) != view
+            force[key] = view
+    assert instructions(image)[-1][0] is End
+    assert [layout for layout, _ in instructions(image)].count(End) == 1
+
+
+def test_barriers_only_before_unwritten_tensors():
+    """A branch that reads older tensors need not wait for its neighbour."""
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    a = build.layer(build.conv(IMAGE, 8))
+    b = build.layer(build.conv(a, 8))
+    c = build.layer(build.conv(a, 8))
+    d = build.layer(build.conv(b, 4), build.conv(c, 4))
+    build.logits(d, 3)
+    image = compile_net(build.net(), TINY)
+    tiles = {info.name: [view.barrier for layout, view in instructions(image)[info.start:info.stop]
+                         if layout is Tile] for info in image.layers}
+    assert tiles == {a: [0, 0], b: [1, 0], c: [0, 0], d: [1], "logits": [1]}
+
+
+def test_first_and_last_frame_every_tile():
+    image = compile_net(random_net(3, TINY), TINY)
+    flags, tiles = [], 0
+    for layout, view in instructions(image):
+        if layout is Tile:
+            tiles += 1
+        elif layout is Pass:
+            flags.append((view.first, view.last))
+    firsts = [index for index, (first, _) in enumerate(flags) if first]
+    lasts = [index for index, (_, last) in enumerate(flags) if last]
+    assert len(firsts) == len(lasts) == tiles
+    assert firsts == [0] + [index + 1 for index in lasts[:-1]]
+
+
+def test_weights_are_stored_once():
+    """The picture's digit planes and the digits of a level table share the stored words."""
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    layer = build.layer(build.conv(IMAGE, 4, style="table"))
+    build.logits(layer, 3, w_bits=8)
+    image = compile_net(build.net(), TINY)
+    first, last = passes(image, layer), passes(image, "logits")
+    assert [p.repeat for p in first] == [0, 1, 1, 1] * 9    # 2 digits of 6-bit levels, 2 of pixels
+    assert [p.repeat for p in last] == [0, 0]               # 8-bit codes are two codes
+    assert len(image.weights) == (9 + 2) * TINY.rows
+    assert [p.shift for p in first[:4]] == [0, 4, 4, 8]
+    assert [bool(p.beta) for p in first[:4]] == [True, True, False, False]
+    assert [p.beta_shift for p in first[:4]] == [0, 4, 0, 0]
+
+
+def test_image_taps_share_a_word():
+    """The large array takes three horizontal taps of the picture at once."""
+    image = compile_net(resnet8_like(), ULX3S_85F)
+    first = passes(image, "layer0")
+    assert [(p.dy, p.dx) for p in first] == [(-1, 0), (-1, 0), (0, 0), (0, 0), (1, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("config", [ULX3S_85F, ULX3S_85F_1PX], ids=lambda config: config.name)
+def test_resnet8_size(config):
+    image = compile_net(resnet8_like(), config)
+    counts = [len(passes(image, info.name)) for info in image.layers]
+    # conv: 9 taps x input tiles x output tiles; +2 digits of the residual's gains, + projections
+    assert counts == [6, 9, 11, 18, 38, 72, 152, 8]
+    assert len(image.weights) == (sum(counts) - 3) * config.rows
+    assert len(image.thresholds) == 15 * config.load_beats + 20
+    assert sum(info.macs for info in image.layers) == 12_501_632
+
+
+def test_activation_words_are_written_whole():
+    """Where 4 output tiles share a word, the lanes beyond the channels are written too, as zeros:
+    `beta` times the sum of a word needs them."""
+    config = VARIANTS["4-parts"]
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    layer = build.layer(build.conv(IMAGE, 18))
+    build.logits(layer, 2)
+    image = compile_net(build.net(), config)
+    info = image.layers[0]
+    tiles = [view for layout, view in instructions(image)[info.start:info.stop] if layout is Tile]
+    assert [tile.part for tile in tiles] == [0, 1, 2, 3] * 2
+    assert info.writes == 8 * 8 * 4
+    interpreter = Interpreter(image)
+    interpreter.activations[:] = 15
+    interpreter.run(np.full((3, 8, 8), 255, np.uint8))
+    second_word = interpreter.activations[info.base + 8 * info.pitch:][:8 * info.pitch]
+    assert not second_word[..., 2:].any()
+
+
+def test_thresholds_fold_the_bias():
+    net = small_net()
+    image = compile_net(net, TINY)
+    words = image.thresholds[:TINY.load_beats].reshape(4, 15)
+    layer = net.layers[0]
+    np.testing.assert_array_equal(
+        words, heap_order(layer.thresholds.astype(np.int64) - layer.bias[:, None]))
+
+
+# Places.
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("seed", range(5))
+def test_live_tensors_do_not_overlap(name, seed):
+    config = VARIANTS[name]
+    net = random_net(seed, config)
+    tensors = place(net, config)
+    for index, layer in enumerate(net.layers[:-1]):
+        live = {layer.name} | {source for later in net.layers[index:] for source in sources(later)}
+        written = {other.name for other in net.layers[:index + 1]}
+        taken = [range(2 * config.image_rows)]
+        for tensor in (tensors[name] for name in live & written):
+            size = -(-tensor.shape[0] // config.rows) * tensor.plane
+            rows = range(tensor.base, tensor.base + size)
+            assert rows.stop <= config.activation_depth
+            assert all(rows.start >= other.stop or other.start >= rows.stop for other in taken)
+            taken.append(rows)
+
+
+def test_memory_is_used_again():
+    """Six large layers in a row need the room of two."""
+    build = NetBuilder(np.random.default_rng(0), (3, 32, 32))
+    layer = IMAGE
+    for _ in range(6):
+        layer = build.layer(build.conv(layer, 16))
+    build.logits(layer, 10)
+    bases = [info.base for info in compile_net(build.net(), ULX3S_85F).layers[:-1]]
+    assert bases == [1024, 1280] * 3
+
+
+# What does not fit.
+
+def refusal(net, config=TINY):
+    """The message, from the layer's name on: one line that names net, configuration, layer, need and limit."""
+    with pytest.raises(DoesNotFit) as caught:
+        compile_net(net, config)
+    error = caught.value
+    assert isinstance(error, UserError)
+    assert str(error) == (f"{net.name} does not fit {config.name}: layer {error.layer}: {error.what}: "
+                          f"needs {error.need}, the limit is {error.limit}")
+    return str(error).partition(": layer ")[2]
+
+
+@pytest.mark.parametrize("changes, message", [
+    (dict(codes=np.zeros((4, 3, 5, 5), np.uint8), padding=2),
+     "layer0: kernel: needs 5x5, the limit is 1x1 or 3x3"),
+    (dict(codes=np.zeros((4, 3, 1, 3), np.uint8)),
+     "layer0: kernel: needs 1x3, the limit is 1x1 or 3x3"),
+    (dict(padding=0), "layer0: padding: needs 0, the limit is 1"),
+    (dict(stride=3), "layer0: stride: needs 3, the limit is 2"),
+    (dict(alpha=3), "layer0: alpha: needs 3, the limit is 1 or 2"),
+    (dict(drop=1), "layer0: low bits dropped of the picture: needs 1, the limit is 0"),
+    (dict(shift=12, codes=np.zeros((4, 3, 3, 3), np.uint8), alpha=1, beta=0),
+     "layer0: shift of the PASS instruction: needs 16, the limit is 15"),
+    (dict(shift=11, codes=np.full((4, 3, 3, 3), 15, np.uint8), alpha=1, beta=0),
+     "layer0: range of the accumulator: needs 0 .. 211507200, the limit is -2097152 .. 2097150"),
+])
+def test_refused_terms(changes, message):
+    assert refusal(small_net(**changes)) == message
+
+
+def test_refused_drop():
+    """A convolution that sees no bit of its codes."""
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    name = build.layer(build.conv(IMAGE, 4))
+    build.logits(build.layer(build.conv(name, 4, drop=4)), 3)
+    assert refusal(build.net()) == "layer1: low bits dropped: needs 4, the limit is 3"
+
+
+def test_dropped_bits_are_not_in_the_range_of_the_sums():
+    """Sums that only bits which are not seen could take out of range are no reason to refuse a net."""
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    name = build.layer(build.conv(IMAGE, 4))
+    term = replace(build.conv(name, 4, style="affine"), codes=np.full((4, 4, 3, 3), 9, np.uint8), beta=0, shift=9)
+    build.logits(build.layer(replace(term, drop=3)), 3, w_bits=4)
+    net = build.net()
+    assert (36 * 8 * 9 << 9) < 1 << TINY.acc_bits - 1 < (36 * 15 * 9 << 9)
+    compile_net(net, TINY)
+    first, layer, logits = net.layers
+    whole = replace(net, layers=(first, replace(layer, terms=(term,)), logits))
+    assert refusal(whole).startswith(f"layer1: range of the accumulator: needs 0 .. {36 * 15 * 9 << 9}")
+
+
+def test_refused_offset():
+    """An offset too long for its field, and not even."""
+    build = NetBuilder(np.random.default_rng(0), (3, 4, 4))
+    layer = build.layer(build.conv(IMAGE, 1), a_bits=2)
+    term = replace(build.conv(layer, 1, kernel=1), alpha=1, beta=-4097)
+    build.logits(build.layer(term), 3)
+    assert refusal(build.net()) == (
+        "layer1: beta of the PASS instruction: needs -4097, the limit is -2048")
+
+
+@pytest.mark.parametrize("limits, message", [
+    (dict(program_depth=19), "layer0: instructions: needs 25, the limit is 19"),
+    (dict(program_depth=24), "logits: instructions: needs 25, the limit is 24"),
+    (dict(weight_depth=35), "layer0: weight words: needs 40, the limit is 35"),
+    (dict(threshold_depth=60), "logits: threshold words: needs 66, the limit is 60"),
+    (dict(accumulator_depth=31), "layer0: pixel groups of its feature map: needs 32, "
+                                 "the limit is 31"),
+    (dict(activation_depth=79), "layer0: bank rows of activation memory: needs 80, "
+                                "the limit is 79"),
+    (dict(image_width=7), "image: shape of the picture: needs (3, 8, 8), the limit is (3, 8, 7)"),
+    (dict(a_bits=3, w_bits=3), "layer0: a_bits: needs 4, the limit is 3"),
+])
+def test_refused_sizes(limits, message):
+    assert refusal(small_net(), replace(TINY, **limits)) == message
+
+
+def test_a_net_fits_memories_of_its_size():
+    config = replace(TINY, program_depth=25, weight_depth=40, threshold_depth=66,
+                     accumulator_depth=32, activation_depth=80)
+    image = compile_net(small_net(), config)
+    assert (len(image.program), len(image.weights), len(image.thresholds)) == (25, 40, 66)
+
+
+def test_refused_sources():
+    """The picture has digits, and on a large array three taps in a word."""
+    net = small_net()
+    skip = Skip(source=IMAGE, gain=np.ones(3, np.int32))
+    layer = Layer(name="sum", terms=(skip,), bias=np.zeros(3, np.int32), a_bits=2,
+                  thresholds=np.zeros((3, 3), np.int32))
+    assert refusal(replace(net, layers=(layer, *net.layers))).startswith("sum: residual: ")
+    pool = MaxPool(name="pool", source=IMAGE)
+    assert refusal(replace(net, layers=(pool, *net.layers))).startswith("pool: max-pool: ")
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    build.logits(build.layer(build.conv(IMAGE, 4, kernel=1)), 2)
+    compile_net(build.net(), TINY)
+    assert refusal(build.net(), ULX3S_85F).startswith("layer0: kernel over the picture: needs 1x1")
+
+
+def test_refused_logits():
+    """Each accumulator fits, their sum over the picture does not."""
+    config = replace(TINY, image_height=32, image_width=32, accumulator_depth=1024, acc_bits=32,
+                     activation_depth=2048)
+    build = NetBuilder(np.random.default_rng(0), (3, 32, 32))
+    layer = build.layer(build.conv(IMAGE, 4))
+    build.layers.append(Layer(name="logits", bias=np.zeros(2, np.int32), terms=(
+        replace(build.conv(layer, 2, kernel=1), shift=14),)))
+    assert refusal(build.net(), config).startswith("logits: range of the logits: needs -")
+
+
+def test_refused_structures():
+    net = small_net()
+    layer, logits = net.layers
+    for layers in ((layer,), (logits, layer), (layer, layer, logits), (layer, logits, logits)):
+        with pytest.raises(UserError, match="layer .*: not in execution order"):
+            compile_net(replace(net, layers=layers), TINY)
+    wide = replace(layer, terms=(replace(layer.terms[0], codes=np.zeros((4, 5, 3, 3), np.uint8)),))
+    with pytest.raises(UserError, match="layer0: weights for 5 channels cannot read image of 3"):
+        compile_net(replace(net, layers=(wide, logits)), TINY)
+    uneven = replace(layer, terms=(layer.terms[0], replace(layer.terms[0], stride=2)))
+    with pytest.raises(UserError, match="layer0: its terms give outputs of shapes"):
+        compile_net(replace(net, layers=(uneven, logits)), TINY)

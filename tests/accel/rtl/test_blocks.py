@@ -1,0 +1,209 @@
+# amaranth: UnusedElaboratable=no
+"""Arithmetic blocks and memories against their numpy models: exhaustive or seeded random, corners, latency pinned."""
+import numpy as np
+import pytest
+from amaranth import signed
+
+from accel.config import TINY
+from accel.isa import heap_order
+from accel.rtl.activation.accumulator import Accumulator, AccumulatorControl
+from accel.rtl.activation.logit_sum import LogitSum
+from accel.rtl.activation.threshold_unit import ThresholdUnit
+from accel.rtl.array.level_decoder import LevelDecoder, identity_table
+from accel.rtl.array.multiplier import Multiplier
+from accel.rtl.memory.block_memory import BlockMemory
+from tests.accel.simulate import run_cycles
+
+
+def test_multiplier():
+    dut = Multiplier(a_width=11, b_width=18)
+    rng = np.random.default_rng(1)
+    pairs = [(0, 0), (2**11 - 1, 2**18 - 1), *zip(rng.integers(0, 2**11, 200).tolist(),
+                                                  rng.integers(0, 2**18, 200).tolist(), strict=True)]
+
+    def stimulus(ctx, cycle):
+        a, b = pairs[cycle % len(pairs)]
+        ctx.set(dut.a, a)
+        ctx.set(dut.b, b)
+
+    products = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.p), len(pairs) + Multiplier.latency)
+    np.testing.assert_array_equal(products[Multiplier.latency:], [a * b for a, b in pairs])
+
+
+def test_multiplier_wider_than_the_block_is_refused():
+    with pytest.raises(ValueError, match="18 bits a side"):
+        Multiplier(a_width=19, b_width=4)
+
+
+@pytest.mark.parametrize("depth, blocks_of", [(1000, (1024, 18)), (2048, (2048, 9)), (4096, (4096, 4)),
+                                              (8192, (8192, 2)), (16384, (16384, 1)), (16385, None),
+                                              (18432, None), (32768, None)])
+def test_block_memory(depth, blocks_of):
+    dut = BlockMemory(width=20, depth=depth)
+    assert blocks_of is None or dut.block_shape == blocks_of
+    rng = np.random.default_rng(depth)
+    corners = sorted({0, 16383, 16384, depth - 1} & set(range(depth)))
+    addresses = np.concatenate([corners, rng.permutation(np.setdiff1d(np.arange(depth), corners))[:60]])
+    words = rng.integers(0, 1 << 20, len(addresses))
+    n = len(addresses)
+
+    def stimulus(ctx, cycle):
+        writing = cycle < n
+        ctx.set(dut.write_enable, int(writing))
+        ctx.set(dut.write_address, int(addresses[cycle % n]))
+        ctx.set(dut.write_data, int(words[cycle % n]) if writing else 0)
+        if cycle > 0:                                   # a word can be read from the cycle after its write on
+            ctx.set(dut.read_address, int(addresses[(cycle - 1) % n]))
+
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.read_data), 2 * n + 1 + BlockMemory.latency)
+    np.testing.assert_array_equal(seen[1 + BlockMemory.latency:][:n], words)
+    np.testing.assert_array_equal(seen[1 + BlockMemory.latency + n:][:n], words)
+
+
+def test_initial_words_on_both_sides_of_the_seam():
+    init = np.random.default_rng(1).integers(0, 1 << 20, 18432)
+    dut, addresses = BlockMemory(width=20, depth=18432, init=init), [0, 16383, 16384, 18431]
+    seen = run_cycles(dut, lambda ctx, cycle: ctx.set(dut.read_address, addresses[cycle % 4]),
+                      lambda ctx, cycle: ctx.get(dut.read_data), 4 + BlockMemory.latency)
+    np.testing.assert_array_equal(seen[BlockMemory.latency:], init[addresses])
+
+
+def test_block_memory_too_deep_is_refused():
+    with pytest.raises(ValueError, match="at most 32768 words"):
+        BlockMemory(width=1, depth=32769)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("identity", [True, False])
+def test_level_decoder(bits, identity):
+    rng = np.random.default_rng(bits)
+    dut = LevelDecoder(bits=bits, lanes=3)
+    table = np.arange(1 << bits) if identity else rng.integers(0, 1 << bits, 1 << bits)
+    packed = sum(int(digit) << code * bits for code, digit in enumerate(table))
+    assert not identity or packed == identity_table(bits)
+    codes = rng.integers(0, 1 << bits, (60, 3))
+
+    def stimulus(ctx, cycle):
+        ctx.set(dut.table, packed)
+        ctx.set(dut.codes, codes[cycle % 60].tolist())
+
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(dut.digits[i]) for i in range(3)], 61)
+    np.testing.assert_array_equal(seen[1:], table[codes])
+
+
+def threshold_cases():
+    rng = np.random.default_rng(3)
+    for a_bits in (2, 3, 4):
+        count = (1 << a_bits) - 1
+        limit = 1 << 15
+        yield a_bits, np.sort(rng.integers(-300, 300, count))
+        yield a_bits, np.zeros(count, int)                                       # all equal
+        yield a_bits, np.sort(rng.choice([-limit, -1, 0, 1, limit - 1], count))  # equal neighbours, both ends
+        yield a_bits, np.full(count, limit - 1)
+        yield a_bits, np.full(count, -limit)
+
+
+@pytest.mark.parametrize("a_bits, thresholds", list(threshold_cases()))
+def test_threshold_unit_counts(a_bits, thresholds):
+    dut = ThresholdUnit(a_bits=a_bits, acc_bits=16, channel=2, channels=4)
+    rng = np.random.default_rng(4)
+    near = (thresholds[:, None] + [-1, 0, 1]).ravel()
+    values = np.clip(np.concatenate([near, rng.integers(-400, 400, 100), [-1 << 15, (1 << 15) - 1]]),
+                     -1 << 15, (1 << 15) - 1)
+    nodes = heap_order(thresholds)
+
+    def stimulus(ctx, cycle):
+        # Words of another channel come between ours and must not be taken.
+        ours, node = cycle % 2 == 0, cycle // 2
+        ctx.set(dut.write, {"valid": int(node < len(nodes)), "channel": 2 if ours else 1,
+                            "node": node % len(nodes) + 1, "value": int(nodes[node % len(nodes)]) if ours else 77})
+        start = 2 * len(nodes)
+        ctx.set(dut.value, int(values[(cycle - start) % len(values)]) if cycle >= start else 0)
+
+    start = 2 * len(nodes) + ThresholdUnit.latency(a_bits)
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.code), start + len(values))
+    np.testing.assert_array_equal(seen[start:], ThresholdUnit.model(values, thresholds))
+
+
+def test_threshold_model_is_the_counting_definition():
+    thresholds = np.array([0, 332, 599, 842, 1080, 1332, 1625])                 # the paper's Figure 1
+    values = np.array([-5, 0, 331, 332, 600, 1624, 1625, 9999])
+    assert ThresholdUnit.model(values, thresholds).tolist() == [0, 1, 1, 2, 3, 6, 7, 7]
+
+
+def test_accumulator_against_its_model():
+    """Random passes over 6 pixel groups, back to back: the shortest distance at which an index may come again."""
+    config, groups, passes = TINY, Accumulator.reuse, 12
+    lanes = 2 * config.pixels_per_cycle
+    dut = Accumulator(config, sum_shape=signed(13))
+    rng = np.random.default_rng(6)
+    wrap = 1 << config.acc_bits
+    sums = rng.integers(-16, 3600, (passes, groups, lanes))
+    correction = rng.integers(-4000, 4000, (passes, groups, config.pixels_per_cycle))
+    shifts = rng.integers(0, 10, passes)
+    kinds = [("first", False)] + [(("add", "maximum", "first")[rng.integers(3)], bool(rng.integers(2)))
+                                  for _ in range(passes - 1)]
+    shifts[[kind == "maximum" for kind, _ in kinds]] = 0
+    old, expected = np.zeros((groups, lanes), int), []
+    for p, (kind, _) in enumerate(kinds):
+        per_lane = np.tile(correction[p], (1, 2))
+        old = Accumulator.model(old, sums[p], per_lane, shift=int(shifts[p]), first=kind == "first",
+                                maximum=kind == "maximum", acc_bits=config.acc_bits, a_bits=config.a_bits)
+        expected.append(old)
+    total = passes * groups
+
+    def stimulus(ctx, cycle):
+        if cycle < total:
+            p, g = divmod(cycle, groups)
+            kind, last = kinds[p]
+            ctx.set(dut.sums, sums[p, g].tolist())
+            ctx.set(dut.control, AccumulatorControl(config).const({
+                "valid": 1, "index": g, "first": int(kind == "first"), "maximum": int(kind == "maximum"),
+                "last": int(last), "shift": int(shifts[p])}))
+        else:
+            ctx.set(dut.control, AccumulatorControl(config).const({}))
+        late = cycle - Accumulator.correction_lag
+        if 0 <= late < total:
+            p, g = divmod(late, groups)
+            ctx.set(dut.correction, [int(v) % wrap for v in correction[p, g]])
+
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(dut.values[i]) for i in range(lanes)],
+                      total + Accumulator.latency)
+    np.testing.assert_array_equal(seen[Accumulator.latency:].reshape(passes, groups, lanes), expected)
+
+
+def test_accumulator_model_wraps_and_maximum_compares_codes():
+    new = Accumulator.model(np.array([5, 9]), np.array([7, 3]), 0, shift=0, first=False, maximum=True,
+                            acc_bits=16, a_bits=4)
+    assert new.tolist() == [7, 9]
+    top = Accumulator.model(np.array([32767]), np.array([1]), 0, shift=0, first=False, maximum=False,
+                            acc_bits=16, a_bits=4)
+    assert top.tolist() == [-32768]
+
+
+def test_logit_sum_masks_and_shifts():
+    config = TINY
+    dut = LogitSum(config)
+    rng = np.random.default_rng(8)
+    n = 20
+    limit = 1 << config.acc_bits - 1
+    values = rng.choice([-limit, limit - 1, 0, 1000, -1000], (n, 2, config.pixels_per_cycle))
+    inside = rng.integers(0, 2, (n, config.pixels_per_cycle))
+    valid = rng.integers(0, 2, n)
+    valid[0] = 1
+    expected = (values * (inside * valid[:, None])[:, None]).sum(axis=(0, 2))
+
+    def stimulus(ctx, cycle):
+        running = cycle < n
+        k = min(cycle, n - 1)
+        ctx.set(dut.values, values[k].ravel().tolist())
+        ctx.set(dut.control, AccumulatorControl(config).const({
+            "valid": int(valid[k] and running), "start": int(cycle == 0), "last": 1, "logits": 1,
+            "inside": int(inside[k] @ (1 << np.arange(config.pixels_per_cycle)))}))
+        ctx.set(dut.shift, int(cycle == n + LogitSum.latency))
+        ctx.set(dut.shift_in, -123456)
+
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.logit), n + LogitSum.latency + 3)
+    assert seen[n + LogitSum.latency] == expected[0]
+    assert seen[n + LogitSum.latency + 1] == expected[1]
+

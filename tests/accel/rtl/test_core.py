@@ -1,0 +1,126 @@
+# amaranth: UnusedElaboratable=no
+"""The whole core in pysim against the interpreter: logits, every activation write, and the exact cycle count.
+
+pysim is slow, so the nets are few and small here; `tests/sim` runs many more through the compiled simulator.
+"""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from accel.compiler.compile import compile_net
+from accel.config import TINY, TINY_1PX
+from accel.cycles import cycles, layer_cycles, schedule
+from accel.interp import Interpreter
+from accel.rtl.core import drain_cycles
+from tests.accel.core_bench import run_core, run_loads
+from tests.accel.nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures
+
+
+def check(image, pictures, **options):
+    """Runs the pictures and compares everything; returns logits and cycles."""
+    logits, counted, writes = run_core(image, pictures, **options)
+    interpreter = Interpreter(image)
+    for k, picture in enumerate(pictures):
+        expected, (groups, words) = interpreter.run(picture)
+        np.testing.assert_array_equal(writes[k][0], groups)
+        np.testing.assert_array_equal(writes[k][1], words)
+        np.testing.assert_array_equal(logits[k], expected)
+    np.testing.assert_array_equal(counted, cycles(image))
+    return np.array(logits)
+
+
+def small_net(seed, config):
+    """The smallest of a few random nets, to keep pysim short."""
+    images = [compile_net(net, config) for net in (random_net(seed * 10 + k, config) for k in range(4))]
+    return min(images, key=cycles)
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_1PX, replace(TINY, name="tiny-2bit", w_bits=2, a_bits=2, acc_bits=20),
+                                    replace(TINY, name="tiny-parts", rows=8, chains=2)], ids=lambda c: c.name)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_nets(config, seed):
+    image = small_net(seed, config)
+    net_pictures = np.random.default_rng(seed).integers(0, 256, (2, 3, *image.image_shape), dtype=np.uint8)
+    check(image, net_pictures)
+
+
+@pytest.mark.parametrize("gaps", [0.3, 0.8])
+def test_back_pressure_changes_nothing(gaps):
+    image = small_net(2, TINY)
+    pictures = np.random.default_rng(7).integers(0, 256, (3, 3, *image.image_shape), dtype=np.uint8)
+    free = check(image, pictures)
+    np.testing.assert_array_equal(check(image, pictures, gaps=gaps, seed=5), free)
+
+
+def test_no_state_from_picture_to_picture():
+    image = small_net(3, TINY)
+    rng = np.random.default_rng(9)
+    picture = rng.integers(0, 256, (1, 3, *image.image_shape), dtype=np.uint8)
+    zeros, full = np.zeros_like(picture), np.full_like(picture, 255)
+    logits = check(image, np.concatenate([picture, full, picture, zeros, picture]))
+    np.testing.assert_array_equal(logits[[0, 2]], logits[[4, 4]])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_accumulators_at_their_extremes(sign):
+    net = extreme_net(sign * 303, sign * 14)
+    narrow = replace(TINY, name="narrow", acc_bits=16)
+    check(compile_net(net, narrow), np.concatenate([corner_pictures(net), random_pictures(net, 1)]))
+
+
+def test_every_tile_is_written_when_the_schedule_says():
+    """The first code of each output tile leaves the core in the very cycle that follows from its last pass's start."""
+    image = small_net(4, TINY)
+    picture = np.zeros((1, 3, *image.image_shape), np.uint8)
+    _, _, ((groups, _, written),) = run_core(image, picture)
+    program = Interpreter(image).program
+    ends = [p for p in schedule(image)[1] if program[p.index][1]["last"] and not program[p.index][1]["logits"]]
+    tokens = [layer.shape[1] * -(-layer.shape[2] // image.config.pixels_per_cycle) for layer in image.layers
+              for _ in range(sum(layer.start <= p.index < layer.stop for p in ends))]
+    first = np.cumsum([0, *tokens])
+    assert first[-1] == len(groups)
+    delay = image.config.rows + drain_cycles(image.config)
+    np.testing.assert_array_equal(written[first[:-1]], [p.start + delay for p in ends])
+
+
+def skip_only_net():
+    """A layer of a residual alone, and no wait behind it."""
+    build = NetBuilder(np.random.default_rng(3), (3, 8, 8))
+    first = build.layer(build.conv("image", 4))
+    residual, other = build.layer(build.skip(first, largest=7)), build.layer(build.conv(first, 4))
+    build.logits(build.layer(build.conv(residual, 4), build.conv(other, 4)), 3)
+    return build.net()
+
+
+@pytest.mark.parametrize("image", [lambda: small_net(4, TINY), lambda: compile_net(skip_only_net(), TINY)])
+def test_layer_cycles_add_up(image):
+    image = image()
+    table = layer_cycles(image)
+    assert sum(layer.cycles for layer in table) == cycles(image)
+    assert [layer.name for layer in table] == [layer.name for layer in image.layers]
+    assert sum(layer.passes for layer in table) == sum(1 for layout, _ in Interpreter(image).program
+                                                       if layout.__name__ == "Pass")
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.5])
+def test_another_net_is_loaded(gaps):
+    """Pixels are on offer while nets are loaded, with gaps in the load too: none is lost, none meets half a net."""
+    images = [small_net(5, TINY), small_net(6, TINY), small_net(5, TINY)]
+    rng = np.random.default_rng(13)
+    loads = [(image, rng.integers(0, 256, (2, 3, *image.image_shape), dtype=np.uint8)) for image in images]
+    logits, _, _ = run_loads(loads, gaps=gaps, seed=3)
+    expected = [Interpreter(image).run(picture)[0] for image, pictures in loads for picture in pictures]
+    for got, want in zip(logits, expected, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_one_pixel_pictures_of_one_group():
+    """The shortest passes there are: the sequencer waits for the array, not the other way round."""
+    build = NetBuilder(np.random.default_rng(11), (3, 4, 4))
+    name = build.layer(build.conv("image", 5, stride=2))
+    name = build.layer(build.conv(name, 6, stride=2))
+    name = build.layer(build.conv(name, 9, kernel=1), build.conv(name, 9, kernel=1, shift=2))
+    build.logits(name, 9)
+    net = build.net()
+    check(compile_net(net, TINY), random_pictures(net, 2))

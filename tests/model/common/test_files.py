@@ -1,0 +1,38 @@
+"""Files are written whole or not at all, whatever goes wrong."""
+import pytest
+
+from model.common.errors import UserError
+from model.common.files import replacing, write_text
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "net.npz"
+    with replacing(path) as file:
+        file.write(b"half")
+        assert not path.exists()
+        file.write(b" and half")
+    assert path.read_bytes() == b"half and half"
+    write_text(path, "µ")
+    assert path.read_text(encoding="utf-8") == "µ"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "net.npz"
+    path.write_bytes(b"before")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    with pytest.raises(UserError, match="cannot write .*net.npz: No space left on device"), replacing(path):
+        raise OSError(28, "No space left on device")
+    assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name, reason", [("missing/net", "No such file or directory"), ("file/net", "Not a directory"),
+                                          ("folder", "Is a directory")])
+def test_paths_that_cannot_be_written(tmp_path, name, reason):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=f"cannot write .*{name}: {reason}"):
+        write_text(tmp_path / name, "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

@@ -1,0 +1,204 @@
+"""The official formats, written here in small; bad files; the cache; picture files."""
+import hashlib
+import os
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.common.errors import UserError
+from model.data import cifar, datasets, download
+from model.data.pictures import load_pictures
+
+NAMES = [f"class{index}" for index in range(10)]
+COUNT = 10_000
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (COUNT, 3072), dtype=np.uint8), rng.integers(0, 10, COUNT)
+
+
+@pytest.fixture
+def no_data(monkeypatch, tmp_path):
+    """No CIFAR_DIR, an empty cache and no network."""
+    monkeypatch.delenv("CIFAR_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(download, "URL", (tmp_path / "server").as_uri() + "/")
+    (tmp_path / "server").mkdir()
+
+
+def write_binary(folder, pixels, labels):
+    folder.mkdir(exist_ok=True)
+    records = np.concatenate([labels[:, None].astype(np.uint8), pixels], axis=1)
+    (folder / "test_batch.bin").write_bytes(records.tobytes())
+    (folder / "batches.meta.txt").write_text("\n".join(NAMES) + "\n\n")
+
+
+def write_python(folder, pixels, labels, protocol=2):
+    folder.mkdir(exist_ok=True)
+    batch = {b"data": pixels, b"labels": labels.tolist(), b"batch_label": b"testing batch 1 of 1"}
+    (folder / "test_batch").write_bytes(pickle.dumps(batch, protocol))
+    (folder / "batches.meta").write_bytes(pickle.dumps({b"label_names": [n.encode() for n in NAMES]}, protocol))
+
+
+def check(dataset, pixels, labels):
+    assert dataset.classes == tuple(NAMES)
+    assert dataset.images.shape == (COUNT, 3, 32, 32) and dataset.images.dtype == np.uint8
+    np.testing.assert_array_equal(dataset.images.reshape(COUNT, -1), pixels)
+    np.testing.assert_array_equal(dataset.labels, labels)
+    assert dataset.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("folder", ["cifar-10-batches-bin", "."])
+def test_binary_version(tmp_path, batch, folder):
+    write_binary(tmp_path / folder, *batch)
+    check(datasets.load("cifar10", "test", tmp_path), *batch)
+
+
+def test_python_version(tmp_path, batch):
+    write_python(tmp_path / "cifar-10-batches-py", *batch)
+    check(datasets.load("cifar10", "test", tmp_path), *batch)
+
+
+def make_official(monkeypatch, archive):
+    """Makes the binary version's checksum that of the file `archive`."""
+    version = cifar.VERSIONS["cifar10"][0]
+    official = cifar.Version(**{**vars(version), "md5": hashlib.md5(archive.read_bytes()).hexdigest()})
+    monkeypatch.setitem(cifar.VERSIONS, "cifar10", (official,))
+
+
+def test_archive(tmp_path, batch, monkeypatch):
+    write_binary(tmp_path / "cifar-10-batches-bin", *batch)
+    archive = tmp_path / "cifar-10-binary.tar.gz"
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        tar.add(tmp_path / "cifar-10-batches-bin", "cifar-10-batches-bin")
+    for path in (tmp_path / "cifar-10-batches-bin").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="not the official archive"):
+        datasets.load("cifar10", "test", tmp_path)
+    make_official(monkeypatch, archive)
+    check(datasets.load("cifar10", "test", tmp_path), *batch)
+    with pytest.raises(UserError, match="data_batch_1.bin: missing"):
+        datasets.load("cifar10", "train", tmp_path)
+    content = archive.read_bytes()
+    middle = len(content) // 2
+    for damaged in content[:middle], content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1:]:
+        archive.write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged"):
+            datasets.load("cifar10", "test", tmp_path)
+
+
+def test_cifar100_fine_labels(tmp_path, batch):
+    pixels, _ = batch
+    fine = np.arange(COUNT) % 100
+    folder = tmp_path / "cifar-100-binary"
+    folder.mkdir()
+    records = np.concatenate([fine[:, None] // 5, fine[:, None], pixels], axis=1).astype(np.uint8)
+    (folder / "test.bin").write_bytes(records.tobytes())
+    (folder / "fine_label_names.txt").write_text("\n".join(f"c{i}" for i in range(100)))
+    dataset = datasets.load("cifar100", "test", tmp_path)
+    np.testing.assert_array_equal(dataset.labels, fine)
+    np.testing.assert_array_equal(dataset.images.reshape(COUNT, -1), pixels)
+    assert len(dataset.classes) == 100
+
+
+def test_wrong_and_short_files_are_refused_by_name(tmp_path, batch):
+    pixels, labels = batch
+    write_binary(tmp_path, pixels[:-1], labels[:-1])
+    with pytest.raises(UserError, match="test_batch.bin: 30726927 bytes, not 30730000"):
+        datasets.load("cifar10", "test", tmp_path)
+    with pytest.raises(UserError, match="data_batch_1.bin: No such file"):
+        datasets.load("cifar10", "train", tmp_path)
+    write_binary(tmp_path, pixels, labels + 5)
+    with pytest.raises(UserError, match="labels 5 .. 14 for 10 classes"):
+        datasets.load("cifar10", "test", tmp_path)
+    python = tmp_path / "python"
+    write_python(python, pixels[:100], labels[:100])
+    with pytest.raises(UserError, match="test_batch: no 10000 pictures"):
+        datasets.load("cifar10", "test", python)
+
+
+class Malicious:
+    """Makes a file when it is unpickled."""
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_pickles_run_nothing(tmp_path, batch):
+    write_python(tmp_path, *batch)
+    trap = tmp_path / "sprung"
+    for content, reason in ((pickle.dumps(Malicious(str(trap))), "it asks for posix.mkdir"),
+                            (pickle.dumps([1]), "no dictionary"), (b"not a pickle", ""), (b"", "")):
+        (tmp_path / "test_batch").write_bytes(content)
+        with pytest.raises(UserError, match=f"test_batch: not an official CIFAR pickle.*{reason}"):
+            datasets.load("cifar10", "test", tmp_path)
+    assert not trap.exists()
+
+
+def test_a_folder_without_data_is_refused_not_downloaded(tmp_path, no_data):
+    with pytest.raises(UserError, match="no cifar10 there"):
+        datasets.load("cifar10", "test", tmp_path)
+
+
+def test_unknown_data_set():
+    with pytest.raises(UserError, match="'mnist'.*cifar10"):
+        datasets.load("mnist", "test")
+
+
+def test_download_is_checked_and_cached(tmp_path, no_data, batch, monkeypatch, capsys):
+    write_binary(tmp_path / "cifar-10-batches-bin", *batch)
+    served = tmp_path / "server" / "cifar-10-binary.tar.gz"
+    with tarfile.open(served, "w:gz", compresslevel=1) as tar:
+        tar.add(tmp_path / "cifar-10-batches-bin", "cifar-10-batches-bin")
+    with pytest.raises(UserError, match="wrong checksum"):
+        datasets.load("cifar10", "test", progress=False)
+    assert not any((tmp_path / "cache" / "uniqore").iterdir())
+
+    make_official(monkeypatch, served)
+    check(datasets.load("cifar10", "test"), *batch)
+    assert "cifar-10-binary.tar.gz" in capsys.readouterr().err
+    served.unlink()
+    check(datasets.load("cifar10", "test"), *batch)
+
+
+def test_no_network_says_what_to_do(no_data):
+    with pytest.raises(UserError, match="download failed.*--data"):
+        datasets.load("cifar10", "test", progress=False)
+
+
+def test_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    exact = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(exact).save(tmp_path / "exact.png")
+    Image.new("L", (100, 60), 77).save(tmp_path / "grey.png")
+    Image.new("RGBA", (1, 1), (1, 2, 3, 255)).save(tmp_path / "dot.png")
+    pictures = load_pictures([tmp_path / name for name in ("exact.png", "grey.png", "dot.png")])
+    assert pictures.shape == (3, 3, 32, 32) and pictures.dtype == np.uint8
+    np.testing.assert_array_equal(pictures[0], exact.transpose(2, 0, 1))
+    assert (pictures[1] == 77).all()
+    assert (pictures[2] == np.array([1, 2, 3])[:, None, None]).all()
+
+
+def test_bad_pictures(tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "cut.png")
+    content = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[:60])
+    (tmp_path / "folder").mkdir()
+    for name in ("text.png", "cut.png", "missing.png", "folder"):
+        with pytest.raises(UserError, match=name):
+            load_pictures([tmp_path / name])
+
+
+@pytest.mark.skipif("CIFAR_DIR" not in os.environ, reason="needs CIFAR_DIR")
+def test_the_real_test_set():
+    dataset = datasets.load("cifar10", "test")
+    assert dataset.classes[0] == "airplane" and dataset.labels[:5].tolist() == [3, 8, 8, 0, 6]
+    assert np.bincount(dataset.labels).tolist() == [1000] * 10
