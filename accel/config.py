@@ -7,6 +7,8 @@ __all__ = ["AccelConfig", "ULX3S_25F", "ULX3S_45F", "ULX3S_85F", "ULX3S_85F_DEEP
            "ULX3S_85F_1PX", "TINY", "TINY_1PX", "CONFIGS"]
 
 
+# What files and digests call fields that have other names here: a format does not change with a name.
+FILE_NAMES = {"picture_height": "image_height", "picture_width": "image_width"}
 MACS_PER_MULTIPLIER = {4: 4, 3: 6, 2: 8}        # see `rtl.packing`
 
 
@@ -28,7 +30,7 @@ class AccelConfig:
     accumulator_depth: pixel groups of one output tile.
     weight_depth: words of `2 * chains * w_bits` bits. threshold_depth: words of `acc_bits`.
     program_depth: instructions.
-    image_height, image_width: the largest picture; two image buffers of that size are kept.
+    picture_height, picture_width: the largest picture; two buffers of that size are kept.
     clock_hz: the clock that bitstreams of it are built for. placed_and_routed: a committed build has met that clock.
     lut_elements: processing elements, the last ones, that multiply in LUTs where the chip has too few multipliers.
     """
@@ -44,8 +46,8 @@ class AccelConfig:
     weight_depth: int = 8192
     threshold_depth: int = 4096
     program_depth: int = 1024
-    image_height: int = 32
-    image_width: int = 32
+    picture_height: int = 32
+    picture_width: int = 32
     clock_hz: float = 100e6
     placed_and_routed: bool = False
     lut_elements: int = 0
@@ -55,7 +57,7 @@ class AccelConfig:
                                 ("a_bits", 2, 4), ("acc_bits", 16, 32), ("activation_depth", 1, 16384),
                                 ("accumulator_depth", 1, 16384), ("weight_depth", 1, 32768),
                                 ("threshold_depth", 1, 16384), ("program_depth", 1, 16384),
-                                ("image_height", 1, 127), ("image_width", 1, 127),
+                                ("picture_height", 1, 127), ("picture_width", 1, 127),
                                 ("lut_elements", 0, self.rows * self.chains)]:
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
@@ -74,8 +76,8 @@ class AccelConfig:
         if 2 * self.parts * self.activation_depth > 1 << 16:
             raise ValueError(f"an activation write has a 16-bit address, too few for {self.parts} parts "
                              f"of {self.activation_depth} bank rows")
-        if 2 * self.image_rows > self.activation_depth:
-            raise ValueError(f"two images need {2 * self.image_rows} bank rows, "
+        if 2 * self.picture_rows > self.activation_depth:
+            raise ValueError(f"two images need {2 * self.picture_rows} bank rows, "
                              f"activation_depth is {self.activation_depth!r}")
 
     @property
@@ -99,14 +101,14 @@ class AccelConfig:
         return -(-8 // self.a_bits)
 
     @property
-    def image_taps(self):
+    def picture_taps(self):
         """Horizontal taps of the first convolution that one image word holds (3 colours each)."""
         return 3 if self.rows >= 9 else 1
 
     @property
-    def image_rows(self):
+    def picture_rows(self):
         """Bank rows of one image buffer: all digit planes of the largest picture."""
-        return self.a_digits * self.image_height * -(-self.image_width // self.banks)
+        return self.a_digits * self.picture_height * -(-self.picture_width // self.banks)
 
     @property
     def thresholds(self):
@@ -114,7 +116,7 @@ class AccelConfig:
         return (1 << self.a_bits) - 1
 
     @property
-    def load_beats(self):
+    def threshold_words(self):
         """Threshold words of one output tile."""
         return self.channels * self.thresholds
 
@@ -126,10 +128,20 @@ class AccelConfig:
     def row_address_bits(self):
         return _ceil_log2(self.activation_depth)
 
+    def header(self):
+        """The fields as files hold them, {name: value}."""
+        return {FILE_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def of_header(cls, header):
+        """The inverse of `header`."""
+        names = {file_name: name for name, file_name in FILE_NAMES.items()}
+        return cls(**{names.get(name, name): value for name, value in header.items()})
+
     def digest(self):
         """Hex digest of every parameter that decides which images run: not of name, clock and kind of multiplier."""
         apart = ("name", "clock_hz", "placed_and_routed", "lut_elements")
-        fields = {k: v for k, v in asdict(self).items() if k not in apart}
+        fields = {name: value for name, value in self.header().items() if name not in apart}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -142,8 +154,8 @@ ULX3S_45F = AccelConfig(name="ulx3s-45f", chains=4, weight_depth=16384, clock_hz
 ULX3S_25F = AccelConfig(name="ulx3s-25f", rows=8, chains=4, weight_depth=4096, threshold_depth=2048, clock_hz=80e6,
                         placed_and_routed=True, lut_elements=6)
 TINY = AccelConfig(name="tiny", rows=4, chains=2, activation_depth=512, accumulator_depth=128, weight_depth=2048,
-                   threshold_depth=1024, program_depth=1024, image_height=8, image_width=8)
+                   threshold_depth=1024, program_depth=1024, picture_height=8, picture_width=8)
 TINY_1PX = AccelConfig(name="tiny-1px", rows=4, chains=2, pixels_per_cycle=1, activation_depth=512,
                        accumulator_depth=128, weight_depth=2048, threshold_depth=1024, program_depth=1024,
-                       image_height=8, image_width=8)
+                       picture_height=8, picture_width=8)
 CONFIGS = {c.name: c for c in (ULX3S_85F, ULX3S_85F_DEEP, ULX3S_85F_1PX, ULX3S_45F, ULX3S_25F, TINY, TINY_1PX)}

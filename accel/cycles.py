@@ -76,12 +76,12 @@ def schedule(image):
         following = execute + INSTRUCTION
         if layout is isa.Tile:
             barrier, tokens = fields.barrier, fields.groups * fields.height
-            if fields.load:
+            if fields.thresholds:
                 begin = max(execute + 1, last_threshold_token + 1 + config.rows + drain)
-                thresholds_ready = begin + 1 + config.load_beats
+                thresholds_ready = begin + 1 + config.threshold_words
         elif layout is isa.Pass:
             accept = max(execute, pass_end)
-            if fields.last:
+            if fields.final:
                 accept = max(accept, thresholds_ready)
             if barrier:
                 accept = max(accept, last_token + 1 + drain)
@@ -89,7 +89,7 @@ def schedule(image):
             length = max(tokens, shortest)
             passes.append(PassTime(index, accept + 1, length))
             last_token, pass_end = accept + tokens, accept + length
-            if fields.last:
+            if fields.final:
                 last_threshold_token = last_token
             following = accept + INSTRUCTION
         elif layout is isa.Emit:

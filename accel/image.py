@@ -47,14 +47,14 @@ class Image:
     """A compiled net.
 
     program: uint64 instructions. weights: uint64 words, the code of output channel c in field c.
-    thresholds: int64 words. settings: a `Settings` as a number. image_shape: (H, W).
+    thresholds: int64 words. settings: a `Settings` as a number. picture_shape: (H, W).
     layers: a `LayerInfo` each, in order.
     """
     config: AccelConfig
     net_name: str
     net_digest: str
     n_logits: int
-    image_shape: tuple
+    picture_shape: tuple
     settings: int
     program: np.ndarray = field(repr=False)
     weights: np.ndarray = field(repr=False)
@@ -145,16 +145,17 @@ def load(path):
 
 def _header(image):
     header = {name: value for name, value in asdict(image).items() if name not in ARRAYS}
-    return {"format": FORMAT, "config_digest": image.config.digest(), **header}
+    header["image_shape"] = header.pop("picture_shape")
+    return {"format": FORMAT, "config_digest": image.config.digest(), **header, "config": image.config.header()}
 
 
 def _from_header(header, arrays):
     fields = {name: value for name, value in header.items()
-              if name not in ("format", "config_digest")}
+              if name not in ("format", "config_digest", "image_shape")}
     layers = [LayerInfo(**layer | {"shape": tuple(layer["shape"])}) for layer in header["layers"]]
     return Image(**fields | arrays | {
-        "config": AccelConfig(**header["config"]), "layers": tuple(layers),
-        "image_shape": tuple(header["image_shape"])})
+        "config": AccelConfig.of_header(header["config"]), "layers": tuple(layers),
+        "picture_shape": tuple(header["image_shape"])})
 
 
 def _digest(header, image):

@@ -52,18 +52,18 @@ class Interpreter:
     def _source(self, **fields):
         self.read = fields
 
-    def _tile(self, load, **fields):
+    def _tile(self, thresholds, **fields):
         config = self.config
         self.written = fields
         self.sums = np.zeros(config.channels, dtype=np.int64)
-        if load:
-            nodes = self._threshold_words(config.load_beats)
+        if thresholds:
+            nodes = self._threshold_words(config.threshold_words)
             self.nodes = nodes.reshape(config.channels, config.thresholds)
 
     def _levels(self, half, table):
         self.levels.view("<u4")[0, half] = table
 
-    def _pass(self, base, dy, dx, shift, beta_shift, beta, first, last, maximum, repeat, logits, drop):
+    def _pass(self, base, dy, dx, shift, beta_shift, beta, clear, final, maximum, repeat, logits, drop):
         config = self.config
         if not repeat:
             words = self.weights[self.next_weight:self.next_weight + config.rows]
@@ -74,7 +74,7 @@ class Interpreter:
         dot = (a.astype(np.float32) @ level.astype(np.float32)).astype(np.int64)    # < 2**24: exact
         total = a.sum(axis=2, dtype=np.int64)[..., None]
         t = (dot << shift) + (beta * total << beta_shift)
-        old, whole = (0, 0) if first else (self.acc, self.whole)
+        old, whole = (0, 0) if clear else (self.acc, self.whole)
         if maximum:
             mask = (1 << config.a_bits) - 1
             self.whole = t = np.maximum(old & mask, t & mask)
@@ -82,11 +82,11 @@ class Interpreter:
             self.whole, t = whole + t, old + t
         sign = 1 << config.acc_bits - 1
         self.acc = (t + sign & 2 * sign - 1) - sign         # two's complement of acc_bits
-        if last and (self.acc != self.whole).any():
+        if final and (self.acc != self.whole).any():
             raise OverflowError(f"an accumulator of {config.acc_bits} bits is too narrow for this program")
-        if last and logits:
+        if final and logits:
             self.sums += self.acc[:, :self.written["width"]].sum(axis=(0, 1))
-        elif last:
+        elif final:
             self._write(self._codes(self.acc))
 
     def _emit(self, count, last):
@@ -100,7 +100,7 @@ class Interpreter:
         if pixels.shape != (3, height, width):
             raise ValueError(f"pixels must be (3, {height}, {width}), not {pixels.shape}")
         colours = np.pad(pixels.transpose(1, 2, 0), ((0, 0), (1, 1), (0, 0)))
-        taps = range(3) if config.image_taps == 3 else [1]          # left, the pixel itself, right
+        taps = range(3) if config.picture_taps == 3 else [1]          # left, the pixel itself, right
         lanes = np.concatenate([colours[:, tap:tap + width] for tap in taps], axis=2)
         y, x = np.mgrid[:height, :width]
         row = self._image_base() + y * settings["pitch"] + x // config.banks
@@ -110,7 +110,7 @@ class Interpreter:
             self.activations[row + digit * settings["plane"], x % config.banks] = words
 
     def _image_base(self):
-        return self.buffer * self.config.image_rows
+        return self.buffer * self.config.picture_rows
 
     def _tokens(self, base, dy, dx):
         """What a pass reads, pixel by pixel: uint8 (height, groups * m, rows)."""
@@ -122,7 +122,7 @@ class Interpreter:
         inside = ((row >= 0) & (row < read["height"])
                   & (column >= 0) & (column < read["width"]))       # (height, columns)
         address = base + stride * y * read["pitch"] + column // config.banks
-        if read["image"]:
+        if read["picture"]:
             address += self._image_base()
         words = self.activations[address % self.bank_rows, column % config.banks]
         return words * inside[..., None]

@@ -1,21 +1,21 @@
 """The instruction set and every memory word, defined once for compiler, interpreter and RTL.
 
-A program runs once per image, from address 0 to `End`. There are no loops in it: each `Pass` is one weight-stationary
-sweep of the array over all pixels of an output tile, so the compiler sees every cycle.
+A program runs once a picture, from address 0 to `End`. There are no loops in it: each `Pass` is one weight-stationary
+run of the array over all pixels of an output tile, so the compiler sees every cycle.
 
     Source   geometry of the tensor that the following passes read
     Tile     an output tile: where its codes go, its size in pixels, whether thresholds are loaded for it
     Levels   a half, 32 bits, of the level table: digit of the weight for each weight code
     Pass     one kernel tap of one input channel tile: `rows` new weight words, then one token per pixel group
     Emit     waits for the pipeline to drain and sends logits
-    End      waits for the pipeline to drain, gives the image buffer back
+    End      waits for the pipeline to drain, gives the picture buffer back
 
 Arithmetic of a pass, for output channel c and each pixel of a group (all modulo 2**acc_bits, which is exact because the
 compiler proves the final sum in range):
 
     S      = sum over rows r of a[r]                      a[r] = 0 outside the picture, its low `drop` bits 0
     t[c]   = (sum over r of table[w[r][c]] * a[r] << shift) + (beta * S << beta_shift)
-    old[c] = 0 if first else acc[c]
+    old[c] = 0 if clear else acc[c]
     acc[c] = old[c] + t[c]
     acc[c] = max(old[c], t[c])                            with `maximum` (low a_bits only, unsigned: max-pool)
 
@@ -23,7 +23,7 @@ There is no subtraction: a diagonal of signed gains (a residual) is an ordinary 
 codes u of n bits (n = w_bits, or digits of more), the codes off the diagonal being the one whose level is 0; where
 all gains are non-negative, beta = 0 and level = u.
 
-With `last` the new acc[c] goes to the threshold unit and the codes to the activation memory, or, with `logits`, into
+With `final` the new acc[c] goes to the threshold unit and the codes to the activation memory, or, with `logits`, into
 the sum of logit c over all pixels.
 
 Addresses. Pixel x of a picture row at bank row R is word x modulo `banks` of bank row R + x // banks; a picture row
@@ -57,19 +57,19 @@ class Op(enum.Enum, shape=3):
 
 
 class Source(data.Struct):
-    """Tensor that the following passes read. image: its base counts from the current image buffer."""
+    """Tensor that the following passes read. picture: its base counts from the current picture buffer."""
     op: Op
     width: SIDE_BITS
     height: SIDE_BITS
     pitch: PITCH_BITS
     stride2: 1
-    image: 1
+    picture: 1
 
 
 class Tile(data.Struct):
     """An output tile of 2 * chains channels. groups = ceil(width / pixels_per_cycle).
 
-    load: read `load_beats` threshold words for it. barrier: its first pass waits until everything before is written.
+    thresholds: its thresholds are read. barrier: its first pass waits until everything before is written.
     """
     op: Op
     base: ROW_BITS
@@ -78,7 +78,7 @@ class Tile(data.Struct):
     width: SIDE_BITS
     height: SIDE_BITS
     groups: SIDE_BITS
-    load: 1
+    thresholds: 1
     barrier: 1
 
 
@@ -90,8 +90,11 @@ class Levels(data.Struct):
 
 
 class Pass(data.Struct):
-    """One sweep. repeat: use the weight words of the pass before again. drop: low bits of every code read that count
-    as 0."""
+    """One run of the array over a tile.
+
+    clear: forget the old accumulators. final: the new ones go on, to threshold units or logits. repeat: use the weight
+    words of the pass before again. drop: low bits of every code read that count as 0.
+    """
     op: Op
     base: ROW_BITS
     dy: signed(2)
@@ -99,8 +102,8 @@ class Pass(data.Struct):
     shift: SHIFT_BITS
     beta_shift: SHIFT_BITS
     beta: signed(BETA_BITS)
-    first: 1
-    last: 1
+    clear: 1
+    final: 1
     maximum: 1
     repeat: 1
     logits: 1
@@ -172,7 +175,7 @@ class PixelWord(data.Struct):
 
 
 class LogitWord(data.Struct):
-    """One logit; last marks the last of an image."""
+    """One logit; last marks the last of a picture."""
     logit: signed(32)
     last: 1
 

@@ -77,8 +77,8 @@ class Info(data.Struct):
     w_bits: 8
     a_bits: 8
     acc_bits: 8
-    image_width: 8
-    image_height: 8
+    picture_width: 8
+    picture_height: 8
     activation_depth: 16
     accumulator_depth: 16
     weight_depth: 16
@@ -166,7 +166,7 @@ def digest_number(digest):
 
 def info_of(config, *, baud):
     """Fields of `Info` that a configuration fixes."""
-    same = ("rows", "channels", "pixels_per_cycle", "w_bits", "a_bits", "acc_bits", "image_width", "image_height",
+    same = ("rows", "channels", "pixels_per_cycle", "w_bits", "a_bits", "acc_bits", "picture_width", "picture_height",
             "activation_depth", "accumulator_depth", "weight_depth", "threshold_depth", "program_depth")
     return {"protocol": PROTOCOL, "gateware": list(GATEWARE), "config": digest_number(config.digest()),
             "clock_hz": int(config.clock_hz), "baud": int(baud), "max_payload": MAX_PAYLOAD, "window": WINDOW,
@@ -176,7 +176,7 @@ def info_of(config, *, baud):
 def net_fields(image):
     """What the device keeps of an `accel.image.Image` beside its words (`rtl.controller.NetState`). UserError where a
     picture or its answer is more than a frame carries."""
-    height, width = image.image_shape
+    height, width = image.picture_shape
     fields = {"net": digest_number(image.net_digest), "n_logits": image.n_logits, "pixel_bytes": 3 * height * width}
     for what, size in (("pictures", fields["pixel_bytes"]), ("answers", 4 * image.n_logits + RESULT_TAIL)):
         if size > MAX_PAYLOAD:

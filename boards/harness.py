@@ -31,7 +31,7 @@ from accel.rtl.host.stream_register import StreamRegister
 from accel.rtl.host.uart import UartReceiver, UartTransmitter
 from accel.rtl.memory.activation_memory import ActivationMemory
 from accel.rtl.memory.im2col import Im2col
-from accel.rtl.memory.image_loader import ImageLoader
+from accel.rtl.memory.picture_loader import PictureLoader
 from accel.rtl.system import SILENCE_SECONDS
 from model.common.command import Parser, run_command
 from model.common.errors import UserError
@@ -93,7 +93,7 @@ UNITS = {
     "logits": LogitSum,
     "im2col": Im2col,
     "activations": ActivationMemory,
-    "loader": ImageLoader,
+    "loader": PictureLoader,
     "sequencer": lambda config: Sequencer(config, shortest_pass=shortest_pass(config),
                                           drain_cycles=drain_cycles(config)),
     "uart-receiver": lambda config: UartReceiver(clock_hz=config.clock_hz, baud=link.BAUD),

@@ -17,7 +17,7 @@ ENGINES = ("cxxrtl", "pysim", "interp")
 
 def timeout_cycles(image, gaps):
     """Cycles without a result after which a core counts as hung: generous, since a healthy core is exact."""
-    height, width = image.image_shape
+    height, width = image.picture_shape
     pixels = 2 * height * width / (1 - gaps.pixels)
     logits = image.n_logits / (1 - gaps.logits)
     return int(4 * cycles(image) + 4 * (pixels + logits)) + 10_000

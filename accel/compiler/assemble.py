@@ -40,11 +40,11 @@ class Assembler:
                                  low if value < low else high)
         self.program.append(layout.const({"op": op, **fields}).as_bits())
 
-    def source(self, tensor, stride, *, image):
+    def source(self, tensor, stride, *, picture):
         """The tensor that the next passes read: an instruction where it changes."""
         _, height, width = tensor.shape
         fields = {"width": width, "height": height, "pitch": tensor.pitch, "stride2": stride - 1,
-                  "image": image}
+                  "picture": picture}
         if fields != self._source:
             self.emit(Source, **fields)
             self._source = fields
@@ -57,7 +57,7 @@ class Assembler:
                 self.emit(Levels, half=half, table=new)
         self._table = halves
 
-    def sweep(self, weights, base, **fields):
+    def run(self, weights, base, **fields):
         """A `Pass` over weight codes (rows, channels); with None, over those of the pass before."""
         if weights is not None:
             self._weights.append(weights[::-1])         # the last row enters the array first

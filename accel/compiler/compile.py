@@ -10,7 +10,7 @@ import numpy as np
 from accel.image import Image, LayerInfo
 from accel.isa import *
 from model.integer import store
-from model.integer.net import IMAGE, MaxPool, Skip, macs
+from model.integer.net import PICTURE, MaxPool, Skip, macs
 
 from .assemble import Assembler
 from .placement import DoesNotFit, is_logits, place, sources
@@ -49,8 +49,8 @@ def _compile(net, config):
     assembler.end()
     return Image(
         config=config, net_name=net.name, net_digest=store.digest(net),
-        n_logits=len(net.layers[-1].bias), image_shape=tensors[IMAGE].shape[1:],
-        settings=_settings(tensors[IMAGE]), layers=tuple(layers),
+        n_logits=len(net.layers[-1].bias), picture_shape=tensors[PICTURE].shape[1:],
+        settings=_settings(tensors[PICTURE]), layers=tuple(layers),
         program=np.array(assembler.program, dtype=np.uint64), weights=assembler.weights(),
         thresholds=np.array(assembler.thresholds, dtype=np.int64))
 
@@ -83,7 +83,7 @@ class _LayerCompiler:
         tiles = -(-channels // self.config.rows) * self.config.parts
         for index in range(tiles):
             chosen = thresholds[index * self.config.channels:][:self.config.channels]
-            self._tile(index, load=1, barrier=barrier and index == 0)
+            self._tile(index, thresholds=1, barrier=barrier and index == 0)
             self.assembler.thresholds += chosen.ravel().tolist()
             if index * self.config.channels < channels:
                 self._passes(index, logits=False)
@@ -99,35 +99,34 @@ class _LayerCompiler:
         self._check_range("logits", low + bias.min(), high + bias.max(), -limit, limit - 1)
         for index, begin in enumerate(range(0, channels, self.config.channels)):
             chosen = bias[begin:begin + self.config.channels]
-            self._tile(index, load=0, barrier=1)
+            self._tile(index, thresholds=0, barrier=1)
             self._passes(index, logits=True)
             halves = np.stack([chosen & 0xFFFF, chosen >> 16 & 0xFFFF], axis=1)
             self.assembler.thresholds += halves.ravel().tolist()
             self.assembler.emit(Emit, count=len(chosen), last=begin + len(chosen) == channels)
 
-    def _tile(self, index, *, load, barrier):
+    def _tile(self, index, *, thresholds, barrier):
         word, part = divmod(index, self.config.parts)
         _, height, width = self.out.shape
         base = 0 if is_logits(self.layer) else self.out.base + word * self.out.plane
         self.assembler.emit(Tile, base=base, part=part, pitch=self.out.pitch, width=width,
-                            height=height, groups=self.groups, load=load, barrier=barrier)
+                            height=height, groups=self.groups, thresholds=thresholds, barrier=barrier)
 
     def _passes(self, index, *, logits):
         """All passes of output tile `index`."""
-        sweeps = [sweep for kernel in self.kernels for sweep in self._sweeps(kernel, index)]
-        for position, (kernel, table, fields) in enumerate(sweeps):
-            last = position == len(sweeps) - 1
+        passes = [one for kernel in self.kernels for one in self._passes_of(kernel, index)]
+        for position, (kernel, table, fields) in enumerate(passes):
+            last = position == len(passes) - 1
             self.skip_passes += kernel.diagonal and not isinstance(self.layer, MaxPool)
-            image = kernel.source == IMAGE
-            self.assembler.source(self.tensors[kernel.source], kernel.stride, image=image)
+            self.assembler.source(self.tensors[kernel.source], kernel.stride, picture=kernel.source == PICTURE)
             self.assembler.levels(table)
-            self.assembler.sweep(**fields, first=position == 0, last=last, logits=logits and last,
+            self.assembler.run(**fields, clear=position == 0, final=last, logits=logits and last,
                                  maximum=kernel.maximum)
 
-    def _sweeps(self, kernel, index):
-        """One term's passes in output tile `index`: (kernel, level table, arguments of `sweep`)."""
+    def _passes_of(self, kernel, index):
+        """One term's passes in output tile `index`: (kernel, level table, arguments of `Assembler.run`)."""
         config, source = self.config, self.tensors[kernel.source]
-        image = kernel.source == IMAGE
+        picture = kernel.source == PICTURE
         words = range(-(-kernel.codes.shape[2] // config.rows))
         if kernel.diagonal:
             words = [index // config.parts]
@@ -138,11 +137,11 @@ class _LayerCompiler:
                     table = kernel.tables and kernel.tables[j]
                     stored = kernel.stored(tile, j, config.w_bits)
                     beta = kernel.beta if j == 0 else 0
-                    for d in range(config.a_digits if image else 1):
+                    for d in range(config.a_digits if picture else 1):
                         yield kernel, table, {
                             "weights": stored if d == 0 else None, "dy": dy, "dx": dx,
                             "base": (source.base + dy * source.pitch
-                                     + (d if image else word) * source.plane),
+                                     + (d if picture else word) * source.plane),
                             "shift": kernel.shift + config.w_bits * j + config.a_bits * d,
                             "beta": beta,
                             "beta_shift": beta and kernel.beta_shift + config.a_bits * d,
@@ -157,7 +156,7 @@ class _LayerCompiler:
 
     def _zeros(self):
         """A tile without channels, to write zeros: one pass, thresholds that never fire."""
-        self.assembler.sweep(None, 0, dy=0, dx=0, shift=0, beta=0, beta_shift=0, first=1, last=1,
+        self.assembler.run(None, 0, dy=0, dx=0, shift=0, beta=0, beta_shift=0, clear=1, final=1,
                              maximum=0, logits=0, drop=0)
 
     def _thresholds(self):

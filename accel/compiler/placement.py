@@ -2,7 +2,7 @@
 from dataclasses import dataclass, replace
 
 from model.common.errors import UserError
-from model.integer.net import IMAGE, PIXEL_MAX, MaxPool, Skip
+from model.integer.net import PICTURE, PIXEL_MAX, MaxPool, Skip
 
 __all__ = ["DoesNotFit", "Tensor", "is_logits", "place", "sources"]
 
@@ -51,10 +51,10 @@ def sources(layer):
 def place(net, config):
     """{name: `Tensor`} of the image and every layer. The logits take no room."""
     shape = channels, height, width = tuple(net.input_shape)
-    if channels != 3 or height > config.image_height or width > config.image_width:
-        raise DoesNotFit(IMAGE, "shape of the picture", shape,
-                         (3, config.image_height, config.image_width))
-    tensors = {IMAGE: _tensor(IMAGE, shape, PIXEL_MAX, config)}
+    if channels != 3 or height > config.picture_height or width > config.picture_width:
+        raise DoesNotFit(PICTURE, "shape of the picture", shape,
+                         (3, config.picture_height, config.picture_width))
+    tensors = {PICTURE: _tensor(PICTURE, shape, PIXEL_MAX, config)}
     rows, last_reader = {}, {}
     for index, layer in enumerate(net.layers):
         if (not sources(layer) <= tensors.keys() or layer.name in tensors
@@ -73,7 +73,7 @@ def place(net, config):
         if not is_logits(layer):
             rows[layer.name] = -(-shape[0] // config.rows) * tensor.plane
             last_reader[layer.name] = index
-    bases = _allocate(rows, last_reader, 2 * config.image_rows, config.activation_depth)
+    bases = _allocate(rows, last_reader, 2 * config.picture_rows, config.activation_depth)
     return {name: replace(tensor, base=bases.get(name, 0)) for name, tensor in tensors.items()}
 
 
@@ -83,7 +83,7 @@ def _tensor(name, shape, largest, config):
 
 def _max_pool_output(layer, tensors):
     """Shape and largest code."""
-    if layer.source == IMAGE:
+    if layer.source == PICTURE:
         raise DoesNotFit(layer.name, "max-pool", "the picture", "codes")
     channels, height, width = tensors[layer.source].shape
     if min(height, width) < 2:
@@ -109,19 +109,19 @@ def _term_output(layer, term, source, config):
         raise UserError(f"layer {layer}: weights for {weights} channels "
                         f"cannot read {source.name} of {channels}")
     if isinstance(term, Skip):
-        if source.name == IMAGE:
+        if source.name == PICTURE:
             raise DoesNotFit(layer, "residual", "the picture", "codes")
         return source.shape
     out_channels, _, *size = term.codes.shape
     if size not in ([1, 1], [3, 3]):
         raise DoesNotFit(layer, "kernel", "x".join(map(str, size)), "1x1 or 3x3")
-    if size != [3, 3] and source.name == IMAGE and config.image_taps == 3:
+    if size != [3, 3] and source.name == PICTURE and config.picture_taps == 3:
         raise DoesNotFit(layer, "kernel over the picture", "1x1", "3x3")
     if term.padding != size[0] // 2:
         raise DoesNotFit(layer, "padding", term.padding, size[0] // 2)
     if term.stride not in (1, 2):
         raise DoesNotFit(layer, "stride", term.stride, 2)
-    if term.drop and source.name == IMAGE:
+    if term.drop and source.name == PICTURE:
         raise DoesNotFit(layer, "low bits dropped of the picture", term.drop, 0)
     if term.drop >= config.a_bits:
         raise DoesNotFit(layer, "low bits dropped", term.drop, config.a_bits - 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from accel.isa import BETA_BITS
 from model.integer.grids import trailing_zeros
-from model.integer.net import IMAGE, Skip
+from model.integer.net import PICTURE, Skip
 
 __all__ = ["Kernel", "kernel_of", "max_pool_kernels"]
 
@@ -106,7 +106,7 @@ def _taps(term, config):
     """(dy, dx) of each tap, and codes int64 (taps, OC, lanes)."""
     codes = term.codes.astype(np.int64)
     out_channels, _, height, width = codes.shape
-    if term.source == IMAGE and config.image_taps == 3:
+    if term.source == PICTURE and config.picture_taps == 3:
         # an image word holds the pixel's left and right neighbours too: lane kx * 3 + colour
         taps = tuple((ky - term.padding, 0) for ky in range(height))
         return taps, codes.transpose(2, 0, 3, 1).reshape(height, out_channels, -1)

@@ -1,6 +1,6 @@
 """The accelerator core: memories, array, accumulators, activation units, sequencer.
 
-    pixels -> ImageLoader --+
+    pixels -> PictureLoader --+
                             v
     +-----------> ActivationMemory -> Im2col -> SystolicArray -> Accumulator -> ThresholdUnit --+
     |                                   | sums     ^ digits         ^   |            ^          |
@@ -33,7 +33,7 @@ from accel.rtl.control.sequencer import Sequencer
 from accel.rtl.memory.activation_memory import ActivationMemory, CodeWrite
 from accel.rtl.memory.block_memory import BlockMemory
 from accel.rtl.memory.im2col import Im2col
-from accel.rtl.memory.image_loader import ImageLoader
+from accel.rtl.memory.picture_loader import PictureLoader
 
 from .delay import delay
 
@@ -87,7 +87,7 @@ class Core(wiring.Component):
 
         m.submodules.sequencer = sequencer = Sequencer(
             config, shortest_pass=shortest_pass(config), drain_cycles=drain_cycles(config))
-        m.submodules.loader = loader = ImageLoader(config)
+        m.submodules.loader = loader = PictureLoader(config)
         m.submodules.activations = activations = ActivationMemory(config)
         m.submodules.im2col = im2col = Im2col(config)
         m.submodules.array = array = SystolicArray(
@@ -98,9 +98,9 @@ class Core(wiring.Component):
         wiring.connect(m, sequencer.logits, wiring.flipped(self.logits))
         m.d.comb += [
             self.busy.eq(sequencer.busy), self.cycles.eq(sequencer.cycles),
-            sequencer.image_full.eq(loader.full), sequencer.image_buffer.eq(loader.buffer),
+            sequencer.picture_full.eq(loader.full), sequencer.picture_buffer.eq(loader.buffer),
             loader.release.eq(sequencer.release),
-            im2col.token.eq(sequencer.token), im2col.sweep.eq(sequencer.sweep),
+            im2col.token.eq(sequencer.token), im2col.window.eq(sequencer.window),
             activations.read_row.eq(im2col.read_row), im2col.read_word.eq(activations.read_word),
             array.x.eq(im2col.x), array.swap.eq(delay(m, sequencer.token.first, Im2col.latency, name="swap"))]
 
@@ -166,7 +166,7 @@ class Core(wiring.Component):
     def _token_control(self, m, sequencer):
         """Accumulator control and code address of the token in the token stage."""
         config, token, state = self.config, sequencer.token, sequencer.state
-        sweep, tile = state.sweep, state.tile
+        instruction, tile = state.instruction, state.tile
         next_index = Signal(range(config.accumulator_depth))
         next_group, group = Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS)
         next_line, line = Signal(isa.ROW_BITS), Signal(isa.ROW_BITS)
@@ -177,25 +177,25 @@ class Core(wiring.Component):
             with m.If(token.row_end):
                 m.d.sync += [next_group.eq(0), next_line.eq(line + tile.pitch)]
         m.d.comb += [
-            control.valid.eq(token.valid), control.start.eq(token.first),
-            control.index.eq(Mux(token.first, 0, next_index)), control.first.eq(sweep.first),
-            control.last.eq(sweep.last), control.maximum.eq(sweep.maximum), control.logits.eq(sweep.logits),
-            control.shift.eq(sweep.shift),
+            control.valid.eq(token.valid), control.first.eq(token.first),
+            control.index.eq(Mux(token.first, 0, next_index)), control.clear.eq(instruction.clear),
+            control.final.eq(instruction.final), control.maximum.eq(instruction.maximum),
+            control.logits.eq(instruction.logits), control.shift.eq(instruction.shift),
             control.inside.eq(Cat(group * config.pixels_per_cycle + j < tile.width
                                   for j in range(config.pixels_per_cycle))),
             code_write.row.eq(line + (group >> 1)), code_write.half.eq(group[0]), code_write.part.eq(tile.part)]
-        return control, code_write, token.valid & sweep.last & ~sweep.logits
+        return control, code_write, token.valid & instruction.final & ~instruction.logits
 
     def _correction(self, m, sequencer, im2col, at):
         """beta * S << beta_shift for each pixel, `at` cycles after the token.
 
         The multiplier is unsigned: (beta + offset) * S - offset * S with offset = 2**(BETA_BITS - 1).
         """
-        sweep = sequencer.state.sweep
+        instruction = sequencer.state.instruction
         multiply = Multiplier.latency + 1
         spare = at - im2col.sum_latency - multiply - 2
-        beta = delay(m, sweep.beta, im2col.sum_latency + spare, name="beta")
-        shift = delay(m, sweep.beta_shift, im2col.sum_latency + spare + multiply, name="beta_shift")
+        beta = delay(m, instruction.beta, im2col.sum_latency + spare, name="beta")
+        shift = delay(m, instruction.beta_shift, im2col.sum_latency + spare + multiply, name="beta_shift")
         correction = Signal(data.ArrayLayout(self.config.acc_bits, self.config.pixels_per_cycle))
         for j in range(self.config.pixels_per_cycle):
             total = delay(m, im2col.sums[j], spare, name=f"total_{j}")

@@ -5,7 +5,7 @@ a convolution is one product.
 """
 import numpy as np
 
-from .net import IMAGE, MaxPool, Skip, channel_ranges, tensor_bounds
+from .net import PICTURE, MaxPool, Skip, channel_ranges, tensor_bounds
 
 __all__ = ["EXACT_FLOAT32", "accumulators", "forward", "trace"]
 
@@ -66,7 +66,7 @@ def _max_pool(x):
 def _run(net, images):
     """(logits int32 (N, classes), tensors by name uint8 (N, H, W, C)) of one batch."""
     bounds = tensor_bounds(net)
-    tensors = {IMAGE: images.transpose(0, 2, 3, 1)}
+    tensors = {PICTURE: images.transpose(0, 2, 3, 1)}
     for layer in net.layers:
         if isinstance(layer, MaxPool):
             tensors[layer.name] = _max_pool(tensors[layer.source])
@@ -92,7 +92,7 @@ def trace(net, images):
     """Codes uint8 (N, C, H, W) of every thresholded and max-pool layer, by name."""
     parts = [_run(net, batch)[1] for batch in _batches(images)]
     return {name: np.concatenate([part[name] for part in parts]).transpose(0, 3, 1, 2).copy()
-            for name in parts[0] if name != IMAGE}
+            for name in parts[0] if name != PICTURE}
 
 
 def accumulators(net, images, name):

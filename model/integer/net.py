@@ -1,7 +1,7 @@
 """The integer net: layers, terms, and what follows from them alone: ranges, shapes, sizes.
 
 An `IntegerNet` is a list of layers in execution order. Every tensor is named after the layer that
-makes it; `IMAGE` is the picture itself. A layer adds integer terms into one accumulator per output
+makes it; `PICTURE` is the picture itself. A layer adds integer terms into one accumulator per output
 channel and pixel,
 
     acc[c] = bias[c] + sum over terms of term[c]
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from model.nets.specs import IMAGE
+from model.nets.specs import PICTURE
 
-__all__ = ["IMAGE", "PIXEL_MAX", "Convolution", "Skip", "Layer", "MaxPool", "IntegerNet", "accumulator_range",
+__all__ = ["PICTURE", "PIXEL_MAX", "Convolution", "Skip", "Layer", "MaxPool", "IntegerNet", "accumulator_range",
            "channel_ranges", "macs", "tensor_bounds", "tensor_shapes"]
 
 PIXEL_MAX = 255
@@ -138,7 +138,7 @@ def accumulator_range(layer, bounds):
 
 def tensor_bounds(net):
     """Largest activation of every tensor of the net, by name."""
-    bounds = {IMAGE: PIXEL_MAX}
+    bounds = {PICTURE: PIXEL_MAX}
     for layer in net.layers:
         if isinstance(layer, MaxPool):
             bounds[layer.name] = bounds[layer.source]
@@ -152,7 +152,7 @@ def tensor_bounds(net):
 def tensor_shapes(net):
     """(C, H, W) of every tensor of the net, by name; of the logits layer's, what its sums are over. ValueError where
     the terms of a layer give different shapes."""
-    shapes = {IMAGE: tuple(net.input_shape)}
+    shapes = {PICTURE: tuple(net.input_shape)}
     for layer in net.layers:
         parts = [layer] if isinstance(layer, MaxPool) else layer.terms
         found = {part.output_shape(shapes[part.source]) for part in parts}

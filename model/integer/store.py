@@ -17,7 +17,7 @@ from model.common.bits import pack_codes, unpack_codes
 from model.common.errors import UserError
 from model.common.files import replacing
 
-from .net import IMAGE, Convolution, IntegerNet, Layer, MaxPool, Skip
+from .net import PICTURE, Convolution, IntegerNet, Layer, MaxPool, Skip
 
 __all__ = ["digest", "load", "save"]
 
@@ -110,7 +110,7 @@ def _layer(described, arrays):
 def _check(net):
     """Refuses a net whose parts do not fit together, however intact the file."""
     _require(net.layers, "it has no layers")
-    channels, bits = {IMAGE: net.input_shape[0]}, {IMAGE: 1}        # none may be left out of a picture
+    channels, bits = {PICTURE: net.input_shape[0]}, {PICTURE: 1}        # none may be left out of a picture
     for index, layer in enumerate(net.layers):
         last = index == len(net.layers) - 1
         sources = [layer.source] if isinstance(layer, MaxPool) else [term.source for term in layer.terms]

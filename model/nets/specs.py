@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from model.common.errors import UserError
 
-__all__ = ["IMAGE", "ConvSpec", "SkipSpec", "LayerSpec", "PoolSpec", "HeadSpec", "Arch", "ARCHS", "arch"]
+__all__ = ["PICTURE", "ConvSpec", "SkipSpec", "LayerSpec", "PoolSpec", "HeadSpec", "Arch", "ARCHS", "arch"]
 
-IMAGE = "image"                         # the picture, as a source of layers
+PICTURE = "image"                         # the picture, as a source of layers
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Arch:
 
     def sizes(self):
         """Side length in pixels of every tensor, keyed by name."""
-        sizes = {IMAGE: self.input_shape[1]}
+        sizes = {PICTURE: self.input_shape[1]}
         for layer in self.layers:
             if isinstance(layer, LayerSpec):
                 term = layer.terms[0]
@@ -83,7 +83,7 @@ def _conv(name, source, in_channels, out_channels, stride=1):
 
 def _residual(name, widths, blocks):
     """A CIFAR ResNet: a stem, then stages of basic blocks; every stage but the first halves the side length."""
-    layers = [_conv("stem", IMAGE, 3, widths[0])]
+    layers = [_conv("stem", PICTURE, 3, widths[0])]
     source, channels = "stem", widths[0]
     for stage, width in enumerate(widths, 1):
         for block in range(1, blocks + 1):
@@ -99,7 +99,7 @@ def _residual(name, widths, blocks):
 
 def _vgg(name, widths):
     """Convolutions at the given widths, "M" is a 2x2 max-pool."""
-    layers, source, channels = [], IMAGE, 3
+    layers, source, channels = [], PICTURE, 3
     for index, width in enumerate(widths):
         if width == "M":
             layers.append(PoolSpec(f"pool{index}", source))

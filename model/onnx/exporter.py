@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from model.common.errors import UserError
 from model.common.files import replacing
 from model.integer.golden import EXACT_FLOAT32
-from model.integer.net import IMAGE, PIXEL_MAX, MaxPool, Skip, accumulator_range, channel_ranges, tensor_bounds
+from model.integer.net import PICTURE, PIXEL_MAX, MaxPool, Skip, accumulator_range, channel_ranges, tensor_bounds
 from model.integer.store import digest
 
 __all__ = ["model_of", "save", "graph_digest", "datatype", "QONNX", "LOGITS", "METADATA"]
@@ -41,7 +41,7 @@ class _Graph:
     def __init__(self, batch):
         self.batch = batch
         self.nodes, self.initializers, self.values, self.annotations = [], [], [], []
-        self.taken, self.axes_names = {IMAGE, LOGITS}, {}
+        self.taken, self.axes_names = {PICTURE, LOGITS}, {}
 
     def _fresh(self, name):
         """The name, or one like it that no tensor has."""
@@ -89,16 +89,16 @@ class _Exporter:
         self.net, self.standard = net, standard
         self.graph = _Graph("N" if standard else 1)
         self.bounds = tensor_bounds(net)
-        self.shapes = {IMAGE: tuple(net.input_shape)}       # (C, H, W) of every tensor
-        self.names = {IMAGE: IMAGE}                         # of every tensor, in the graph
+        self.shapes = {PICTURE: tuple(net.input_shape)}       # (C, H, W) of every tensor
+        self.names = {PICTURE: PICTURE}                         # of every tensor, in the graph
         self.upper = {}                                     # of tensors without their low bits, by tensor and bits
 
     def graph_proto(self):
         container = TensorProto.UINT8 if self.standard else TensorProto.FLOAT
-        inputs = [self.graph.value(IMAGE, self.shapes[IMAGE], 0, PIXEL_MAX, container)]
+        inputs = [self.graph.value(PICTURE, self.shapes[PICTURE], 0, PIXEL_MAX, container)]
         if self.standard:
-            self.names[IMAGE] = self.graph.node("Cast", [IMAGE], f"{IMAGE}.float", self.shapes[IMAGE], (0, PIXEL_MAX),
-                                                to=TensorProto.FLOAT)
+            self.names[PICTURE] = self.graph.node("Cast", [PICTURE], f"{PICTURE}.float", self.shapes[PICTURE],
+                                                  (0, PIXEL_MAX), to=TensorProto.FLOAT)
         for layer in self.net.layers[:-1]:
             if isinstance(layer, MaxPool):
                 self._max_pool(layer)

@@ -17,7 +17,7 @@ from onnx import TensorProto, numpy_helper
 
 from model.common.errors import UserError
 from model.integer.golden import EXACT_FLOAT32
-from model.integer.net import IMAGE, PIXEL_MAX, IntegerNet, Layer, MaxPool, channel_ranges
+from model.integer.net import PICTURE, PIXEL_MAX, IntegerNet, Layer, MaxPool, channel_ranges
 
 from .exporter import METADATA, QONNX, graph_digest
 from .values import (
@@ -66,7 +66,7 @@ class _Importer:
 
     def __init__(self, graph):
         self.graph = graph
-        self.tensors, self.layers, self.bounds, self.names = {}, [], {IMAGE: PIXEL_MAX}, {IMAGE}
+        self.tensors, self.layers, self.bounds, self.names = {}, [], {PICTURE: PIXEL_MAX}, {PICTURE}
 
     def read(self):
         """(layers, input shape, how many times the graph's logits the net's are)."""
@@ -104,7 +104,7 @@ class _Importer:
         shape = tuple(dim.dim_value for dim in kind.shape.dim)
         if len(shape) != 4 or min(shape[1:]) < 1 or max(shape[1:]) > MAX_SIDE:
             raise UserError(f"input {name!r} is not (N, C, H, W) with C, H and W given, each at most {MAX_SIDE}")
-        self.tensors[name] = self._codes(IMAGE, shape[1], shape[2:])
+        self.tensors[name] = self._codes(PICTURE, shape[1], shape[2:])
         return shape[1:]
 
     def _read_node(self, node):
@@ -195,7 +195,7 @@ class _Importer:
         """The codes without their low bits: thresholds at all multiples of a power of two, which is the scale."""
         scale, largest = attributes["out_scale"], self.bounds[value.codes]
         drop = int(scale).bit_length() - 1
-        require(scale == 1 << drop <= largest and attributes["out_bias"] == 0 and value.codes != IMAGE
+        require(scale == 1 << drop <= largest and attributes["out_bias"] == 0 and value.codes != PICTURE
                 and value.drop == 0,
                 f"out_scale {scale:g} and out_bias {attributes['out_bias']:g} are not supported on {value.codes}")
         codes = np.arange(largest + 1)

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from model.nets.specs import IMAGE, LayerSpec, PoolSpec
+from model.nets.specs import PICTURE, LayerSpec, PoolSpec
 
 from .network import GAIN_BITS, PIXEL_UNIT, Conv, Network, Skip, of_quantizer
 
@@ -32,7 +32,7 @@ def quantize(net, images, config):
     quantized.load_state_dict({name: value for name, value in net.state_dict().items() if not of_quantizer(name)},
                               strict=False)
     quantized.train()
-    trained = {IMAGE: images.float() * PIXEL_UNIT}
+    trained = {PICTURE: images.float() * PIXEL_UNIT}
     codes = dict(trained)
     for spec in net.arch.layers:
         if isinstance(spec, PoolSpec):

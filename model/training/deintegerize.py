@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from model.common.errors import UserError
 from model.integer.net import MaxPool, Skip, channel_ranges, tensor_bounds
-from model.nets.specs import IMAGE, HeadSpec, PoolSpec, arch
+from model.nets.specs import PICTURE, HeadSpec, PoolSpec, arch
 from model.quantizers.maths import SQRT2
 
 from .integerize import integerize, unit_of
@@ -82,7 +82,7 @@ def deintegerize(integer_net, images, labels):
     refuse_untrainable(integer_net)
     net = untrained(integer_net).eval()
     bounds = tensor_bounds(integer_net)
-    tensors = {IMAGE: images.float() * PIXEL_UNIT}
+    tensors = {PICTURE: images.float() * PIXEL_UNIT}
     for spec, layer in zip(net.arch.layers, integer_net.layers, strict=True):
         if isinstance(spec, PoolSpec):
             tensors[spec.name] = F.max_pool2d(tensors[spec.source], 2)

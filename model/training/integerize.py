@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from model.integer.net import IMAGE, PIXEL_MAX, Convolution, IntegerNet, Layer, MaxPool, Skip, channel_ranges
+from model.integer.net import PICTURE, PIXEL_MAX, Convolution, IntegerNet, Layer, MaxPool, Skip, channel_ranges
 from model.nets.specs import HeadSpec, PoolSpec, SkipSpec
 
 from .network import CODE_UNIT, HEAD_BITS, PIXEL_UNIT
@@ -38,7 +38,7 @@ def term_of(module):
 
 def unit_of(module):
     """What an integer accumulator of 1 is worth in the layer's accumulator in training."""
-    return module.terms[0].unit * (PIXEL_UNIT if module.spec.terms[0].source == IMAGE else CODE_UNIT)
+    return module.terms[0].unit * (PIXEL_UNIT if module.spec.terms[0].source == PICTURE else CODE_UNIT)
 
 
 def thresholds_of(module):
@@ -76,7 +76,7 @@ def integerize(net, name, classes, header=None):
     """The IntegerNet of a quantized Network."""
     net = net.eval().cpu()
     sizes = net.arch.sizes()
-    bounds, layers = {IMAGE: PIXEL_MAX}, []
+    bounds, layers = {PICTURE: PIXEL_MAX}, []
     for spec in net.arch.layers:
         if isinstance(spec, PoolSpec):
             layers.append(MaxPool(name=spec.name, source=spec.source))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model.nets.specs import IMAGE, ConvSpec, HeadSpec, LayerSpec, PoolSpec
+from model.nets.specs import PICTURE, ConvSpec, HeadSpec, LayerSpec, PoolSpec
 from model.quantizers import ACTIVATIONS, GRIDDED, WEIGHTS, Companding, Phase, Segmented
 from model.quantizers.maths import over_channels, through
 
@@ -45,7 +45,7 @@ class QuantConfig:
     def weights(self, spec):
         """The weight quantizer of the convolution `spec`."""
         options = {"grid": self.grid} if self.quantizer in GRIDDED else {}
-        bits = self.first_bits if spec.source == IMAGE else self.w_bits
+        bits = self.first_bits if spec.source == PICTURE else self.w_bits
         return WEIGHTS[self.quantizer]((spec.out_channels,), bits, **options)
 
     def activation(self, residual):
@@ -238,7 +238,7 @@ class Network(nn.Module):
 
     def forward(self, images):
         kind = next(self.parameters()).dtype
-        tensors = {IMAGE: images.to(memory_format=torch.channels_last).to(kind) * PIXEL_UNIT}
+        tensors = {PICTURE: images.to(memory_format=torch.channels_last).to(kind) * PIXEL_UNIT}
         for spec in self.arch.layers:
             if isinstance(spec, PoolSpec):
                 tensors[spec.name] = F.max_pool2d(tensors[spec.source], 2)

@@ -6,7 +6,7 @@ checked by it, code by code.
 import torch
 import torch.nn.functional as F
 
-from model.integer.net import IMAGE, MaxPool, Skip
+from model.integer.net import PICTURE, MaxPool, Skip
 
 __all__ = ["forward", "trace"]
 
@@ -41,7 +41,7 @@ def codes(acc, layer):
 @torch.no_grad()
 def run(net, images, device):
     """(logits int64 (N, classes), codes by name) of one batch."""
-    tensors = {IMAGE: tensor(images, device)}
+    tensors = {PICTURE: tensor(images, device)}
     for layer in net.layers[:-1]:
         if isinstance(layer, MaxPool):
             tensors[layer.name] = F.max_pool2d(tensors[layer.source], 2)
@@ -60,4 +60,4 @@ def forward(net, images, device="cpu"):
 def trace(net, images, device="cpu"):
     """Codes uint8 (N, C, H, W) of every thresholded and max-pool layer, by name, as numpy arrays."""
     tensors = run(net, images, device)[1]
-    return {name: x.to(torch.uint8).cpu().numpy() for name, x in tensors.items() if name != IMAGE}
+    return {name: x.to(torch.uint8).cpu().numpy() for name, x in tensors.items() if name != PICTURE}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from accel.compiler.compile import DoesNotFit, compile_net
-from model.integer.net import IMAGE, Convolution, IntegerNet, Layer, MaxPool, Skip
+from model.integer.net import PICTURE, Convolution, IntegerNet, Layer, MaxPool, Skip
 
 from .reference import accumulate, max_pool, to_codes
 
@@ -32,7 +32,7 @@ class NetBuilder:
     def __init__(self, rng, input_shape, name="random"):
         self.rng, self.name, self.input_shape = rng, name, input_shape
         self.layers = []
-        self.tensors = {IMAGE: rng.integers(0, 256, input_shape, dtype=np.uint8)}
+        self.tensors = {PICTURE: rng.integers(0, 256, input_shape, dtype=np.uint8)}
 
     def shape(self, name):
         return self.tensors[name].shape
@@ -109,17 +109,17 @@ def random_net(seed, config):
 
 def _random_net(rng, config, name):
     height, width = (int(rng.integers(max(4, side // 2), side + 1))
-                     for side in (min(config.image_height, 12), min(config.image_width, 14)))
+                     for side in (min(config.picture_height, 12), min(config.picture_width, 14)))
     build = NetBuilder(rng, (3, height, width), name)
     bits = {"a_bits": int(rng.integers(2, config.a_bits + 1)), "corners": bool(rng.random() < 0.5)}
-    name, kernel, block = IMAGE, 3, "conv"
+    name, kernel, block = PICTURE, 3, "conv"
     for _ in range(int(rng.integers(2, 6))):
         channels, height, width = build.shape(name)
         out_channels = int(rng.integers(1, 2 * config.rows + 1))
         stride = int(rng.choice([1, 1, 2]))
         grid = {"w_bits": int(rng.integers(2, 5)),
                 "style": str(rng.choice(["index", "affine", "table"]))}
-        drop = 0 if name == IMAGE else int(rng.choice([0, bits["a_bits"] // 2, bits["a_bits"] - 1]))
+        drop = 0 if name == PICTURE else int(rng.choice([0, bits["a_bits"] // 2, bits["a_bits"] - 1]))
         if block == "max-pool" and min(height, width) >= 2:
             name = build.max_pool(name)
         elif block == "skip":
@@ -147,7 +147,7 @@ def resnet8_like(seed=0):
     """Random weights in the shape of MLPerf Tiny's ResNet-8: 4-bit weights and activations, 8-bit
     weights in the last layer, 10 classes."""
     build = NetBuilder(np.random.default_rng(seed), (3, 32, 32), name="resnet8-like")
-    name = build.layer(build.conv(IMAGE, 16))
+    name = build.layer(build.conv(PICTURE, 16))
     for channels, stride in ((16, 1), (32, 2), (64, 2)):
         body = build.layer(build.conv(name, channels, stride=stride))
         if stride == 1:
@@ -162,7 +162,7 @@ def resnet8_like(seed=0):
 def extreme_net(weight, gain):
     """In the white 3x3 picture, the middle pixel of layer "extreme" sums up 36 codes 3 times
     `weight` and one times `gain`: 3 * (36 * weight + gain), its second threshold."""
-    ones = Convolution(source=IMAGE, codes=np.ones((4, 3, 3, 3), np.uint8), w_bits=2, padding=1)
+    ones = Convolution(source=PICTURE, codes=np.ones((4, 3, 3, 3), np.uint8), w_bits=2, padding=1)
     full = Layer(name="full", terms=(ones,), bias=np.zeros(4, np.int32), a_bits=2,
                  thresholds=np.ones((4, 3), np.int32))
     wide = Convolution(source="full", codes=np.ones((4, 4, 3, 3), np.uint8), w_bits=2, padding=1,

@@ -4,7 +4,7 @@ Slow, short, and independent of `model.integer` and `accel`.
 """
 import numpy as np
 
-from model.integer.net import IMAGE, Convolution, MaxPool
+from model.integer.net import PICTURE, Convolution, MaxPool
 
 
 def levels_of(term):
@@ -58,7 +58,7 @@ def to_codes(acc, thresholds):
 
 def evaluate(net, pixels):
     """A picture uint8 (3, H, W) -> ({layer name: codes uint8 (C, H, W)}, logits int64 (n,))."""
-    tensors = {IMAGE: pixels}
+    tensors = {PICTURE: pixels}
     for layer in net.layers:
         if isinstance(layer, MaxPool):
             tensors[layer.name] = max_pool(tensors[layer.source])
@@ -68,5 +68,5 @@ def evaluate(net, pixels):
             logits = acc.sum(axis=(1, 2)) + bias
         else:
             tensors[layer.name] = to_codes(acc + bias[:, None, None], layer.thresholds)
-    del tensors[IMAGE]
+    del tensors[PICTURE]
     return tensors, logits

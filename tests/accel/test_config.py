@@ -14,7 +14,7 @@ from accel.config import CONFIGS, TINY, ULX3S_85F
     (dict(pixels_per_cycle=4), "a multiplier does 4 MACs of 4 bits, not 8"),
     (dict(pixels_per_cycle=3, w_bits=3, a_bits=3), "power of two of pixels_per_cycle, not 3"),
     (dict(weight_depth=32769), "weight_depth must be an integer in 1 .. 32768, not 32769"),
-    (dict(image_width=128), "image_width must be an integer in 1 .. 127"),
+    (dict(picture_width=128), "picture_width must be an integer in 1 .. 127"),
     (dict(rows=32, chains=16), "a weight word has 64 bits, not 32 codes of 4 bits"),
     (dict(rows=32, activation_depth=8192), "an activation write has a 16-bit address"),
     (dict(activation_depth=32), "two images need 64 bank rows, activation_depth is 32"),

@@ -64,7 +64,7 @@ def test_load_words(image):
         np.testing.assert_array_equal(address[chosen], np.arange(len(memory)))
         np.testing.assert_array_equal(words[chosen], memory)
     settings = Settings.from_bits(image.settings)
-    assert (settings.height, settings.width) == image.image_shape
+    assert (settings.height, settings.width) == image.picture_shape
 
 
 # Files.

@@ -8,7 +8,7 @@ from accel.compiler.compile import DoesNotFit, compile_net
 from accel.config import TINY, ULX3S_85F, ULX3S_85F_1PX
 from accel.interp import Interpreter
 from model.integer import golden
-from model.integer.net import IMAGE, Skip
+from model.integer.net import PICTURE, Skip
 
 from .nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures, resnet8_like
 from .reference import evaluate
@@ -85,8 +85,8 @@ def test_nothing_leaks_from_image_to_image(name):
 @pytest.mark.parametrize("name", ["tiny", "tiny-1px", "4-parts"])
 def test_picture_sizes(name, height, width):
     build = NetBuilder(np.random.default_rng(height * width), (3, height, width))
-    layer = build.layer(build.conv(IMAGE, 5))
-    layer = build.layer(build.conv(layer, 6, stride=2), build.conv(IMAGE, 6, stride=2))
+    layer = build.layer(build.conv(PICTURE, 5))
+    layer = build.layer(build.conv(layer, 6, stride=2), build.conv(PICTURE, 6, stride=2))
     build.logits(layer, 9)
     check(build.net(), VARIANTS[name], pictures_of(build.net()))
 
@@ -94,7 +94,7 @@ def test_picture_sizes(name, height, width):
 @pytest.mark.parametrize("side", range(2, 8))
 def test_max_pool_sizes(side):
     build = NetBuilder(np.random.default_rng(side), (3, side, 9 - side))
-    build.logits(build.max_pool(build.layer(build.conv(IMAGE, 6))), 3)
+    build.logits(build.max_pool(build.layer(build.conv(PICTURE, 6))), 3)
     check(build.net(), TINY, pictures_of(build.net()))
 
 
@@ -104,7 +104,7 @@ def test_max_pool_sizes(side):
     [-30000, 29999, 1, 0, -1]])
 def test_residual_gains(gain):
     build = NetBuilder(np.random.default_rng(1), (3, 4, 5))
-    layer = build.layer(build.conv(IMAGE, len(gain)))
+    layer = build.layer(build.conv(PICTURE, len(gain)))
     skip = Skip(source=layer, gain=np.array(gain, dtype=np.int32))
     build.logits(build.layer(build.conv(layer, len(gain)), skip), 3)
     check(build.net(), TINY, pictures_of(build.net()))
@@ -115,7 +115,7 @@ def test_residual_gains(gain):
 @pytest.mark.parametrize("name", ["tiny", "2-bit"])
 def test_weight_digits(name, style, w_bits, shift):
     build = NetBuilder(np.random.default_rng(w_bits), (3, 4, 4))
-    layer = build.layer(build.conv(IMAGE, 4, w_bits=w_bits, style=style), a_bits=2)
+    layer = build.layer(build.conv(PICTURE, 4, w_bits=w_bits, style=style), a_bits=2)
     terms = [build.conv(layer, 4, w_bits=w_bits, style=style, shift=shift)]
     terms += [build.conv(layer, 4, kernel=1, w_bits=2, style=style)]
     build.logits(build.layer(*terms, a_bits=2), 3, w_bits=w_bits, style=style)
@@ -141,13 +141,13 @@ def test_accumulators_beyond_their_extremes():
 def test_logits_of_the_picture_itself():
     """No activation is ever written, and 9 classes take three tiles."""
     build = NetBuilder(np.random.default_rng(0), (3, 5, 7))
-    build.logits(IMAGE, 9)
+    build.logits(PICTURE, 9)
     check(build.net(), TINY, pictures_of(build.net()))
 
 
 def test_logits_of_several_terms():
     build = NetBuilder(np.random.default_rng(0), (3, 5, 7))
-    layer = build.layer(build.conv(IMAGE, 6))
+    layer = build.layer(build.conv(PICTURE, 6))
     build.logits(layer, 6)
     logits = build.layers[-1]
     build.layers[-1] = replace(logits, terms=(*logits.terms, build.skip(layer)))

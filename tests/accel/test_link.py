@@ -27,7 +27,7 @@ def test_an_answer_fits_a_frame():
 
 
 def test_a_picture_fits_a_frame():
-    large = replace(ULX3S_85F, image_height=40, image_width=40)
+    large = replace(ULX3S_85F, picture_height=40, picture_width=40)
     assert link.net_fields(image_of(side=36, config=large))["pixel_bytes"] == 3888
     with pytest.raises(UserError, match="wide has pictures of 4107 bytes"):
         link.net_fields(image_of(side=37, config=large))

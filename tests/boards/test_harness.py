@@ -81,7 +81,7 @@ def test_missing_tools_are_named(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("model.common.tools.sysconfig.get_path", lambda *_, **__: "/nowhere")
     with pytest.raises(UserError, match=r"no nextpnr-ecp5: pip install -e '.\[fpga\]'"):
-        find_tool("NEXTPNR_ECP5", "nextpnr-ecp5")
+        find_tool("nextpnr-ecp5")
 
 
 def test_tools_are_found_from_any_folder_and_say_their_version(tmp_path, monkeypatch):
@@ -108,4 +108,4 @@ def test_a_native_yosys_is_preferred_only_if_it_is_recent(tmp_path, monkeypatch,
     native.chmod(0o755)
     monkeypatch.delenv("YOSYS", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert (find_tool("YOSYS", "yosys") == str(native)) == chosen
+    assert (find_tool("yosys") == str(native)) == chosen

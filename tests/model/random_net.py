@@ -1,7 +1,7 @@
 """A small integer net that has every kind of term."""
 import numpy as np
 
-from model.integer.net import IMAGE, Convolution, IntegerNet, Layer, MaxPool, Skip
+from model.integer.net import PICTURE, Convolution, IntegerNet, Layer, MaxPool, Skip
 
 
 def convolution(rng, source, shape, w_bits=4, **fields):
@@ -20,7 +20,7 @@ def random_net(seed=0):
     rng = np.random.default_rng(seed)
     levels = np.sort(rng.integers(-31, 32, 16)).astype(np.int32)
     layers = (
-        layer(rng, "a", [convolution(rng, IMAGE, (6, 3, 3, 3))], 6, spread=9000),
+        layer(rng, "a", [convolution(rng, PICTURE, (6, 3, 3, 3))], 6, spread=9000),
         layer(rng, "b", [convolution(rng, "a", (6, 6, 3, 3), levels=levels, drop=2),
                          Skip(source="a", gain=rng.integers(-30, 30, 6).astype(np.int32))], 6, a_bits=3),
         MaxPool(name="c", source="b"),

@@ -84,7 +84,7 @@ class FakeImage:
     """What the engines use of an `accel.image.Image`. biases: int32 (N_LOGITS,)."""
     biases: np.ndarray
     n_logits: int = N_LOGITS
-    image_shape: tuple = (HEIGHT, WIDTH)
+    picture_shape: tuple = (HEIGHT, WIDTH)
 
     def load_words(self):
         n = len(self.biases)

@@ -13,7 +13,7 @@ from sim.pysim import PysimEngine
 from .fake_core import HEIGHT, LATENCY, WIDTH, FakeCore, FakeImage
 
 GAPS = [Gaps(), Gaps(pixels=0.6, seed=1), Gaps(logits=0.8, seed=2), Gaps(pixels=0.3, logits=0.5, seed=3)]
-IMAGE = FakeImage(np.array([5, -7, 2**31 - 10**6], np.int32))
+PICTURE = FakeImage(np.array([5, -7, 2**31 - 10**6], np.int32))
 PICTURES = np.random.default_rng(0).integers(0, 256, (7, 3, HEIGHT, WIDTH), dtype=np.uint8)
 
 
@@ -25,11 +25,11 @@ def fake_library(waveforms=False, stuck=False):
 
 def open_cxxrtl(stuck=False, **options):
     library = fake_library(waveforms=options.get("vcd") is not None, stuck=stuck)
-    return CxxrtlEngine(IMAGE, library, timeout=5000, **options)
+    return CxxrtlEngine(PICTURE, library, timeout=5000, **options)
 
 
 def open_pysim(stuck=False, **options):
-    return PysimEngine(IMAGE, lambda: FakeCore(stuck=stuck), timeout=5000, **options)
+    return PysimEngine(PICTURE, lambda: FakeCore(stuck=stuck), timeout=5000, **options)
 
 
 ENGINES = [pytest.param(open_cxxrtl, id="cxxrtl", marks=pytest.mark.cxx), pytest.param(open_pysim, id="pysim")]
@@ -50,7 +50,7 @@ def check_trace(results, pictures):
 def test_logits_and_trace_do_not_depend_on_back_pressure(open_engine, gaps):
     engine = open_engine(trace=True, gaps=gaps)
     results = list(engine.run(PICTURES))
-    np.testing.assert_array_equal([r.logits for r in results], IMAGE.logits(PICTURES))
+    np.testing.assert_array_equal([r.logits for r in results], PICTURE.logits(PICTURES))
     assert all(r.logits.dtype == np.int32 for r in results)
     check_trace(results, PICTURES)
     engine.close()
@@ -62,8 +62,8 @@ def test_streams_run_at_full_speed(open_engine):
     results = list(engine.run(PICTURES))
     assert {r.cycles for r in results} == {HEIGHT * WIDTH - 1 + LATENCY}
     assert all(r.writes is None for r in results)
-    one = HEIGHT * WIDTH + LATENCY + IMAGE.n_logits
-    assert abs(engine.simulated_cycles - len(PICTURES) * one - len(IMAGE.biases)) <= 2
+    one = HEIGHT * WIDTH + LATENCY + PICTURE.n_logits
+    assert abs(engine.simulated_cycles - len(PICTURES) * one - len(PICTURE.biases)) <= 2
     engine.close()
 
 
@@ -72,7 +72,7 @@ def test_an_engine_runs_again(open_engine):
     engine = open_engine(trace=True)
     for pictures in (PICTURES[:3], PICTURES[3:4], PICTURES[:0], PICTURES[4:]):
         results = list(engine.run(pictures))
-        assert [r.logits.tolist() for r in results] == IMAGE.logits(pictures).tolist()
+        assert [r.logits.tolist() for r in results] == PICTURE.logits(pictures).tolist()
         check_trace(results, pictures)
     engine.close()
 
@@ -91,7 +91,7 @@ def test_waveforms_on_request(open_engine, tmp_path):
     engine = open_engine(vcd=path, trace=True)
     results = list(engine.run(PICTURES[:2]))
     engine.close()
-    np.testing.assert_array_equal([r.logits for r in results], IMAGE.logits(PICTURES[:2]))
+    np.testing.assert_array_equal([r.logits for r in results], PICTURE.logits(PICTURES[:2]))
     check_trace(results, PICTURES[:2])
     text = path.read_text()
     assert "pixels_left" in text and "$enddefinitions $end" in text

@@ -18,7 +18,7 @@ from sim.engines import open_engine
 from tests.accel.nets import corner_pictures, random_net, random_pictures
 
 CONFIGS = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
-           replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4, image_width=20),
+           replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4, picture_width=20),
            replace(TINY, name="tiny-parts", rows=8),
            replace(TINY, name="tiny-three-taps", rows=12, chains=3)]        # the picture's taps side by side
 SEEDS = range(30)

@@ -2,7 +2,7 @@
 
     cycle  0            1, 2            3                 4                    5
            sums         << shift        + correction      old + t, old >= t    new: sum or max
-           read index   (memory)        old (0 if first)                       written back, and offered
+           read index   (memory)        old (0: clear)                        written back, and offered
 
 The correction beta * S << beta_shift is the same for all channels of a pixel: it is computed once and passes from
 chain to chain with the control. Everything is modulo 2**acc_bits.
@@ -21,12 +21,12 @@ __all__ = ["Accumulator", "AccumulatorControl", "shift_left"]
 
 
 class AccumulatorControl(data.StructLayout):
-    """What travels with a token's partial sums. index: pixel group in the tile. first: do not add the old value.
-    last: offer the new value to the threshold unit; logits: to the logit sums. start: first token of its pass.
+    """What travels with a token's partial sums. index: pixel group in the tile. clear: do not add the old value.
+    final: offer the new value to the threshold unit; logits: to the logit sums. first: first token of its pass.
     inside: pixels that lie inside the output picture."""
     def __init__(self, config):
         super().__init__({
-            "valid": 1, "start": 1, "index": range(config.accumulator_depth), "first": 1, "last": 1, "maximum": 1,
+            "valid": 1, "first": 1, "index": range(config.accumulator_depth), "clear": 1, "final": 1, "maximum": 1,
             "logits": 1, "shift": isa.SHIFT_BITS, "inside": config.pixels_per_cycle})
 
 
@@ -73,11 +73,11 @@ class Accumulator(wiring.Component):
             "value_control": Out(AccumulatorControl(config))})
 
     @staticmethod
-    def model(old, sums, correction, *, shift, first, maximum, acc_bits, a_bits):
+    def model(old, sums, correction, *, shift, clear, maximum, acc_bits, a_bits):
         """New accumulators, int64, from old ones, partial sums and corrections of one shape."""
         wrap = 1 << acc_bits
         t = (sums.astype(np.int64) << shift) + correction
-        old = np.zeros_like(t) if first else old
+        old = np.zeros_like(t) if clear else old
         codes = (1 << a_bits) - 1
         new = np.maximum(old & codes, t & codes) if maximum else old + t
         return (new + wrap // 2) % wrap - wrap // 2
@@ -97,7 +97,7 @@ class Accumulator(wiring.Component):
         for lane in range(self.lanes):
             shifted = shift_left(m, self.sums[lane], self.control.shift, acc_bits, name=f"shifted_{lane}")
             old, t = Signal(acc_bits, name=f"old_{lane}"), Signal(acc_bits, name=f"t_{lane}")
-            m.d.sync += [old.eq(Mux(stages[2].first, 0, stored[lane])),
+            m.d.sync += [old.eq(Mux(stages[2].clear, 0, stored[lane])),
                          t.eq(shifted + self.correction[lane % config.pixels_per_cycle])]
             total, larger = Signal(acc_bits, name=f"total_{lane}"), Signal(a_bits, name=f"larger_{lane}")
             keep_old = old[:a_bits] >= t[:a_bits]

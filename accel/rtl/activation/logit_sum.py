@@ -24,7 +24,7 @@ class LogitSum(wiring.Component):
     shift : In(1): logits move one place down; shift_in : In(signed(32)), from the next chain
     logit : Out(signed(32)): the lower of the two
 
-    A value counts in the logit 2 cycles later. The start of a pass with `logits` clears.
+    A value counts in the logit 2 cycles later. The first token of a pass with `logits` clears.
     """
     latency = 2
 
@@ -38,8 +38,8 @@ class LogitSum(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         pixels = self.config.pixels_per_cycle
-        count = self.control.valid & self.control.last & self.control.logits
-        add, clear = delay(m, count, 1, name="add"), delay(m, self.control.start, 1, name="clear")
+        count = self.control.valid & self.control.final & self.control.logits
+        add, clear = delay(m, count, 1, name="add"), delay(m, self.control.first, 1, name="clear")
         logits = [Signal(signed(32), name=f"logit_{i}") for i in range(2)]
         m.d.comb += self.logit.eq(logits[0])
         for i, following in enumerate([logits[1], self.shift_in]):

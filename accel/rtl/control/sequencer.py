@@ -22,7 +22,7 @@ from accel.rtl.array.level_decoder import identity_table
 from accel.rtl.delay import delay
 from accel.rtl.memory.activation_memory import ActivationMemory
 from accel.rtl.memory.block_memory import BlockMemory
-from accel.rtl.memory.im2col import Sweep, Token
+from accel.rtl.memory.im2col import Token, Window
 
 __all__ = ["Sequencer"]
 
@@ -30,7 +30,7 @@ __all__ = ["Sequencer"]
 class PassState(data.StructLayout):
     """Everything a running pass needs: its instruction, its source and its tile."""
     def __init__(self):
-        super().__init__({"sweep": isa.Pass, "source": isa.Source, "tile": isa.Tile})
+        super().__init__({"instruction": isa.Pass, "source": isa.Source, "tile": isa.Tile})
 
 
 class Sequencer(wiring.Component):
@@ -47,9 +47,9 @@ class Sequencer(wiring.Component):
     program_address, program_data; threshold_address, threshold_data : memory read ports (latency 2)
     weight_address : Out, one word a cycle, row rows - 1 first; table : Out, `table_latency` cycles after its pass's
         first weight address
-    token, sweep, state : Out, the token stage
+    token, window, state : Out, the token stage
     threshold_write : Out(ThresholdWrite)
-    image_full, image_buffer : In(1), release : Out(1): picture buffers
+    picture_full, picture_buffer : In(1), release : Out(1): picture buffers
     hold : In(1): do not start (memories are being loaded)
     logit : In(signed(32)): lowest logit; logit_shift : Out(1): next one
     logits : Out(stream of isa.LogitWord)
@@ -68,9 +68,9 @@ class Sequencer(wiring.Component):
             "program_address": Out(range(config.program_depth)), "program_data": In(isa.INSTRUCTION_BITS),
             "threshold_address": Out(range(config.threshold_depth)), "threshold_data": In(config.acc_bits),
             "weight_address": Out(range(config.weight_depth)), "table": Out(config.w_bits << config.w_bits),
-            "token": Out(Token), "sweep": Out(Sweep()), "state": Out(PassState()),
+            "token": Out(Token), "window": Out(Window()), "state": Out(PassState()),
             "threshold_write": Out(self.write_layout),
-            "image_full": In(1), "image_buffer": In(1), "release": Out(1), "hold": In(1),
+            "picture_full": In(1), "picture_buffer": In(1), "release": Out(1), "hold": In(1),
             "logit": In(signed(32)), "logit_shift": Out(1),
             "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32)})
 
@@ -98,7 +98,7 @@ class Sequencer(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(0)
-                with m.If(self.image_full & ~self.hold):
+                with m.If(self.picture_full & ~self.hold):
                     m.d.comb += start.eq(1)
                     m.d.sync += [self.program_address.eq(0), self.cycles.eq(0),
                                  table.eq(identity_table(config.w_bits))]
@@ -121,7 +121,7 @@ class Sequencer(wiring.Component):
                         m.next = "FETCH"
                     with m.Case(isa.Op.TILE):
                         m.d.sync += tile.eq(view[isa.Op.TILE])
-                        m.d.comb += load_request.eq(view[isa.Op.TILE].load)
+                        m.d.comb += load_request.eq(view[isa.Op.TILE].thresholds)
                         m.next = "FETCH"
                     with m.Case(isa.Op.LEVELS):
                         for half in range(-(-len(table) // isa.HALF_BITS)):
@@ -130,7 +130,7 @@ class Sequencer(wiring.Component):
                                 m.d.sync += entries.eq(view[isa.Op.LEVELS].table)
                         m.next = "FETCH"
                     with m.Case(isa.Op.PASS):
-                        m.d.comb += accept.eq(weight_ready & ~(decoded.last & load_busy)
+                        m.d.comb += accept.eq(weight_ready & ~(decoded.final & load_busy)
                                               & (~tile.barrier | drained_for_reads))
                         with m.If(accept):
                             m.d.sync += tile.barrier.eq(0)
@@ -172,7 +172,7 @@ class Sequencer(wiring.Component):
                         m.next = "FETCH"
         return m
 
-    def _weight_stage(self, m, accept, start, ready, sweep, source, tile, table):
+    def _weight_stage(self, m, accept, start, ready, following, source, tile, table):
         """The weight stage (see above) and, `rows` cycles later, the token stage."""
         config = self.config
         current, busy = Signal(PassState()), Signal()
@@ -198,11 +198,12 @@ class Sequencer(wiring.Component):
                 m.d.sync += busy.eq(0)
         tile_start, following_tile = Signal.like(self.weight_address), Signal.like(self.weight_address)
         with m.If(accept):
-            m.d.sync += [current.sweep.eq(sweep), current.source.eq(source), current.tile.eq(tile), busy.eq(1),
-                         first.eq(1), tokens_left.eq(1), steps.eq(self.shortest_pass - 1), long_enough.eq(0),
+            m.d.sync += [current.instruction.eq(following), current.source.eq(source), current.tile.eq(tile),
+                         busy.eq(1), first.eq(1), tokens_left.eq(1),
+                         steps.eq(self.shortest_pass - 1), long_enough.eq(0),
                          groups.eq(tile.groups - 1), row_end.eq(tile.groups == 1),
                          lines.eq(tile.height - 1), last_line.eq(tile.height == 1)]
-            with m.If(sweep.repeat):
+            with m.If(following.repeat):
                 m.d.sync += self.weight_address.eq(tile_start)
             with m.Else():
                 m.d.sync += [self.weight_address.eq(following_tile), tile_start.eq(following_tile),
@@ -219,13 +220,14 @@ class Sequencer(wiring.Component):
         m.d.comb += self.token.eq(delay(m, token, config.rows, name="token"))
         with m.If(delay(m, token.first, config.rows - 1, name="token_load")):
             m.d.sync += [
-                self.state.eq(current), self.sweep.dy.eq(current.sweep.dy), self.sweep.dx.eq(current.sweep.dx),
-                self.sweep.base.eq(current.sweep.base + Mux(current.source.image & self.image_buffer,
-                                                            config.image_rows, 0)),
-                self.sweep.stride2.eq(current.source.stride2), self.sweep.width.eq(current.source.width),
-                self.sweep.height.eq(current.source.height), self.sweep.pitch.eq(current.source.pitch),
-                self.sweep.drop.eq(current.sweep.drop)]
-        return token.valid, current.sweep.last
+                self.state.eq(current), self.window.dy.eq(current.instruction.dy),
+                self.window.dx.eq(current.instruction.dx),
+                self.window.base.eq(current.instruction.base + Mux(current.source.picture & self.picture_buffer,
+                                                            config.picture_rows, 0)),
+                self.window.stride2.eq(current.source.stride2), self.window.width.eq(current.source.width),
+                self.window.height.eq(current.source.height), self.window.pitch.eq(current.source.pitch),
+                self.window.drop.eq(current.instruction.drop)]
+        return token.valid, current.instruction.final
 
     def _drain_counters(self, m, valid, is_last, drained, drained_for_reads, last_drained):
         """A token's codes are at the activation memory `drain_cycles` after it left the token stage.

@@ -14,7 +14,7 @@ from accel.config import AccelConfig
 
 from .block_memory import BlockMemory
 
-__all__ = ["ActivationMemory", "CodeWrite", "ImageWrite"]
+__all__ = ["ActivationMemory", "CodeWrite", "PictureWrite"]
 
 
 class CodeWrite(data.StructLayout):
@@ -25,7 +25,7 @@ class CodeWrite(data.StructLayout):
             "codes": data.ArrayLayout(data.ArrayLayout(config.a_bits, config.channels), config.pixels_per_cycle)})
 
 
-class ImageWrite(data.StructLayout):
+class PictureWrite(data.StructLayout):
     """One whole word."""
     def __init__(self, config):
         super().__init__({"row": config.row_address_bits, "bank": range(config.banks),
@@ -38,7 +38,7 @@ class ActivationMemory(wiring.Component):
     Members
     -------
     code_valid : In(1), code_write : In(CodeWrite): always taken
-    image : In(stream of ImageWrite): taken in cycles without code_valid
+    image : In(stream of PictureWrite): taken in cycles without code_valid
     read_row : In, ArrayLayout(row address, banks); read_word : Out, ArrayLayout(rows codes, banks), `latency` later
 
     A word written in cycle t can be read by a read_row of cycle t + `write_latency` on.
@@ -50,7 +50,7 @@ class ActivationMemory(wiring.Component):
         self.config = config
         super().__init__({
             "code_valid": In(1), "code_write": In(CodeWrite(config)),
-            "image": In(stream.Signature(ImageWrite(config))),
+            "image": In(stream.Signature(PictureWrite(config))),
             "read_row": In(data.ArrayLayout(config.row_address_bits, config.banks)),
             "read_word": Out(data.ArrayLayout(data.ArrayLayout(config.a_bits, config.rows), config.banks))})
 

@@ -15,7 +15,7 @@ from accel.rtl.delay import delay
 
 from .activation_memory import ActivationMemory
 
-__all__ = ["Im2col", "Token", "Sweep"]
+__all__ = ["Im2col", "Token", "Window"]
 
 
 class Token(data.Struct):
@@ -25,7 +25,7 @@ class Token(data.Struct):
     row_end: 1
 
 
-class Sweep(data.StructLayout):
+class Window(data.StructLayout):
     """What a pass reads: fields as in `isa.Source` and `isa.Pass`, base with the image buffer added."""
     def __init__(self):
         super().__init__({"base": isa.ROW_BITS, "dy": signed(2), "dx": signed(2), "stride2": 1,
@@ -39,7 +39,7 @@ class Im2col(wiring.Component):
 
     Members
     -------
-    token : In(Token); sweep : In(Sweep), constant from the first token of a pass to its last
+    token : In(Token); window : In(Window), constant from the first token of a pass to its last
     read_row : Out, read_word : In, to the activation memory
     x : Out, ArrayLayout(ArrayLayout(a_bits, m), rows), `latency` cycles after the token
     sums : Out, ArrayLayout(sum, m), `sum_latency` cycles after the token
@@ -52,7 +52,7 @@ class Im2col(wiring.Component):
         self.sum_levels = (config.rows - 1).bit_length()
         self.sum_bits = (config.rows * config.thresholds).bit_length()
         super().__init__({
-            "token": In(Token), "sweep": In(Sweep()),
+            "token": In(Token), "window": In(Window()),
             "read_row": Out(data.ArrayLayout(config.row_address_bits, config.banks)),
             "read_word": In(data.ArrayLayout(data.ArrayLayout(config.a_bits, config.rows), config.banks)),
             "x": Out(data.ArrayLayout(data.ArrayLayout(config.a_bits, m), config.rows)),
@@ -64,32 +64,32 @@ class Im2col(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, sweep = self.config, self.sweep
+        config, window = self.config, self.window
         pixels, bank_bits = config.pixels_per_cycle, (config.banks - 1).bit_length()
 
         # Cycle 0: where the token's first pixel lies. The registers hold the next token's place.
         side = signed(isa.SIDE_BITS + 2)
         next_row, next_y, next_x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
         row, y, x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
-        m.d.comb += [row.eq(Mux(self.token.first, sweep.base, next_row)),
-                     y.eq(Mux(self.token.first, sweep.dy, next_y)),
-                     x.eq(Mux(self.token.first, sweep.dx, next_x))]
-        pitch = Mux(sweep.stride2, sweep.pitch << 1, sweep.pitch)
+        m.d.comb += [row.eq(Mux(self.token.first, window.base, next_row)),
+                     y.eq(Mux(self.token.first, window.dy, next_y)),
+                     x.eq(Mux(self.token.first, window.dx, next_x))]
+        pitch = Mux(window.stride2, window.pitch << 1, window.pitch)
         with m.If(self.token.valid):
             with m.If(self.token.row_end):
-                m.d.sync += [next_row.eq(row + pitch), next_y.eq(y + 1 + sweep.stride2), next_x.eq(sweep.dx)]
+                m.d.sync += [next_row.eq(row + pitch), next_y.eq(y + 1 + window.stride2), next_x.eq(window.dx)]
             with m.Else():
-                m.d.sync += [next_row.eq(row), next_y.eq(y), next_x.eq(x + (pixels << sweep.stride2))]
+                m.d.sync += [next_row.eq(row), next_y.eq(y), next_x.eq(x + (pixels << window.stride2))]
 
         # Cycle 1: bank rows and pixel columns.
         place = x[:bank_bits]
         for bank in range(config.banks):
             m.d.sync += self.read_row[bank].eq(row + (x >> bank_bits) + (place > bank))
         columns = [Signal(side, name=f"column_{j}") for j in range(pixels)]
-        m.d.sync += [column.eq(x + (j << sweep.stride2)) for j, column in enumerate(columns)]
+        m.d.sync += [column.eq(x + (j << window.stride2)) for j, column in enumerate(columns)]
         row_inside = Signal()
-        m.d.sync += row_inside.eq((y >= 0) & (y < sweep.height) & self.token.valid)
-        width = delay(m, sweep.width, 1, name="width")
+        m.d.sync += row_inside.eq((y >= 0) & (y < window.height) & self.token.valid)
+        width = delay(m, window.width, 1, name="width")
 
         # Cycle 2: which pixels lie inside the picture, and in which bank each one is.
         inside = [Signal(name=f"inside_{j}") for j in range(pixels)]
@@ -97,7 +97,7 @@ class Im2col(wiring.Component):
         for j, column in enumerate(columns):
             m.d.sync += [inside[j].eq(row_inside & (column >= 0) & (column < width)),
                          banks[j].eq(column[:bank_bits])]
-        drop = delay(m, sweep.drop, 2, name="drop")
+        drop = delay(m, window.drop, 2, name="drop")
 
         # Cycle 3: words of all banks; 4: the pixels' words; 5: zero padding.
         for j in range(pixels):

@@ -12,7 +12,7 @@ from accel.config import TINY, ULX3S_85F, ULX3S_85F_1PX
 from accel.interp import Interpreter
 from accel.isa import End, Levels, Pass, Source, Tile, heap_order
 from model.common.errors import UserError
-from model.integer.net import IMAGE, Layer, MaxPool, Skip
+from model.integer.net import PICTURE, Layer, MaxPool, Skip
 from tests.accel.nets import NetBuilder, random_net, resnet8_like
 from tests.accel.reference import levels_of
 from tests.accel.variants import VARIANTS
@@ -33,7 +33,7 @@ def passes(image, layer):
 def small_net(**changes):
     """One 3x3 layer of 4 channels on the picture and 3 logits; `changes` of the first term."""
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
-    term = replace(build.conv(IMAGE, 4), **changes)
+    term = replace(build.conv(PICTURE, 4), **changes)
     build.logits(build.layer(term), 3, w_bits=4)
     return build.net()
 
@@ -46,7 +46,7 @@ def small_net(**changes):
 def test_kernels_are_their_weights(name, w_bits, style):
     config = VARIANTS[name]
     build = NetBuilder(np.random.default_rng(w_bits), (3, 4, 4))
-    term = build.conv(IMAGE, 5, w_bits=w_bits, style=style, shift=2)
+    term = build.conv(PICTURE, 5, w_bits=w_bits, style=style, shift=2)
     kernel = kernel_of(term, config)
     weights = kernel.weights(1).reshape(3, 3, 5, 3).transpose(2, 3, 0, 1)
     np.testing.assert_array_equal(weights, levels_of(term) << 2)
@@ -106,7 +106,7 @@ def test_state_changes_only_where_needed(name):
 def test_barriers_only_before_unwritten_tensors():
     """A branch that reads older tensors need not wait for its neighbour."""
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
-    a = build.layer(build.conv(IMAGE, 8))
+    a = build.layer(build.conv(PICTURE, 8))
     b = build.layer(build.conv(a, 8))
     c = build.layer(build.conv(a, 8))
     d = build.layer(build.conv(b, 4), build.conv(c, 4))
@@ -124,7 +124,7 @@ def test_first_and_last_frame_every_tile():
         if layout is Tile:
             tiles += 1
         elif layout is Pass:
-            flags.append((view.first, view.last))
+            flags.append((view.clear, view.final))
     firsts = [index for index, (first, _) in enumerate(flags) if first]
     lasts = [index for index, (_, last) in enumerate(flags) if last]
     assert len(firsts) == len(lasts) == tiles
@@ -134,7 +134,7 @@ def test_first_and_last_frame_every_tile():
 def test_weights_are_stored_once():
     """The picture's digit planes and the digits of a level table share the stored words."""
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
-    layer = build.layer(build.conv(IMAGE, 4, style="table"))
+    layer = build.layer(build.conv(PICTURE, 4, style="table"))
     build.logits(layer, 3, w_bits=8)
     image = compile_net(build.net(), TINY)
     first, last = passes(image, layer), passes(image, "logits")
@@ -160,7 +160,7 @@ def test_resnet8_size(config):
     # conv: 9 taps x input tiles x output tiles; +2 digits of the residual's gains, + projections
     assert counts == [6, 9, 11, 18, 38, 72, 152, 8]
     assert len(image.weights) == (sum(counts) - 3) * config.rows
-    assert len(image.thresholds) == 15 * config.load_beats + 20
+    assert len(image.thresholds) == 15 * config.threshold_words + 20
     assert sum(info.macs for info in image.layers) == 12_501_632
 
 
@@ -169,7 +169,7 @@ def test_activation_words_are_written_whole():
     `beta` times the sum of a word needs them."""
     config = VARIANTS["4-parts"]
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
-    layer = build.layer(build.conv(IMAGE, 18))
+    layer = build.layer(build.conv(PICTURE, 18))
     build.logits(layer, 2)
     image = compile_net(build.net(), config)
     info = image.layers[0]
@@ -186,7 +186,7 @@ def test_activation_words_are_written_whole():
 def test_thresholds_fold_the_bias():
     net = small_net()
     image = compile_net(net, TINY)
-    words = image.thresholds[:TINY.load_beats].reshape(4, 15)
+    words = image.thresholds[:TINY.threshold_words].reshape(4, 15)
     layer = net.layers[0]
     np.testing.assert_array_equal(
         words, heap_order(layer.thresholds.astype(np.int64) - layer.bias[:, None]))
@@ -203,7 +203,7 @@ def test_live_tensors_do_not_overlap(name, seed):
     for index, layer in enumerate(net.layers[:-1]):
         live = {layer.name} | {source for later in net.layers[index:] for source in sources(later)}
         written = {other.name for other in net.layers[:index + 1]}
-        taken = [range(2 * config.image_rows)]
+        taken = [range(2 * config.picture_rows)]
         for tensor in (tensors[name] for name in live & written):
             size = -(-tensor.shape[0] // config.rows) * tensor.plane
             rows = range(tensor.base, tensor.base + size)
@@ -215,7 +215,7 @@ def test_live_tensors_do_not_overlap(name, seed):
 def test_memory_is_used_again():
     """Six large layers in a row need the room of two."""
     build = NetBuilder(np.random.default_rng(0), (3, 32, 32))
-    layer = IMAGE
+    layer = PICTURE
     for _ in range(6):
         layer = build.layer(build.conv(layer, 16))
     build.logits(layer, 10)
@@ -257,7 +257,7 @@ def test_refused_terms(changes, message):
 def test_refused_drop():
     """A convolution that sees no bit of its codes."""
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
-    name = build.layer(build.conv(IMAGE, 4))
+    name = build.layer(build.conv(PICTURE, 4))
     build.logits(build.layer(build.conv(name, 4, drop=4)), 3)
     assert refusal(build.net()) == "layer1: low bits dropped: needs 4, the limit is 3"
 
@@ -265,7 +265,7 @@ def test_refused_drop():
 def test_dropped_bits_are_not_in_the_range_of_the_sums():
     """Sums that only bits which are not seen could take out of range are no reason to refuse a net."""
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
-    name = build.layer(build.conv(IMAGE, 4))
+    name = build.layer(build.conv(PICTURE, 4))
     term = replace(build.conv(name, 4, style="affine"), codes=np.full((4, 4, 3, 3), 9, np.uint8), beta=0, shift=9)
     build.logits(build.layer(replace(term, drop=3)), 3, w_bits=4)
     net = build.net()
@@ -279,7 +279,7 @@ def test_dropped_bits_are_not_in_the_range_of_the_sums():
 def test_refused_offset():
     """An offset too long for its field, and not even."""
     build = NetBuilder(np.random.default_rng(0), (3, 4, 4))
-    layer = build.layer(build.conv(IMAGE, 1), a_bits=2)
+    layer = build.layer(build.conv(PICTURE, 1), a_bits=2)
     term = replace(build.conv(layer, 1, kernel=1), alpha=1, beta=-4097)
     build.logits(build.layer(term), 3)
     assert refusal(build.net()) == (
@@ -295,7 +295,7 @@ def test_refused_offset():
                                  "the limit is 31"),
     (dict(activation_depth=79), "layer0: bank rows of activation memory: needs 80, "
                                 "the limit is 79"),
-    (dict(image_width=7), "image: shape of the picture: needs (3, 8, 8), the limit is (3, 8, 7)"),
+    (dict(picture_width=7), "image: shape of the picture: needs (3, 8, 8), the limit is (3, 8, 7)"),
     (dict(a_bits=3, w_bits=3), "layer0: a_bits: needs 4, the limit is 3"),
 ])
 def test_refused_sizes(limits, message):
@@ -312,24 +312,24 @@ def test_a_net_fits_memories_of_its_size():
 def test_refused_sources():
     """The picture has digits, and on a large array three taps in a word."""
     net = small_net()
-    skip = Skip(source=IMAGE, gain=np.ones(3, np.int32))
+    skip = Skip(source=PICTURE, gain=np.ones(3, np.int32))
     layer = Layer(name="sum", terms=(skip,), bias=np.zeros(3, np.int32), a_bits=2,
                   thresholds=np.zeros((3, 3), np.int32))
     assert refusal(replace(net, layers=(layer, *net.layers))).startswith("sum: residual: ")
-    pool = MaxPool(name="pool", source=IMAGE)
+    pool = MaxPool(name="pool", source=PICTURE)
     assert refusal(replace(net, layers=(pool, *net.layers))).startswith("pool: max-pool: ")
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
-    build.logits(build.layer(build.conv(IMAGE, 4, kernel=1)), 2)
+    build.logits(build.layer(build.conv(PICTURE, 4, kernel=1)), 2)
     compile_net(build.net(), TINY)
     assert refusal(build.net(), ULX3S_85F).startswith("layer0: kernel over the picture: needs 1x1")
 
 
 def test_refused_logits():
     """Each accumulator fits, their sum over the picture does not."""
-    config = replace(TINY, image_height=32, image_width=32, accumulator_depth=1024, acc_bits=32,
+    config = replace(TINY, picture_height=32, picture_width=32, accumulator_depth=1024, acc_bits=32,
                      activation_depth=2048)
     build = NetBuilder(np.random.default_rng(0), (3, 32, 32))
-    layer = build.layer(build.conv(IMAGE, 4))
+    layer = build.layer(build.conv(PICTURE, 4))
     build.layers.append(Layer(name="logits", bias=np.zeros(2, np.int32), terms=(
         replace(build.conv(layer, 2, kernel=1), shift=14),)))
     assert refusal(build.net(), config).startswith("logits: range of the logits: needs -")

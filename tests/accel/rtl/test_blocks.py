@@ -141,13 +141,13 @@ def test_accumulator_against_its_model():
     sums = rng.integers(-16, 3600, (passes, groups, lanes))
     correction = rng.integers(-4000, 4000, (passes, groups, config.pixels_per_cycle))
     shifts = rng.integers(0, 10, passes)
-    kinds = [("first", False)] + [(("add", "maximum", "first")[rng.integers(3)], bool(rng.integers(2)))
+    kinds = [("clear", False)] + [(("add", "maximum", "clear")[rng.integers(3)], bool(rng.integers(2)))
                                   for _ in range(passes - 1)]
     shifts[[kind == "maximum" for kind, _ in kinds]] = 0
     old, expected = np.zeros((groups, lanes), int), []
     for p, (kind, _) in enumerate(kinds):
         per_lane = np.tile(correction[p], (1, 2))
-        old = Accumulator.model(old, sums[p], per_lane, shift=int(shifts[p]), first=kind == "first",
+        old = Accumulator.model(old, sums[p], per_lane, shift=int(shifts[p]), clear=kind == "clear",
                                 maximum=kind == "maximum", acc_bits=config.acc_bits, a_bits=config.a_bits)
         expected.append(old)
     total = passes * groups
@@ -158,8 +158,8 @@ def test_accumulator_against_its_model():
             kind, last = kinds[p]
             ctx.set(dut.sums, sums[p, g].tolist())
             ctx.set(dut.control, AccumulatorControl(config).const({
-                "valid": 1, "index": g, "first": int(kind == "first"), "maximum": int(kind == "maximum"),
-                "last": int(last), "shift": int(shifts[p])}))
+                "valid": 1, "index": g, "clear": int(kind == "clear"), "maximum": int(kind == "maximum"),
+                "final": int(last), "shift": int(shifts[p])}))
         else:
             ctx.set(dut.control, AccumulatorControl(config).const({}))
         late = cycle - Accumulator.correction_lag
@@ -173,10 +173,10 @@ def test_accumulator_against_its_model():
 
 
 def test_accumulator_model_wraps_and_maximum_compares_codes():
-    new = Accumulator.model(np.array([5, 9]), np.array([7, 3]), 0, shift=0, first=False, maximum=True,
+    new = Accumulator.model(np.array([5, 9]), np.array([7, 3]), 0, shift=0, clear=False, maximum=True,
                             acc_bits=16, a_bits=4)
     assert new.tolist() == [7, 9]
-    top = Accumulator.model(np.array([32767]), np.array([1]), 0, shift=0, first=False, maximum=False,
+    top = Accumulator.model(np.array([32767]), np.array([1]), 0, shift=0, clear=False, maximum=False,
                             acc_bits=16, a_bits=4)
     assert top.tolist() == [-32768]
 
@@ -198,7 +198,7 @@ def test_logit_sum_masks_and_shifts():
         k = min(cycle, n - 1)
         ctx.set(dut.values, values[k].ravel().tolist())
         ctx.set(dut.control, AccumulatorControl(config).const({
-            "valid": int(valid[k] and running), "start": int(cycle == 0), "last": 1, "logits": 1,
+            "valid": int(valid[k] and running), "first": int(cycle == 0), "final": 1, "logits": 1,
             "inside": int(inside[k] @ (1 << np.arange(config.pixels_per_cycle)))}))
         ctx.set(dut.shift, int(cycle == n + LogitSum.latency))
         ctx.set(dut.shift_in, -123456)

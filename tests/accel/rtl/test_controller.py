@@ -129,7 +129,7 @@ def refusal(sequence, fault):
 def info(*, loaded=0, net=0, n_logits=0, pixel_bytes=0):
     return struct.pack(
         "<B3B8sII8B6HBBQHH", 1, 2, 0, 0, DIGEST, int(TINY.clock_hz), BAUD, TINY.rows, TINY.channels,
-        TINY.pixels_per_cycle, TINY.w_bits, TINY.a_bits, TINY.acc_bits, TINY.image_width, TINY.image_height,
+        TINY.pixels_per_cycle, TINY.w_bits, TINY.a_bits, TINY.acc_bits, TINY.picture_width, TINY.picture_height,
         TINY.activation_depth, TINY.accumulator_depth, TINY.weight_depth, TINY.threshold_depth, TINY.program_depth,
         4096, 2, loaded, net, n_logits, pixel_bytes)
 

@@ -41,14 +41,14 @@ def small_net(seed, config):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_random_nets(config, seed):
     image = small_net(seed, config)
-    net_pictures = np.random.default_rng(seed).integers(0, 256, (2, 3, *image.image_shape), dtype=np.uint8)
+    net_pictures = np.random.default_rng(seed).integers(0, 256, (2, 3, *image.picture_shape), dtype=np.uint8)
     check(image, net_pictures)
 
 
 @pytest.mark.parametrize("gaps", [0.3, 0.8])
 def test_back_pressure_changes_nothing(gaps):
     image = small_net(2, TINY)
-    pictures = np.random.default_rng(7).integers(0, 256, (3, 3, *image.image_shape), dtype=np.uint8)
+    pictures = np.random.default_rng(7).integers(0, 256, (3, 3, *image.picture_shape), dtype=np.uint8)
     free = check(image, pictures)
     np.testing.assert_array_equal(check(image, pictures, gaps=gaps, seed=5), free)
 
@@ -56,7 +56,7 @@ def test_back_pressure_changes_nothing(gaps):
 def test_no_state_from_picture_to_picture():
     image = small_net(3, TINY)
     rng = np.random.default_rng(9)
-    picture = rng.integers(0, 256, (1, 3, *image.image_shape), dtype=np.uint8)
+    picture = rng.integers(0, 256, (1, 3, *image.picture_shape), dtype=np.uint8)
     zeros, full = np.zeros_like(picture), np.full_like(picture, 255)
     logits = check(image, np.concatenate([picture, full, picture, zeros, picture]))
     np.testing.assert_array_equal(logits[[0, 2]], logits[[4, 4]])
@@ -72,10 +72,10 @@ def test_accumulators_at_their_extremes(sign):
 def test_every_tile_is_written_when_the_schedule_says():
     """The first code of each output tile leaves the core in the very cycle that follows from its last pass's start."""
     image = small_net(4, TINY)
-    picture = np.zeros((1, 3, *image.image_shape), np.uint8)
+    picture = np.zeros((1, 3, *image.picture_shape), np.uint8)
     _, _, ((groups, _, written),) = run_core(image, picture)
     program = Interpreter(image).program
-    ends = [p for p in schedule(image)[1] if program[p.index][1]["last"] and not program[p.index][1]["logits"]]
+    ends = [p for p in schedule(image)[1] if program[p.index][1]["final"] and not program[p.index][1]["logits"]]
     tokens = [layer.shape[1] * -(-layer.shape[2] // image.config.pixels_per_cycle) for layer in image.layers
               for _ in range(sum(layer.start <= p.index < layer.stop for p in ends))]
     first = np.cumsum([0, *tokens])
@@ -108,7 +108,7 @@ def test_another_net_is_loaded(gaps):
     """Pixels are on offer while nets are loaded, with gaps in the load too: none is lost, none meets half a net."""
     images = [small_net(5, TINY), small_net(6, TINY), small_net(5, TINY)]
     rng = np.random.default_rng(13)
-    loads = [(image, rng.integers(0, 256, (2, 3, *image.image_shape), dtype=np.uint8)) for image in images]
+    loads = [(image, rng.integers(0, 256, (2, 3, *image.picture_shape), dtype=np.uint8)) for image in images]
     logits, _, _ = run_loads(loads, gaps=gaps, seed=3)
     expected = [Interpreter(image).run(picture)[0] for image, pictures in loads for picture in pictures]
     for got, want in zip(logits, expected, strict=True):

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""How pixels get into the activation memory (ImageLoader) and codes out of it (Im2col), each alone, against numpy."""
+"""How pixels get into the activation memory (PictureLoader) and codes out of it (Im2col), each alone, against numpy."""
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +9,9 @@ from amaranth.lib import data
 
 from accel import isa
 from accel.config import TINY, TINY_1PX
-from accel.rtl.memory.activation_memory import ActivationMemory, ImageWrite
+from accel.rtl.memory.activation_memory import ActivationMemory, PictureWrite
 from accel.rtl.memory.im2col import Im2col
-from accel.rtl.memory.image_loader import ImageLoader
+from accel.rtl.memory.picture_loader import PictureLoader
 from tests.accel.simulate import run_cycles
 from tests.accel.streams import Monitor, simulate, sink, source
 
@@ -32,10 +32,10 @@ def words_of(config, picture, buffer):
     words = []
     for y in range(height):
         for x in range(width):
-            taps = padded[:, y, x:x + 3] if config.image_taps == 3 else padded[:, y, x + 1:x + 2]
+            taps = padded[:, y, x:x + 3] if config.picture_taps == 3 else padded[:, y, x + 1:x + 2]
             for digit in range(config.a_digits):
                 lanes = (taps.T.ravel() >> config.a_bits * digit) % (1 << config.a_bits)
-                row = (buffer * config.image_rows + y * settings["pitch"] + x // config.banks
+                row = (buffer * config.picture_rows + y * settings["pitch"] + x // config.banks
                        + digit * settings["plane"])
                 words.append((row, x % config.banks, [*lanes.tolist(), *[0] * (config.rows - len(lanes))]))
     return words
@@ -45,7 +45,7 @@ class LoaderBench:
     """pixels: uint8 (N, 3), of pictures of `shape` one after the other. control: testbench (ctx, this) that drives
     release and clear."""
     def __init__(self, config, pixels, shape, control, *, pauses=0.0, seed=0):
-        self.dut = dut = ImageLoader(config)
+        self.dut = dut = PictureLoader(config)
         self.pixels, self.words = Monitor(dut.pixels), Monitor(dut.o)
         self._over = False
         values = [{"r": r, "g": g, "b": b} for r, g, b in pixels.tolist()]
@@ -57,7 +57,7 @@ class LoaderBench:
         simulate(dut, whole, source(dut.pixels, values, pauses=pauses, seed=seed),
                  sink(dut.o, pauses=pauses, seed=seed + 1), self.pixels.watch, self.words.watch,
                  done=lambda: self._over, timeout=50_000)
-        layout = data.Layout.cast(ImageWrite(config))
+        layout = data.Layout.cast(PictureWrite(config))
         taken = [layout.from_bits(word) for word in self.words.payloads]
         self.written = [(w.row, w.bank, [w.lanes[i] for i in range(config.rows)]) for w in taken]
 
@@ -145,15 +145,15 @@ def test_im2col(config, stride, dy, dx):
     pitch, base = 3, bank_rows - 4                              # wraps around
     memory = rng.integers(0, 1 << config.a_bits, (bank_rows, banks, config.rows), dtype=np.uint8)
     idle = {"valid": 0, "first": 0, "row_end": 0}
-    inputs, expected = [], []                                   # (sweep, token) a cycle
+    inputs, expected = [], []                                   # (window, token) a cycle
     for drop, height, width in ((0, 5, 7), (2, 5, 7), (0, 1, 2), (1, 2, 1), (3, 3, 5), (2, 1, 1), (0, 4, 3)):
         groups = len(range(0, width, stride * m))
-        sweep = {"base": (base + dy * pitch) % bank_rows, "dy": dy, "dx": dx, "stride2": stride - 1, "width": width,
+        window = {"base": (base + dy * pitch) % bank_rows, "dy": dy, "dx": dx, "stride2": stride - 1, "width": width,
                  "height": height, "pitch": pitch, "drop": drop}
         for y, g in np.ndindex(-(-height // stride), groups):
             if (y, g) != (0, 0) and rng.random() < 0.3:
-                inputs.append((sweep, idle))
-            inputs.append((sweep, {"valid": 1, "first": (y, g) == (0, 0), "row_end": g == groups - 1}))
+                inputs.append((window, idle))
+            inputs.append((window, {"valid": 1, "first": (y, g) == (0, 0), "row_end": g == groups - 1}))
             row, columns = stride * y + dy, stride * (m * g + np.arange(m)) + dx
             inside = (0 <= row < height) & (columns >= 0) & (columns < width)
             address = (base + row * pitch + columns // banks) % bank_rows
@@ -162,8 +162,8 @@ def test_im2col(config, stride, dy, dx):
     dut, asked = Im2col(config), []
 
     def stimulus(ctx, cycle):
-        current, token = inputs[cycle] if cycle < len(inputs) else (sweep, idle)
-        ctx.set(dut.sweep, current)
+        current, token = inputs[cycle] if cycle < len(inputs) else (window, idle)
+        ctx.set(dut.window, current)
         ctx.set(dut.token, token)
         asked.append([ctx.get(dut.read_row[bank]) for bank in range(banks)])
         if cycle >= ActivationMemory.latency:

@@ -4,7 +4,7 @@ import pytest
 
 from model.integer import golden
 from model.integer.net import (
-    IMAGE,
+    PICTURE,
     Convolution,
     IntegerNet,
     Layer,
@@ -38,7 +38,7 @@ def accumulate_by_definition(layer, tensors):
 
 
 def run_by_definition(net, image):
-    tensors = {IMAGE: image}
+    tensors = {PICTURE: image}
     for layer in net.layers:
         if isinstance(layer, MaxPool):
             x = tensors[layer.source]
@@ -82,7 +82,7 @@ def test_batches_do_not_matter():
 
 
 def one_channel(weight_shift, thresholds):
-    term = Convolution(source=IMAGE, codes=np.full((1, 3, 1, 1), 15, np.uint8), w_bits=4, alpha=2, beta=-15,
+    term = Convolution(source=PICTURE, codes=np.full((1, 3, 1, 1), 15, np.uint8), w_bits=4, alpha=2, beta=-15,
                        shift=weight_shift)
     head = Convolution(source="a", codes=np.ones((1, 1, 1, 1), np.uint8), w_bits=1)
     zero = np.zeros(1, np.int32)
@@ -103,19 +103,19 @@ def test_a_bias_does_not_hide_sums_that_float32_cannot_hold():
     """The range with bias ends below 2**24; the sums before it is added reach 28 million below zero."""
     rng = np.random.default_rng(0)
     bias = np.array([2 ** 24 - 4000], np.int32)
-    coarse = Convolution(source=IMAGE, codes=rng.integers(0, 30, (1, 3, 3, 3)).astype(np.uint8), w_bits=8, alpha=1,
+    coarse = Convolution(source=PICTURE, codes=rng.integers(0, 30, (1, 3, 3, 3)).astype(np.uint8), w_bits=8, alpha=1,
                          beta=-255, shift=4, padding=1)
-    fine = Convolution(source=IMAGE, codes=np.ones((1, 3, 1, 1), np.uint8), w_bits=1)
+    fine = Convolution(source=PICTURE, codes=np.ones((1, 3, 1, 1), np.uint8), w_bits=1)
     head = Convolution(source="a", codes=np.ones((1, 1, 1, 1), np.uint8), w_bits=1)
     layers = (Layer(name="a", terms=(coarse, fine), bias=bias, thresholds=np.zeros((1, 1), np.int32), a_bits=1),
               Layer(name="b", terms=(head,), bias=np.zeros(1, np.int32)))
     net = IntegerNet(name="biased", layers=layers, input_shape=(3, 6, 6), classes=("x",))
     images = rng.integers(0, 256, (4, 3, 6, 6), dtype=np.uint8)
-    low, high = channel_ranges(layers[0], {IMAGE: 255})
+    low, high = channel_ranges(layers[0], {PICTURE: 255})
     assert -(2 ** 24) < low[0] and high[0] < 2 ** 24 and low[0] - bias[0] < -(2 ** 24)
     acc = golden.accumulators(net, images, "a")
     for image, one in zip(images, acc, strict=True):
-        np.testing.assert_array_equal(one, accumulate_by_definition(layers[0], {IMAGE: image}))
+        np.testing.assert_array_equal(one, accumulate_by_definition(layers[0], {PICTURE: image}))
 
 
 def test_equal_and_extreme_thresholds():

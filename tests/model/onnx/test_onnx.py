@@ -9,7 +9,7 @@ from model import __main__ as command
 from model import zoo
 from model.common.errors import UserError
 from model.integer import golden, store
-from model.integer.net import IMAGE, IntegerNet, Layer, MaxPool, Skip
+from model.integer.net import PICTURE, IntegerNet, Layer, MaxPool, Skip
 from tests.model.random_net import convolution, layer, random_net
 from tests.model.test_main import failure
 
@@ -153,7 +153,7 @@ def odd_net():
     bias = rng.integers(-99, 99, 4).astype(np.int32)
     skip = Skip(source="b", gain=rng.integers(-9, 9, 4).astype(np.int32))
     layers = (
-        layer(rng, "logits", [convolution(rng, IMAGE, (5, 2, 3, 3), padding=0, stride=2)], 5, a_bits=2, spread=9000),
+        layer(rng, "logits", [convolution(rng, PICTURE, (5, 2, 3, 3), padding=0, stride=2)], 5, a_bits=2, spread=9000),
         MaxPool(name="a.term0", source="logits"),
         layer(rng, "a", [convolution(rng, "a.term0", (4, 5, 1, 1)), convolution(rng, "a.term0", (4, 5, 3, 3))], 4),
         layer(rng, "b", [Skip(source="a", gain=np.array([3, -1, 0, 8], np.int32))], 4, spread=30),

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from model.data import synthetic  # noqa: E402
 from model.integer import golden  # noqa: E402
-from model.integer.net import IMAGE, MaxPool, Skip, channel_ranges, tensor_bounds  # noqa: E402
+from model.integer.net import PICTURE, MaxPool, Skip, channel_ranges, tensor_bounds  # noqa: E402
 from model.nets.specs import LayerSpec, PoolSpec, arch  # noqa: E402
 from model.training import torch_integer  # noqa: E402
 from model.training.convert import quantize  # noqa: E402
@@ -38,13 +38,13 @@ def quantized(arch_name="resnet8", **config):
 @torch.no_grad()
 def torch_codes(net, images):
     """The training net's own codes, layer by layer."""
-    tensors = {IMAGE: torch.as_tensor(images).double() * PIXEL_UNIT}
+    tensors = {PICTURE: torch.as_tensor(images).double() * PIXEL_UNIT}
     for spec in net.arch.layers:
         if isinstance(spec, PoolSpec):
             tensors[spec.name] = torch.nn.functional.max_pool2d(tensors[spec.source], 2)
         elif isinstance(spec, LayerSpec):
             tensors[spec.name] = net.layers[spec.name](tensors)
-    del tensors[IMAGE]
+    del tensors[PICTURE]
     return {name: (x / CODE_UNIT).numpy() for name, x in tensors.items()}, net.layers[spec.name](tensors).numpy()
 
 

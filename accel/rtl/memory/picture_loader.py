@@ -14,17 +14,17 @@ from amaranth.lib.wiring import In, Out
 from accel import isa
 from accel.config import AccelConfig
 
-from .activation_memory import ImageWrite
+from .activation_memory import PictureWrite
 
-__all__ = ["ImageLoader"]
+__all__ = ["PictureLoader"]
 
 
-class ImageLoader(wiring.Component):
+class PictureLoader(wiring.Component):
     """Takes pixels in raster order, writes words.
 
     Members
     -------
-    pixels : In(stream of isa.PixelWord); o : Out(stream of ImageWrite)
+    pixels : In(stream of isa.PixelWord); o : Out(stream of PictureWrite)
     settings : In(isa.Settings)
     full : Out(1): the current buffer holds a whole picture; buffer : Out(1): the current buffer
     release : In(1): the current buffer may be written again, the other one becomes current
@@ -35,13 +35,13 @@ class ImageLoader(wiring.Component):
     def __init__(self, config: AccelConfig):
         self.config = config
         super().__init__({
-            "pixels": In(stream.Signature(isa.PixelWord)), "o": Out(stream.Signature(ImageWrite(config))),
+            "pixels": In(stream.Signature(isa.PixelWord)), "o": Out(stream.Signature(PictureWrite(config))),
             "settings": In(isa.Settings), "full": Out(1), "buffer": Out(1), "release": In(1), "clear": In(1)})
 
     def elaborate(self, platform):
         m = Module()
         config, settings = self.config, self.settings
-        digits, taps = config.a_digits, config.image_taps
+        digits, taps = config.a_digits, config.picture_taps
         bank_bits = (config.banks - 1).bit_length()
 
         full = Signal(2)
@@ -81,7 +81,7 @@ class ImageLoader(wiring.Component):
                 m.d.comb += [
                     self.o.valid.eq(1), self.o.p.bank.eq(word_column),
                     self.o.p.row.eq(plane_row + (word_column >> bank_bits)
-                                    + Mux(writing, config.image_rows, 0))]
+                                    + Mux(writing, config.picture_rows, 0))]
                 m.d.comb += [self.o.p.lanes[lane].eq(value.word_select(digit, config.a_bits))
                              for lane, value in enumerate(padded)]
                 with m.If(self.o.ready):
