@@ -21,7 +21,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel import isa
+from accel import isa, timing
 from accel.config import AccelConfig
 from accel.rtl.activation.accumulator import Accumulator, AccumulatorControl, shift_left
 from accel.rtl.activation.logit_sum import LogitSum
@@ -85,8 +85,7 @@ class Core(wiring.Component):
         m = Module()
         config = self.config
 
-        m.submodules.sequencer = sequencer = Sequencer(
-            config, shortest_pass=shortest_pass(config), drain_cycles=drain_cycles(config))
+        m.submodules.sequencer = sequencer = Sequencer(config)
         m.submodules.loader = loader = PictureLoader(config)
         m.submodules.activations = activations = ActivationMemory(config)
         m.submodules.im2col = im2col = Im2col(config)
@@ -157,10 +156,10 @@ class Core(wiring.Component):
             sequencer.threshold_data.eq(thresholds.read_data),
             weights.read_address.eq(sequencer.weight_address), decoder.table.eq(sequencer.table),
             # The memory's blocks lie all over the chip: their words get a cycle to come to the decoder.
-            decoder.codes.eq(delay(m, weights.read_data, Sequencer.table_latency - weights.latency, name="codes"))]
+            decoder.codes.eq(delay(m, weights.read_data, timing.TABLE - weights.latency, name="codes"))]
         # The last weight word of a pass is read rows - 1 cycles after its first, which is rows cycles before the first
         # token; the array wants it one cycle before that token.
-        spare = 1 + Im2col.latency - 1 - Sequencer.table_latency - decoder.latency
+        spare = 1 + Im2col.latency - 1 - timing.TABLE - decoder.latency
         m.d.comb += array.w.eq(delay(m, decoder.digits, spare, name="digits"))
 
     def _token_control(self, m, sequencer):
