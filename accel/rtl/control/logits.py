@@ -31,8 +31,8 @@ class LogitSender(wiring.Component):
     -------
     emits : In(stream of isa.Emit): how many logits, at least 1; taken in the cycle in which the last of them is
     next_word : Out(1): the next threshold word is read; word : In(acc_bits): `timing.BLOCK_MEMORY` cycles later
-    logit : In(signed(32)): the lowest logit; shift : Out(1), for one cycle: the next one, within `timing.LOGIT` - 1
-        cycles
+    logit : In(signed(32)): the lowest logit, at the latest in cycle `timing.LOGIT` after emits is valid or after
+        shift : Out(1), for one cycle: the next one, please
     logits : Out(stream of isa.LogitWord): `last` with the last one of an `Emit` that has `last`
 
     Latency: `timing.LOGIT` + 1 cycles from the request to the first offer. Throughput: a logit in `timing.LOGIT` + 1
