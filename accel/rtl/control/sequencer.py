@@ -15,14 +15,12 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel import isa
+from accel import isa, timing
 from accel.config import AccelConfig
 from accel.rtl.activation.threshold_unit import ThresholdWrite
 from accel.rtl.array.level_decoder import identity_table
-from accel.rtl.delay import delay
-from accel.rtl.memory.activation_memory import ActivationMemory
-from accel.rtl.memory.block_memory import BlockMemory
 from accel.rtl.memory.im2col import Token, Window
+from accel.rtl.timed import Timed
 
 __all__ = ["Sequencer"]
 
@@ -39,13 +37,11 @@ class Sequencer(wiring.Component):
     Parameters
     ----------
     config : AccelConfig
-    shortest_pass : cycles a pass takes at least
-    drain_cycles : from a token until its codes are at the activation memory
 
     Members
     -------
     program_address, program_data; threshold_address, threshold_data : memory read ports (latency 2)
-    weight_address : Out, one word a cycle, row rows - 1 first; table : Out, `table_latency` cycles after its pass's
+    weight_address : Out, one word a cycle, row rows - 1 first; table : Out, timing.TABLE cycles after its pass's
         first weight address
     token, window, state : Out, the token stage
     threshold_write : Out(ThresholdWrite)
@@ -58,10 +54,8 @@ class Sequencer(wiring.Component):
 
     Timing: an instruction takes 4 cycles; a `Pass` waits for the one before. `accel.cycles` is the exact model.
     """
-    table_latency = BlockMemory.latency + 1
-
-    def __init__(self, config: AccelConfig, *, shortest_pass, drain_cycles):
-        self.config, self.shortest_pass, self.drain_cycles = config, shortest_pass, drain_cycles
+    def __init__(self, config: AccelConfig):
+        self.config, self.shortest_pass, self.drain_cycles = config, timing.shortest_pass(config), timing.drain(config)
         self.write_layout = ThresholdWrite(
             a_bits=config.a_bits, acc_bits=config.acc_bits, channels=config.channels)
         super().__init__({
@@ -214,11 +208,13 @@ class Sequencer(wiring.Component):
         pass_table = Signal.like(table)
         with m.If(accept):
             m.d.sync += pass_table.eq(table)
-        with m.If(delay(m, token.first, self.table_latency - 1, name="table_load")):
+        timed = Timed(m, token, -config.rows, name="token")
+        load_table, load_state = timed.at(timing.TABLE - 1 - config.rows).first, timed.at(-1).first
+        with m.If(load_table):
             m.d.sync += self.table.eq(pass_table)
 
-        m.d.comb += self.token.eq(delay(m, token, config.rows, name="token"))
-        with m.If(delay(m, token.first, config.rows - 1, name="token_load")):
+        m.d.comb += self.token.eq(timed.at(0))
+        with m.If(load_state):
             m.d.sync += [
                 self.state.eq(current), self.window.dy.eq(current.instruction.dy),
                 self.window.dx.eq(current.instruction.dx),
@@ -234,7 +230,7 @@ class Sequencer(wiring.Component):
 
         Reads of the next pass come `rows` + 1 cycles after its start, more than the memory's write takes.
         """
-        assert self.config.rows + 1 >= ActivationMemory.write_latency
+        assert self.config.rows + 1 >= timing.ACTIVATION_WRITE
         rows, full = self.config.rows, self.config.rows + self.drain_cycles
         in_flight, last_in_flight = Signal(range(full + 1)), Signal(range(full + 1))
         few_in_flight = Signal(init=1)                           # in_flight <= rows, registered
@@ -266,8 +262,7 @@ class Sequencer(wiring.Component):
             m.d.sync += self.threshold_address.eq(0)
         with m.Elif(running | next_logit_word):
             m.d.sync += self.threshold_address.eq(self.threshold_address + 1)
-        latency = BlockMemory.latency
-        m.d.comb += [self.threshold_write.valid.eq(delay(m, running, latency, name="write_valid")),
-                     self.threshold_write.channel.eq(delay(m, channel, latency, name="write_channel")),
-                     self.threshold_write.node.eq(delay(m, node, latency, name="write_node")),
-                     self.threshold_write.value.eq(self.threshold_data)]
+        for name, value in (("valid", running), ("channel", channel), ("node", node)):
+            later = Timed(m, value, 0, name=f"write_{name}").at(timing.BLOCK_MEMORY)
+            m.d.comb += self.threshold_write[name].eq(later)
+        m.d.comb += self.threshold_write.value.eq(self.threshold_data)
