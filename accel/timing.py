@@ -98,14 +98,14 @@ def im2col_sums(rows):
     return IM2COL + (rows - 1).bit_length()
 
 
-def sums_at(config):
-    """Token to the partial sums of chain 0."""
-    return IM2COL + array(config.rows)
+def sums_at(config, chain=0):
+    """Token to the partial sums of a chain."""
+    return IM2COL + array(config.rows) + chain * ELEMENT_HOP
 
 
 def codes_at(config, chain=0):
     """Token to its codes as they leave a chain's threshold units."""
-    return sums_at(config) + chain * ELEMENT_HOP + ACCUMULATOR + threshold_unit(config.a_bits)
+    return sums_at(config, chain) + ACCUMULATOR + threshold_unit(config.a_bits)
 
 
 def drain(config):

@@ -153,8 +153,7 @@ class Core(wiring.Component):
         for chain in range(config.chains):
             m.submodules[f"chain_end{chain}"] = end = ChainEnd(config, chain=chain, sum_shape=array.sum_shape)
             ends.append(end)
-            late = chain * timing.ELEMENT_HOP
-            sums_at = timing.sums_at(config) + late
+            sums_at, late = timing.sums_at(config, chain), chain * timing.ELEMENT_HOP
             m.d.comb += [
                 end.sums.eq(array.sums[chain]), end.control.eq(control.at(sums_at)),
                 end.correction.eq(correction.at(sums_at + timing.ACCUMULATOR_ALIGNED)),

@@ -35,8 +35,8 @@ def test_nothing_is_wanted_before_it_is_there(config):
 
 @CONFIG_IDS
 def test_logits_are_summed_when_the_codes_are_written(config):
-    last_chain = timing.sums_at(config) + (config.chains - 1) * timing.ELEMENT_HOP
-    assert last_chain + timing.ACCUMULATOR + timing.LOGIT_SUM <= timing.drain(config)
+    last_sums = timing.sums_at(config, config.chains - 1)
+    assert last_sums + timing.ACCUMULATOR + timing.LOGIT_SUM <= timing.drain(config)
 
 
 @CONFIG_IDS

@@ -38,11 +38,10 @@ def shift_left(m, value, shift, width, *, name):
     """
     shifted = Signal(signed(width), name=f"{name}_0")
     m.d.comb += shifted.eq(value)
-    for step in range(timing.SHIFT):
-        low = 2 * step
+    for step, low in enumerate(range(0, isa.SHIFT_BITS, 2)):
+        by = shift.at(shift.cycle + step)[low:low + 2]
         following = Signal(width, name=f"{name}_{step + 1}")
-        m.d.sync += following.eq(Array(Cat(C(0, n << low), shifted)[:width] for n in range(4))
-                                 [shift.at(shift.cycle + step)[low:low + 2]])
+        m.d.sync += following.eq(Array(Cat(C(0, n << low), shifted)[:width] for n in range(4))[by])
         shifted = following
     return shifted
 
