@@ -89,7 +89,8 @@ class Dispatcher(wiring.Component):
                             m.next = "JUDGE"
                         else:
                             m.d.sync += chosen[row.unit].eq(1)
-                        m.d.comb += self.stop_reading.eq(not row.payload)
+                        if not row.payload:
+                            m.d.comb += self.stop_reading.eq(1)
                         for condition in reversed(row.conditions):          # of several the first one has its way
                             with m.If(~holds[condition]):
                                 m.d.sync += reply.fault.eq(condition.fault)

@@ -60,9 +60,9 @@ class PictureQueue(wiring.Component):
         free = Signal(range(link.WINDOW))
         m.d.comb += [self.pixels.payload.eq(pixel), self.oldest.eq(sequences[0]),
                      self.reply.payload.eq(answer.payload), self.reply.valid.eq(answer.valid & ~dropping),
-                     answer.ready.eq(self.reply.ready | dropping), popped.eq(answer.valid & answer.ready & answer.p.last),
-                     free.eq(self.outstanding - popped)]
-        m.d.sync += exhausted.eq(self.left == 0)
+                     answer.ready.eq(self.reply.ready | dropping), free.eq(self.outstanding - popped)]
+        # The register keeps the handshakes of a reply off the enables here.
+        m.d.sync += [exhausted.eq(self.left == 0), popped.eq(answer.valid & answer.ready & answer.p.last)]
 
         with m.If(popped):
             m.d.sync += [self.outstanding.eq(self.outstanding - 1),
