@@ -1,14 +1,14 @@
 """Decides what becomes of each request, one at a time; generated from the table of commands.
 
-    cycle                  0       1         2        3 ..      n       n+1     n+2 ..    last byte
-    state                  IDLE    MEASURE   DECIDE   EXECUTE           JUDGE   REPLY
+    cycle                  0       1         2        3 .. n    n+1     n+2      n+3 .. k
+    state                  IDLE    MEASURE   DECIDE   EXECUTE   JUDGE   SETTLE   REPLY
     request                taken
-    reader                 start                                        stop
-    loader or pictures                                order on offer .. taken
-    reply                                                                       on offer  taken
+    reader                 start                                stop
+    loader or pictures                                on offer
+    reply                                                                        on offer
 
-The answer of a picture goes first: IDLE, REPLY. What a decision depends on is compared in MEASURE, so that states follow
-from single bits.
+What a decision depends on is compared in the state before, so states follow from single bits. A refused command, and one
+that nobody has to carry out, goes from DECIDE to JUDGE. The answer of a picture goes first: IDLE, REPLY.
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -107,8 +107,8 @@ class Dispatcher(wiring.Component):
             with m.State("JUDGE"):
                 m.d.comb += self.stop_reading.eq(1)
                 m.d.sync += refused.eq(reply.fault != link.Fault.NONE)
-                m.next = "ANSWER"
-            with m.State("ANSWER"):
+                m.next = "SETTLE"
+            with m.State("SETTLE"):
                 m.next = "REPLY"
                 with m.If(refused):
                     m.d.sync += reply.kind.eq(link.Command.ERROR)

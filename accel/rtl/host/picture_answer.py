@@ -9,7 +9,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel import isa, link
+from accel import isa
 
 __all__ = ["AnswerByte", "PictureAnswer"]
 

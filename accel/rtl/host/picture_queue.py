@@ -35,8 +35,9 @@ class PictureQueue(wiring.Component):
     octets : In(stream of 8 bits), left : In(16): the payload, from a `PayloadReader`
     pixels : Out(stream of isa.PixelWord)
     answer : In(stream of AnswerByte), best : In(16): from a `PictureAnswer`
-    reply : Out(stream of AnswerByte): the answers that are sent; those that come while RESET is carried out are dropped
-    oldest : Out(8): sequence number of the picture whose answer is next
+    reply : Out(stream of AnswerByte): the answers that are sent. RESET takes them back: while it is carried out they are
+        dropped, so nobody may be in the middle of one
+    oldest : Out(8): sequence number of the picture whose answer is next, from two cycles after an answer's last byte on
     outstanding : Out: pictures sent and not yet answered
     images : Out(16): pictures answered, modulo 2**16
     best_of_last : Out(7): low bits of the class of the last picture answered

@@ -35,11 +35,11 @@ class PayloadSource:
 
 
 async def carry_out(ctx, control, command, sequence=0):
-    """Gives an order until it is taken; returns its fault, a number."""
+    """Gives an order until it is taken; returns its fault."""
     ctx.set(control.order.payload, {"command": command, "sequence": sequence})
     ctx.set(control.order.valid, 1)
     ready = False
     while not ready:
         _, _, ready, fault = await ctx.tick().sample(control.order.ready, control.fault)
     ctx.set(control.order.valid, 0)
-    return fault.value
+    return fault
