@@ -89,5 +89,5 @@ class Controller(wiring.Component):
             answer.cycles.eq(self.cycles), pictures.best.eq(answer.best),
             replies.net.eq(net), status.eq(self.counters), status.images.eq(pictures.images),
             status.load_next.eq(loader.load_next), status.outstanding.eq(pictures.outstanding),
-            status.loaded.eq(net.loaded), self.leds.eq(Cat(pictures.best_of_last, pictures.outstanding != 0))]
+            status.loaded.eq(net.loaded), self.leds.eq(Cat(pictures.last_class, pictures.outstanding != 0))]
         return m

@@ -29,7 +29,7 @@ class PayloadReader(wiring.Component):
     buffer_data : In(8), `timing.BLOCK_MEMORY` cycles after its address
 
     Latency: 4 cycles from `start` to the first byte. Throughput: a byte each 4 cycles, since the address moves when a
-    byte is taken: what is on offer is still in the buffer. Resources: 40 flip-flops.
+    byte is taken: what is on offer is still in the buffer. Resources: 41 flip-flops, 35 LUT4.
     """
     def __init__(self):
         super().__init__({

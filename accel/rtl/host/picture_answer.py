@@ -1,9 +1,9 @@
 """The payload of an answer to INFER: a picture's logits as the core gives them, then its class and cycles.
 
-    cycle     0      1        2        3      4       5      6       7       8 .. 11   12
-    state     TAKE   COMPARE  CHOOSE   FETCH  SEND    FETCH  SEND    FETCH   ...       TAKE
-    logits    taken                                                                    the next
-    octets                                    byte 0         byte 1
+    cycle     0      1        2        3      4       5      6       7 .. 10       11
+    state     TAKE   COMPARE  CHOOSE   FETCH  SEND    FETCH  SEND    ...           TAKE
+    logits    taken                                                                the next
+    octets                                    byte 0         byte 1  bytes 2, 3
 """
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -32,7 +32,7 @@ class PictureAnswer(wiring.Component):
     best : Out(16): index of the largest logit so far, the lowest of equals; the class, while `last` is on offer
 
     Latency: 4 cycles from a logit to its first byte. Throughput: a logit each 11 cycles, 12 more a picture. The bytes
-    are read by address out of the registers. Resources: 150 flip-flops.
+    are read by address out of the registers. Resources: 147 flip-flops, 160 LUT4.
     """
     def __init__(self):
         super().__init__({"logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32),

@@ -179,8 +179,9 @@ def test_latency():
     async def host(ctx, bench):
         dut = bench.dut
         ctx.set(dut.situation, {"loaded": 1, "loading": 1, "outstanding": 0, "pixel_bytes": PIXEL_BYTES})
-        for name, kind, length, port in [("loader", LOAD, 4, dut.loader.order), ("pictures", RESET, 4, dut.pictures.order),
-                                         ("status", STATUS, 4, dut.reply), ("refusal", LOAD, 3, dut.reply)]:
+        for name, kind, length, port in [
+                ("loader", LOAD, 4, dut.loader.order), ("pictures", RESET, 4, dut.pictures.order),
+                ("status", STATUS, 4, dut.reply), ("refusal", LOAD, 3, dut.reply)]:
             await bench.request(ctx, kind, 0, length)
             seen[name] = 1                                  # the cycle after the one in which it was taken
             while not ctx.get(port.valid):

@@ -31,7 +31,7 @@ def end_load(entries, *, count=None, check=None):
 
 
 class Bench:
-    """A loader that carries out `steps` and then is as said of each: (command, payload, fault, load_next, loading, net).
+    """A loader that carries out `steps`, (command, payload, fault, load_next, loading, net), and is so after each.
 
     net: None, where none is loaded and the fields are of the net before, or the one that is.
     load: Monitor of the words for the core.

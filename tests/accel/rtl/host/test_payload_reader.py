@@ -71,7 +71,8 @@ class Bench:
 @pytest.mark.parametrize("pauses", [0.0, 0.3, 0.8])
 def test_payloads_come_whole(pauses):
     chance = random.Random(1)
-    payloads = [chance.randbytes(length) for length in (1, 2, 0, 3, 0, 0, 40, *(chance.randrange(60) for _ in range(9)))]
+    lengths = [1, 2, 0, 3, 0, 0, 40, *(chance.randrange(60) for _ in range(9))]
+    payloads = [chance.randbytes(length) for length in lengths]
     bench = Bench([(octets, len(octets)) for octets in payloads], pauses=pauses, seed=2)
     assert bench.runs == payloads
     assert bench.left == [list(range(len(octets), 0, -1)) for octets in payloads]

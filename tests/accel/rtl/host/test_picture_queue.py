@@ -42,10 +42,10 @@ class Bench:
         self.sending = True
 
     async def state(self, ctx):
-        """(outstanding, images, best_of_last), when nothing moves any more."""
+        """(outstanding, images, last_class), when nothing moves any more."""
         for _ in range(3):
             await ctx.tick()
-        return ctx.get(self.dut.outstanding), ctx.get(self.dut.images), ctx.get(self.dut.best_of_last)
+        return ctx.get(self.dut.outstanding), ctx.get(self.dut.images), ctx.get(self.dut.last_class)
 
     async def _core(self, ctx):
         dut = self.dut
