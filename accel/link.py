@@ -1,4 +1,4 @@
-"""The UART protocol's numbers and layouts, once for the device (`rtl.controller`) and the host (docs/uart.md).
+"""The UART protocol's numbers and layouts, once for the device (`accel.rtl.host`) and the host (docs/uart.md).
 
 A frame, every number little-endian:
 
@@ -174,8 +174,8 @@ def info_of(config, *, baud):
 
 
 def net_fields(image):
-    """What the device keeps of an `accel.image.Image` beside its words (`rtl.controller.NetState`). UserError where a
-    picture or its answer is more than a frame carries."""
+    """What the device keeps of an `accel.image.Image` beside its words (`accel.rtl.host.loader.NetState`). UserError
+    where a picture or its answer is more than a frame carries."""
     height, width = image.picture_shape
     fields = {"net": digest_number(image.net_digest), "n_logits": image.n_logits, "pixel_bytes": 3 * height * width}
     for what, size in (("pictures", fields["pixel_bytes"]), ("answers", 4 * image.n_logits + RESULT_TAIL)):

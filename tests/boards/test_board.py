@@ -95,7 +95,7 @@ def test_nets_are_loaded_one_after_the_other(port, nets):
 
 def test_two_pictures_may_be_on_their_way(port, nets):
     """A third would be answered too: no net of this size takes as long as two pictures on the line. That it is refused
-    is tested in tests/accel/test_rtl_controller.py."""
+    is tested in tests/accel/rtl/host/test_controller.py."""
     pixels = pictures_of(nets[0], 1)[0].transpose(1, 2, 0).tobytes()
     [alone] = converse(port, link.frame(Command.INFER, 1, pixels))
     two = converse(port, b"".join(link.frame(Command.INFER, k, pixels) for k in (1, 2)))

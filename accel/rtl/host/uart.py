@@ -44,7 +44,7 @@ class UartReceiver(wiring.Component):
 
     A start bit that is not low for most of its middle half starts nothing. Majority sampling forgives a glitch of an
     eighth of a bit in every start and data bit; 2 % of difference between the two clocks is within reach
-    (tests/accel/test_rtl_uart.py).
+    (tests/accel/rtl/host/test_uart.py).
     """
     def __init__(self, *, clock_hz, baud):
         self.step = phase_step(clock_hz, baud)
