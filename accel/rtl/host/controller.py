@@ -31,7 +31,7 @@ class Controller(wiring.Component):
 
     Parameters
     ----------
-    config : AccelConfig; baud : for INFO
+    config : AccelConfig; clock_hz, baud : for INFO
     net : dict of `NetState` fields of the net that the memories hold at configuration, or None
 
     Members
@@ -46,8 +46,8 @@ class Controller(wiring.Component):
 
     A payload byte takes 4 cycles. Results go first: a command waits while one is sent.
     """
-    def __init__(self, config: AccelConfig, *, baud, net=None):
-        self.config, self.baud = config, baud
+    def __init__(self, config: AccelConfig, *, clock_hz, baud, net=None):
+        self.config, self.clock_hz, self.baud = config, clock_hz, baud
         self.net = net and {"loaded": 1, **net}
         super().__init__({
             "request": In(stream.Signature(Request)),
@@ -320,7 +320,8 @@ class Controller(wiring.Component):
 
     def _info(self, m, net):
         info = Signal(link.Info)
-        m.d.comb += info.eq(data.Layout.cast(link.Info).const(link.info_of(self.config, baud=self.baud)))
+        m.d.comb += info.eq(data.Layout.cast(link.Info).const(
+            link.info_of(self.config, clock_hz=self.clock_hz, baud=self.baud)))
         m.d.comb += [info[name].eq(net[name]) for name in ("loaded", "net", "n_logits", "pixel_bytes")]
         return info
 
