@@ -23,7 +23,7 @@ def report(boards, folder=BASELINES):
     RTL's) at the bitstream's clock; nothing here is measured on a board.
     """
     nets = {name: zoo.load(name) for name in zoo.names()}
-    reports = []
+    counts, reports = {}, []
     for board in boards:
         path = report_path(folder, board)
         if not path.exists():
@@ -33,9 +33,11 @@ def report(boards, folder=BASELINES):
             if figures["config_digest"] != board.config.digest():
                 raise UserError(f"{path} is of another configuration than today's {board.config.name}: "
                                 f"python -m boards.{board.family} build --device {board.device}")
+            if board.config not in counts:
+                counts[board.config] = _cycles(nets, board.config)
             reports.append({"board": board.family, "device": board.device, "config": board.config.name}
                            | {name: figures[name] for name in FIELDS}
-                           | {"nets": _nets(nets, board.config, figures["clock_mhz"])})
+                           | {"nets": _speeds(counts[board.config], figures["clock_mhz"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not the report of a build") from error
     if not reports:
@@ -44,12 +46,17 @@ def report(boards, folder=BASELINES):
     return reports
 
 
-def _nets(nets, config, clock_mhz):
+def _cycles(nets, config):
+    """{name: cycles a picture} of the nets that fit."""
     found = {}
     for name, net in nets.items():
         try:
-            count = cycles(compile_net(net, config))
+            found[name] = cycles(compile_net(net, config))
         except DoesNotFit:
             continue
-        found[name] = {"cycles": count, "images_per_second": round(clock_mhz * 1e6 / count, 1)}
     return found
+
+
+def _speeds(counts, clock_mhz):
+    return {name: {"cycles": count, "images_per_second": round(clock_mhz * 1e6 / count, 1)}
+            for name, count in counts.items()}

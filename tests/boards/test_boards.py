@@ -1,4 +1,5 @@
 """Every board is data that holds together: clocks exact, pins there, a bitstream's inputs made without any tool."""
+import json
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -15,6 +16,7 @@ from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
 from boards.clocking import pll_dividers
 from boards.index import BOARDS
+from boards.report import BASELINES
 from boards.top import led_levels, make_platform, oscillator_hz
 from model.common.errors import UserError
 
@@ -104,6 +106,15 @@ def test_every_board_is_prepared_with_its_net_and_needs_no_tool(board, tmp_path,
     script = (folder / "build_top.sh").read_text()
     assert {"12F": "--12k", "25F": "--25k", "45F": "--45k", "85F": "--85k"}[board.device] in script
     assert not list(tmp_path.glob("*.bit"))
+
+
+@pytest.mark.parametrize("path", sorted(BASELINES.glob("uniqore-*.json")), ids=lambda path: path.stem)
+def test_a_committed_build_is_of_a_board_as_it_is(path):
+    figures, board = json.loads(path.read_text()), BOARDS[path.stem.removeprefix("uniqore-")]
+    assert (figures["device"], figures["config"], figures["net"]) == (board.device, board.config.name, board.net)
+    assert figures["config_digest"] == board.config.digest() and figures["clock_mhz"] == board.clock_mhz
+    assert figures["timing_met"] and figures["fmax_mhz"] >= board.clock_hz / 10**6
+    assert figures["command"].startswith(f"python -m boards.{board.family} build --device {board.device} --seed ")
 
 
 @pytest.mark.parametrize("count, shown", [(8, 0b1_0110101), (5, 0b1_0101), (3, 0b1_01), (1, 0b1)])

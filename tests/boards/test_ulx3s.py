@@ -18,7 +18,7 @@ from accel import link
 from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
 from boards import build, host, icesugar_pro, program, stream, ulx3s
-from boards.report import BASELINES, report
+from boards.report import BASELINES
 from boards.stream import confusion_matrix
 from model.common.errors import UserError
 from model.integer import golden
@@ -122,19 +122,18 @@ def test_flash_prints_or_explains(tmp_path, capsys, monkeypatch):
 
 def test_reports_of_the_committed_builds_hold_together(capsys):
     """Committed figures: complete, on time, of the configurations in the code, within the chips."""
-    reports = report(ulx3s.BOARDS)
-    assert reports
+    assert ulx3s.main(["report", "--json"]) == 0
+    reports = json.loads(capsys.readouterr().out)
+    assert [entry["device"] for entry in reports] == list(DEVICES)
     for entry in reports:
         board = DEVICES[entry["device"]]
-        stored = json.loads((BASELINES / f"uniqore-ulx3s-{entry['device'].lower()}.json").read_text())
-        assert stored["config_digest"] == board.config.digest()
-        assert stored["clock_mhz"] == board.clock_mhz and stored["config"] == entry["config"] == board.config.name
+        assert (entry["board"], entry["config"], entry["clock_mhz"]) == ("ulx3s", board.config.name, board.clock_mhz)
         assert entry["timing_met"] and entry["fmax_mhz"] >= entry["clock_mhz"]
-        assert entry["macs_per_cycle"] == CONFIGS[board.config.name].macs_per_cycle
-        assert board.net in entry["nets"] and entry["board"] == "ulx3s"
+        assert entry["macs_per_cycle"] == board.config.macs_per_cycle
+        assert board.net in entry["nets"]
     assert set(CORE_CLOCKS) == {entry["config"] for entry in reports}       # that a clock is met is said of no other
-    assert ulx3s.main(["report", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == reports
+    fastest = reports[-1]["nets"]["resnet8-w4a4-cifar10"]
+    assert (fastest["cycles"], fastest["images_per_second"]) == (27838, 3891.6)
 
 
 def test_a_folder_without_reports_is_refused(tmp_path, capsys):
