@@ -112,8 +112,8 @@ def route(folder, arguments, environment, *, clock_mhz, seeds, jobs, limit):
     """(seed, figures) of the first of `seeds` that meets the clock, `jobs` of them at a time; UserError where none
     does.
 
-    clock_mhz: to be met by the figures too, whatever nextpnr's exit code says. limit: seconds a seed may take. The
-    router's last few arcs can take it longer than starting again.
+    clock_mhz: Fraction, to be met by the figures too, whatever nextpnr's exit code says. limit: seconds a seed may
+    take. The router's last few arcs can take it longer than starting again.
     """
     waiting, running, best = list(seeds), [], None
     try:
@@ -160,7 +160,7 @@ def build(board, *, net, baud, output, seeds, jobs, limit):
     _say(f"{board.device}: {board.config.macs_per_cycle} MACs/cycle, clock {board.clock_mhz:g} MHz, "
          f"net {net or 'none'}")
     synthesize(folder, environment)
-    seed, figures = route(folder, arguments, environment, clock_mhz=board.clock_mhz, seeds=seeds, jobs=jobs,
+    seed, figures = route(folder, arguments, environment, clock_mhz=board.clock_hz / 10**6, seeds=seeds, jobs=jobs,
                           limit=limit)
     bits = folder / f"{NAME}.bit"
     packed = subprocess.run([environment["ECPPACK"], "--compress", "--input", f"{NAME}-seed{seed}.config", "--bit",

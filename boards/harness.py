@@ -3,6 +3,7 @@
 Every input hangs on a shift register fed by one pin and every output goes, through registers, into one pin, so nothing
 is optimized away and no pin is in a timing path. Prints JSON; the tool's log stays in the build folder.
 """
+import argparse
 import json
 import subprocess
 import sys
@@ -158,10 +159,22 @@ def main(argv=None):
     parser.add_argument("--unit", default="core", choices=sorted(UNITS),
                         help="block to build (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--target-mhz", type=Fraction, default=Fraction(150))
+    parser.add_argument("--target-mhz", type=_megahertz, default="150", dest="target_hz", metavar="MHZ",
+                        help="what the tools work for (default: %(default)s)")
     parser.add_argument("-o", "--build-dir", default="build/core")
     parser.set_defaults(run=_run)
     return run_command(parser, argv)
+
+
+def _megahertz(argument):
+    """An argument's type: Hz, a Fraction."""
+    try:
+        hertz = 10**6 * Fraction(argument)
+    except (ValueError, ZeroDivisionError):
+        hertz = 0
+    if hertz <= 0:
+        raise argparse.ArgumentTypeError(f"{argument} is no positive number")
+    return hertz
 
 
 def _with_config(board, config):
@@ -171,13 +184,11 @@ def _with_config(board, config):
 
 
 def _run(options):
-    if options.target_mhz <= 0:
-        raise UserError(f"--target-mhz must be positive, not {options.target_mhz}")
     board = BOARDS[options.board]
     if options.config:
         board = _with_config(board, CONFIGS[options.config])
     figures = place_and_route(board, unit=options.unit, build_dir=options.build_dir, seed=options.seed,
-                              target_hz=options.target_mhz * 10**6)
+                              target_hz=options.target_hz)
     print(json.dumps(figures, indent=1))
     if figures["fmax_mhz"] < board.clock_hz / 10**6:
         print(f"{figures['fmax_mhz']} MHz is below the {board.clock_mhz:g} MHz of {board.name}", file=sys.stderr)

@@ -14,7 +14,9 @@ from accel.cycles import cycles
 from accel.link import Command, Fault
 from boards.host import Device, DeviceError, FrameReader
 from model.common.errors import UserError
+from model.integer import golden
 from sim.board import CYCLES_PER_BIT, BoardSimulator, build_board
+from sim.device import DeviceEngine
 from tests.accel.nets import random_net
 from tests.sim.board_port import BoardPort
 
@@ -51,7 +53,6 @@ def pictures_of(net, count=3, seed=0):
 
 
 def check_pictures(device, net, count=3, seed=0):
-    from model.integer import golden
     pictures = pictures_of(net, count, seed)
     answers = list(device.classify(pictures))
     expected = golden.forward(net, pictures)
@@ -85,6 +86,19 @@ def test_the_preset_net_classifies_at_once(port, nets):
         check_pictures(device, nets[0], count=7)
         status = device.status()
         assert (status.images, status.outstanding, status.framing_errors, status.overruns) == (7, 0, 0, 0)
+
+
+def test_a_board_is_one_more_engine(port, nets):
+    pictures = pictures_of(nets[0], 3)
+    with Device(port) as device:
+        engine = DeviceEngine(device)
+        results = list(engine.run(pictures))
+    expected = golden.forward(nets[0], pictures)
+    np.testing.assert_array_equal([result.logits for result in results], expected)
+    assert [result.label for result in results] == expected.argmax(axis=1).tolist()
+    count = cycles(compile_net(nets[0], CONFIG))
+    assert [result.cycles for result in results] == 3 * [count] and engine.simulated_cycles == 3 * count
+    assert all(result.round_trip > 0 and result.writes is None for result in results)
 
 
 def test_nets_are_loaded_one_after_the_other(port, nets):
