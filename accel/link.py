@@ -164,12 +164,12 @@ def digest_number(digest):
     return int.from_bytes(bytes.fromhex(digest)[:8], "little")
 
 
-def info_of(config, *, baud):
-    """Fields of `Info` that a configuration fixes."""
+def info_of(config, *, clock_hz, baud):
+    """Fields of `Info` that a configuration, its clock (Fraction, Hz; rounded down) and its baud rate fix."""
     same = ("rows", "channels", "pixels_per_cycle", "w_bits", "a_bits", "acc_bits", "picture_width", "picture_height",
             "activation_depth", "accumulator_depth", "weight_depth", "threshold_depth", "program_depth")
     return {"protocol": PROTOCOL, "gateware": list(GATEWARE), "config": digest_number(config.digest()),
-            "clock_hz": int(config.clock_hz), "baud": int(baud), "max_payload": MAX_PAYLOAD, "window": WINDOW,
+            "clock_hz": int(clock_hz), "baud": int(baud), "max_payload": MAX_PAYLOAD, "window": WINDOW,
             **{name: getattr(config, name) for name in same}}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from accel.compiler.compile import DoesNotFit, compile_net
-from accel.config import TINY, ULX3S_85F, ULX3S_85F_1PX
+from accel.config import R16C16P1, R16C16P2, TINY
 from accel.interp import Interpreter
 from model.integer import golden
 from model.integer.net import PICTURE, Skip
@@ -45,7 +45,7 @@ def test_random_nets(name, seed):
     check(net, VARIANTS[name], pictures_of(net, seed))
 
 
-@pytest.mark.parametrize("config", [ULX3S_85F, ULX3S_85F_1PX], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [R16C16P2, R16C16P1], ids=lambda config: config.name)
 def test_resnet8(config):
     net = resnet8_like()
     check(net, config, pictures_of(net))

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from accel import timing
-from accel.config import CONFIGS, ULX3S_85F
+from accel.config import CONFIGS, R16C16P2
 
 CONFIG_IDS = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
@@ -14,7 +14,7 @@ def test_all_names_are_public():
 
 
 def test_the_timeline_in_the_docstring_is_that_of_the_85f():
-    config = ULX3S_85F
+    config = R16C16P2
     values = {"rows": config.rows, "im2col_sums": timing.im2col_sums(config.rows)}
     values |= {name: getattr(timing, name)(config) for name in ("sums_at", "codes_at", "drain")}
     values |= {name: getattr(timing, name) for name in timing.__all__ if name.isupper()}

@@ -31,7 +31,7 @@ class Controller(wiring.Component):
 
     Parameters
     ----------
-    config : AccelConfig; baud : for INFO
+    config : AccelConfig; clock_hz, baud : for INFO
     net : dict of `NetState` fields of the net that the memories hold at configuration, or None
 
     Members
@@ -46,8 +46,8 @@ class Controller(wiring.Component):
 
     A payload byte takes 4 cycles. Results go first: a command waits while one is sent.
     """
-    def __init__(self, config: AccelConfig, *, baud, net=None):
-        self.config, self.baud, self.net = config, baud, net
+    def __init__(self, config: AccelConfig, *, clock_hz, baud, net=None):
+        self.config, self.clock_hz, self.baud, self.net = config, clock_hz, baud, net
         super().__init__({
             "request": In(stream.Signature(Request)),
             "buffer_address": Out(range(link.MAX_PAYLOAD)), "buffer_data": In(8), "reading": Out(1),
@@ -63,7 +63,7 @@ class Controller(wiring.Component):
         m.submodules.loader = loader = Loader(self.config, net=self.net)
         m.submodules.pictures = pictures = PictureQueue()
         m.submodules.answer = answer = PictureAnswer()
-        m.submodules.replies = replies = Replies(self.config, baud=self.baud)
+        m.submodules.replies = replies = Replies(self.config, clock_hz=self.clock_hz, baud=self.baud)
         net, status, situation = loader.net, replies.status, dispatcher.situation
 
         for port, inner in ((self.request, dispatcher.request), (self.logits, answer.logits), (self.load, loader.load),

@@ -33,7 +33,7 @@ class Replies(wiring.Component):
 
     Parameters
     ----------
-    config : AccelConfig; baud : for INFO
+    config : AccelConfig; clock_hz, baud : for INFO
 
     Members
     -------
@@ -46,8 +46,8 @@ class Replies(wiring.Component):
     a counter is one number though it goes on counting. Resources: 50 flip-flops, 420 LUT4, most of them the multiplexer
     of the bytes, whose constant inputs fold.
     """
-    def __init__(self, config: AccelConfig, *, baud):
-        self.config, self.baud = config, baud
+    def __init__(self, config: AccelConfig, *, clock_hz, baud):
+        self.config, self.clock_hz, self.baud = config, clock_hz, baud
         super().__init__({
             "reply": In(stream.Signature(Reply)), "net": In(NetState), "status": In(link.Status),
             "answer": In(stream.Signature(AnswerByte)),
@@ -57,7 +57,8 @@ class Replies(wiring.Component):
         m = Module()
         reply, header = self.reply.p, self.header.p
         info = Signal(link.Info)
-        m.d.comb += [info.eq(data.Layout.cast(link.Info).const(link.info_of(self.config, baud=self.baud))),
+        fixed = link.info_of(self.config, clock_hz=self.clock_hz, baud=self.baud)
+        m.d.comb += [info.eq(data.Layout.cast(link.Info).const(fixed)),
                      *(info[name].eq(self.net[name]) for name in ("loaded", "net", "n_logits", "pixel_bytes"))]
         contents = {link.Command.INFO: info.as_value(), link.Command.STATUS: self.status.as_value(),
                     link.Command.LOAD: self.status.load_next, link.Command.ERROR: Value.cast(reply.fault)}

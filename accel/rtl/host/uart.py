@@ -22,7 +22,7 @@ def phase_step(clock_hz, baud):
     rounding changes the rate by more than TOLERANCE."""
     if not 0 < 8 * baud <= clock_hz:
         raise ValueError(f"{baud:g} baud: a clock of {clock_hz / 1e6:g} MHz makes at most an eighth of it, "
-                         f"{clock_hz / 8:.0f}")
+                         f"{clock_hz // 8:.0f}")
     exact = (1 << PHASE_BITS) * baud / clock_hz
     if abs(round(exact) - exact) > TOLERANCE * exact:
         raise ValueError(f"{baud:g} baud: a clock of {clock_hz / 1e6:g} MHz makes no rate within {TOLERANCE:.1%} of it")

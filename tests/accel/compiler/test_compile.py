@@ -8,7 +8,7 @@ import pytest
 from accel.compiler.compile import DoesNotFit, compile_net
 from accel.compiler.placement import place, sources
 from accel.compiler.terms import kernel_of
-from accel.config import TINY, ULX3S_85F, ULX3S_85F_1PX
+from accel.config import R16C16P1, R16C16P2, TINY
 from accel.interp import Interpreter
 from accel.isa import End, Levels, Pass, Source, Tile, heap_order
 from model.common.errors import UserError
@@ -148,12 +148,12 @@ def test_weights_are_stored_once():
 
 def test_image_taps_share_a_word():
     """The large array takes three horizontal taps of the picture at once."""
-    image = compile_net(resnet8_like(), ULX3S_85F)
+    image = compile_net(resnet8_like(), R16C16P2)
     first = passes(image, "layer0")
     assert [(p.dy, p.dx) for p in first] == [(-1, 0), (-1, 0), (0, 0), (0, 0), (1, 0), (1, 0)]
 
 
-@pytest.mark.parametrize("config", [ULX3S_85F, ULX3S_85F_1PX], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [R16C16P2, R16C16P1], ids=lambda config: config.name)
 def test_resnet8_size(config):
     image = compile_net(resnet8_like(), config)
     counts = [len(passes(image, info.name)) for info in image.layers]
@@ -219,7 +219,7 @@ def test_memory_is_used_again():
     for _ in range(6):
         layer = build.layer(build.conv(layer, 16))
     build.logits(layer, 10)
-    bases = [info.base for info in compile_net(build.net(), ULX3S_85F).layers[:-1]]
+    bases = [info.base for info in compile_net(build.net(), R16C16P2).layers[:-1]]
     assert bases == [1024, 1280] * 3
 
 
@@ -321,7 +321,7 @@ def test_refused_sources():
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
     build.logits(build.layer(build.conv(PICTURE, 4, kernel=1)), 2)
     compile_net(build.net(), TINY)
-    assert refusal(build.net(), ULX3S_85F).startswith("layer0: kernel over the picture: needs 1x1")
+    assert refusal(build.net(), R16C16P2).startswith("layer0: kernel over the picture: needs 1x1")
 
 
 def test_refused_logits():
