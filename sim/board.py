@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from accel.digest import SYSTEM
 from accel.rtl.system import System
 
 from .library import build_library, open_library, rtl_sources
@@ -29,7 +30,7 @@ def build_board(config, *, image=None, cycles_per_bit=CYCLES_PER_BIT, timeout=TI
     loaded = [] if image is None else [*map(str, (array.tobytes() for array in (
         image.program, image.weights, image.thresholds))), str(image.settings)]
     sources = [config.digest(), str(config.clock_hz), str(cycles_per_bit), str(timeout),
-               image.net_digest if image else "", *loaded, rtl_sources()]
+               image.net_digest if image else "", *loaded, rtl_sources(SYSTEM)]
 
     def make():
         return System(config, baud=config.clock_hz / cycles_per_bit, image=image, timeout=timeout)
