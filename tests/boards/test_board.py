@@ -15,7 +15,7 @@ from accel.link import Command, Fault
 from boards.host import Device, DeviceError, FrameReader
 from model.common.errors import UserError
 from sim.board import CYCLES_PER_BIT, BoardSimulator, build_board
-from tests.accel.nets import random_net
+from tests.nets import random_net
 from tests.sim.board_port import BoardPort
 
 pytestmark = pytest.mark.cxx

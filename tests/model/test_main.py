@@ -10,8 +10,7 @@ from model import zoo
 from model.common.errors import UserError
 from model.data import datasets
 from model.integer import store
-
-from .random_net import random_net
+from tests.nets import every_term_net
 
 MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
 CARD = ("name", "dataset", "arch", "quantizer", "w_bits", "a_bits", "first_last", "params", "macs", "bytes", "accuracy",
@@ -106,10 +105,10 @@ def test_bad_input(capsys, tmp_path):
     assert "--engine torch" in failure(capsys, "eval", zoo.SYNTHETIC, "--device", "cuda")
     assert "no cifar10 there" in failure(capsys, "eval", zoo.DEFAULT, "--data", tmp_path)
     assert "nowhere" in failure(capsys, "card", zoo.DEFAULT, "-o", tmp_path / "nowhere" / "card.json")
-    store.save(replace(random_net(), header={}), tmp_path / "net.npz")
+    store.save(replace(every_term_net(), header={}), tmp_path / "net.npz")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="cannot write .*folder: Is a directory"):
-        store.save(random_net(), tmp_path / "folder")
+        store.save(every_term_net(), tmp_path / "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "net.npz"]
     assert "no record of its training" in failure(capsys, "card", tmp_path / "net.npz")
     assert "does not say which data set" in failure(capsys, "eval", tmp_path / "net.npz")

@@ -16,7 +16,7 @@ from sim.compare import first_mismatch
 from sim.engines import open_engine
 from sim.library import build_library, rtl_sources
 from tests.accel import ecp5_cells
-from tests.accel.nets import corner_pictures, random_net, random_pictures
+from tests.nets import corner_pictures, random_net, random_pictures
 
 pytestmark = pytest.mark.cxx
 

@@ -18,7 +18,7 @@ from model.integer.golden import forward, trace
 from sim import library
 from sim.compare import first_mismatch
 from sim.engines import open_engine
-from tests.accel.nets import corner_pictures, random_net, random_pictures
+from tests.nets import corner_pictures, random_net, random_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.synth, pytest.mark.cxx]
 

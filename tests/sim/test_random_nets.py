@@ -15,7 +15,7 @@ from sim.compare import first_mismatch
 from sim.cxxrtl import build
 from sim.engine import Gaps
 from sim.engines import open_engine
-from tests.accel.nets import corner_pictures, random_net, random_pictures
+from tests.nets import corner_pictures, random_net, random_pictures
 
 CONFIGS = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
            replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4, picture_width=20),
