@@ -260,6 +260,7 @@ def test_an_adapter_two_percent_off(library, nets, bit_cycles):
         assert device.status().framing_errors == 0
 
 
+@pytest.mark.slow
 def test_the_divider_of_a_real_board():
     """3 Mbaud at 110 MHz are 36 2/3 cycles a bit; the other tests have 8."""
     bit_cycles = 110e6 / 3e6

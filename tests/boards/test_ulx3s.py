@@ -46,7 +46,8 @@ def test_a_clock_that_no_pll_setting_makes_is_refused():
         pll_dividers(25e6, 107.77e6)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", [device if device == "12F" else pytest.param(device, marks=pytest.mark.slow)
+                                    for device in DEVICES])
 def test_every_device_is_prepared_with_its_net_and_needs_no_tool(device, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "/nowhere")
     assert ulx3s.main(["build", "--device", device, "-o", str(tmp_path), "--dry-run"]) == 0
@@ -286,6 +287,7 @@ def served(tmp_path_factory):
     assert not port.is_symlink()
 
 
+@pytest.mark.slow
 @pytest.mark.cxx
 def test_stream_works_against_the_simulated_board(served, capsys, tmp_path):
     rng = np.random.default_rng(1)
@@ -300,6 +302,7 @@ def test_stream_works_against_the_simulated_board(served, capsys, tmp_path):
     assert summary["cycles_per_image"] == 34696 and len(summary["results"][0]["logits"]) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.cxx
 def test_two_hosts_after_each_other_the_first_killed_in_mid_image(served, capsys):
     first = subprocess.Popen([sys.executable, "-m", "boards.ulx3s", "stream", SMALL, "--data", "synthetic", "--images",
@@ -315,7 +318,6 @@ def test_two_hosts_after_each_other_the_first_killed_in_mid_image(served, capsys
 
 
 @pytest.mark.synth
-@pytest.mark.slow
 def test_the_smallest_bitstream_is_built_again_as_committed(tmp_path):
     """From PyPI's tools alone, no variable set: the committed figures within 10 %, the clock perhaps better."""
     kept = ("HOME", "TMPDIR", "YOWASP_CACHE_DIR")

@@ -72,18 +72,6 @@ def where(dataset, cifar):
     return ["--data", str(cifar)]
 
 
-@pytest.mark.parametrize("path", sorted(MEASUREMENTS.glob("rtl-*.json")), ids=lambda path: path.stem)
-def test_the_integer_model_classifies_as_many_as_the_rtl_did(path, cifar, capsys):
-    """On the real pictures, where the run through the RTL was short."""
-    run = json.loads(path.read_text())
-    if run["images"] > 200:
-        pytest.skip(f"{run['images']} pictures take minutes")
-    options = "--images", str(run["images"]), *where(run["dataset"], cifar)
-    assert command.main(["eval", run["net"], "--json", *options]) == 0
-    assert json.loads(capsys.readouterr().out)["correct"] == run["correct"]
-    assert run["exact"] == run["images"] and run["start"] == 0
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted([*zoo.FOLDER.glob("*.json"), *MEASUREMENTS.glob("*/*.json")]),
                          ids=lambda path: f"{path.parent.name}-{path.stem}")

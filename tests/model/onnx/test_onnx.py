@@ -27,7 +27,10 @@ from qonnx.util.cleanup import cleanup_model  # noqa: E402
 
 from model.onnx import exporter, importer  # noqa: E402
 
-NETS = [*zoo.names(), *range(6)]
+# In the default tier the small ones: a graph of ResNet-18 takes seconds to write, read and run.
+LARGE = ("resnet18", "resnet20", "vgg")
+NETS = [*(pytest.param(name, marks=pytest.mark.slow) if name.startswith(LARGE) else name for name in zoo.names()),
+        *range(6)]
 QONNX = exporter.QONNX
 
 
