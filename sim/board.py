@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from accel.clocks import CORE_CLOCKS
+from accel.digest import SYSTEM
 from accel.rtl.system import System
 
 from .library import build_library, open_library, rtl_sources
@@ -37,7 +38,7 @@ def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_
     loaded = [] if image is None else [*map(str, (array.tobytes() for array in (
         image.program, image.weights, image.thresholds))), str(image.settings)]
     sources = [config.digest(), str(clock_hz), str(cycles_per_bit), str(timeout),
-               image.net_digest if image else "", *loaded, rtl_sources()]
+               image.net_digest if image else "", *loaded, rtl_sources(SYSTEM)]
 
     def make():
         return System(config, clock_hz=clock_hz, baud=clock_hz / cycles_per_bit, image=image, timeout=timeout)

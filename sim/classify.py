@@ -10,6 +10,7 @@ from tqdm import tqdm
 from accel.clocks import CORE_CLOCKS
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, DEFAULT
+from accel.digest import rtl_digest
 from model.common.errors import UserError
 from model.common.files import refuse_unwritable
 from model.integer import store
@@ -94,8 +95,13 @@ def _results_file(options, workload, config):
         raise UserError("--results goes with a data set, not with picture files")
     return ResultsFile(options.results, {
         "net": workload.net.name, "net_digest": store.digest(workload.net), "config": config.name,
-        "config_digest": config.digest(), "engine": options.engine, "dataset": workload.dataset,
-        "trace": options.trace})
+        "config_digest": config.digest(), "rtl_digest": _rtl_digest(options), "engine": options.engine,
+        "dataset": workload.dataset, "trace": options.trace})
+
+
+def _rtl_digest(options):
+    """Of the RTL that runs, or None where the engine runs none."""
+    return None if options.engine == "interp" else rtl_digest()
 
 
 class _Printer:
@@ -132,8 +138,8 @@ def _report(options, workload, config, records):
     summary = {
         **summarize(records, CORE_CLOCKS.get(config.name)), "net": workload.net.name,
         "net_digest": store.digest(workload.net), "dataset": workload.dataset, "start": workload.start,
-        "engine": options.engine,
-        "config": config.name, "config_digest": config.digest(), "macs_per_cycle": config.macs_per_cycle,
+        "engine": options.engine, "config": config.name, "config_digest": config.digest(),
+        "rtl_digest": _rtl_digest(options), "macs_per_cycle": config.macs_per_cycle,
         "jobs": options.jobs, "traced": options.trace, "command": shlex.join(["python", "-m", "sim", *sys.argv[1:]]),
     }
     if options.engine == "interp":

@@ -15,8 +15,7 @@ from accel.image import load, save
 from accel.isa import Settings, Target
 from model.common.bits import pack_fields, unpack_fields
 from model.common.errors import UserError
-
-from .nets import random_net
+from tests.nets import random_net
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from accel import link
 from accel.compiler.compile import compile_net
 from accel.config import R16C16P2
 from model.common.errors import UserError
-
-from .nets import NetBuilder
+from tests.nets import NetBuilder
 
 
 def image_of(*, classes=10, side=8, config=R16C16P2):

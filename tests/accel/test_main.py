@@ -7,8 +7,7 @@ from accel.__main__ import main
 from accel.config import TINY
 from accel.image import load
 from model.integer import store
-
-from .nets import random_net
+from tests.nets import random_net
 
 
 def test_compile(tmp_path, capsys):

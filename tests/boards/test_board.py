@@ -17,7 +17,7 @@ from model.common.errors import UserError
 from model.integer import golden
 from sim.board import CYCLES_PER_BIT, BoardSimulator, build_board
 from sim.device import DeviceEngine
-from tests.accel.nets import random_net
+from tests.nets import random_net
 from tests.sim.board_port import BoardPort
 
 pytestmark = pytest.mark.cxx
@@ -275,6 +275,7 @@ def test_an_adapter_two_percent_off(library, nets, bit_cycles):
         assert device.status().framing_errors == 0
 
 
+@pytest.mark.slow
 def test_the_divider_of_a_real_board():
     """3 Mbaud at 110 MHz are 36 2/3 cycles a bit; the other tests have 8."""
     bit_cycles = Fraction(110, 3)

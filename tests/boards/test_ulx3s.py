@@ -265,6 +265,7 @@ def served(tmp_path_factory):
     assert not port.is_symlink()
 
 
+@pytest.mark.slow
 @pytest.mark.cxx
 def test_stream_works_against_the_simulated_board(served, capsys, tmp_path):
     rng = np.random.default_rng(1)
@@ -279,6 +280,7 @@ def test_stream_works_against_the_simulated_board(served, capsys, tmp_path):
     assert summary["cycles_per_image"] == 34696 and len(summary["results"][0]["logits"]) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.cxx
 def test_two_hosts_after_each_other_the_first_killed_in_mid_image(served, capsys):
     first = subprocess.Popen([sys.executable, "-m", "boards.ulx3s", "stream", SMALL, "--data", "synthetic", "--images",
@@ -294,7 +296,6 @@ def test_two_hosts_after_each_other_the_first_killed_in_mid_image(served, capsys
 
 
 @pytest.mark.synth
-@pytest.mark.slow
 def test_the_smallest_bitstream_is_built_again_as_committed(tmp_path):
     """From PyPI's tools alone, no variable set: the committed figures within 10 %, the clock perhaps better."""
     kept = ("HOME", "TMPDIR", "YOWASP_CACHE_DIR")

@@ -13,9 +13,8 @@ from accel.interp import Interpreter
 from accel.isa import End, Levels, Pass, Source, Tile, heap_order
 from model.common.errors import UserError
 from model.integer.net import PICTURE, Layer, MaxPool, Skip
-from tests.accel.nets import NetBuilder, random_net, resnet8_like
-from tests.accel.reference import levels_of
 from tests.accel.variants import VARIANTS
+from tests.nets import NetBuilder, random_net, resnet8_like
 
 
 def instructions(image):
@@ -33,9 +32,10 @@ def passes(image, layer):
 def small_net(**changes):
     """One 3x3 layer of 4 channels on the picture and 3 logits; `changes` of the first term."""
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
-    term = replace(build.conv(PICTURE, 4), **changes)
+    term = build.conv(PICTURE, 4)
     build.logits(build.layer(term), 3, w_bits=4)
-    return build.net()
+    net = build.net()
+    return replace(net, layers=(replace(net.layers[0], terms=(replace(term, **changes),)), net.layers[1]))
 
 
 # What the array multiplies.
@@ -49,7 +49,7 @@ def test_kernels_are_their_weights(name, w_bits, style):
     term = build.conv(PICTURE, 5, w_bits=w_bits, style=style, shift=2)
     kernel = kernel_of(term, config)
     weights = kernel.weights(1).reshape(3, 3, 5, 3).transpose(2, 3, 0, 1)
-    np.testing.assert_array_equal(weights, levels_of(term) << 2)
+    np.testing.assert_array_equal(weights, term.weights())
     digits = sum(_digit(kernel, j, config.w_bits) << config.w_bits * j
                  for j in range(kernel.digits))
     np.testing.assert_array_equal(

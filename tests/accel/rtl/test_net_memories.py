@@ -12,7 +12,7 @@ from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.isa import Target
 from accel.rtl.memory.net_memories import NetMemories
-from tests.accel.nets import random_net
+from tests.nets import random_net
 from tests.accel.simulate import run_cycles
 from tests.accel.streams import Monitor, simulate, source
 
