@@ -36,7 +36,7 @@ def run(args):
     if header.get("dataset", dataset.name) != dataset.name:
         raise UserError(f"{name} is a net for {header['dataset']}: on {dataset.name} it has no accuracy")
     chosen = range_of(dataset, args.start, args.images)
-    images, labels = dataset.images[chosen], dataset.labels[chosen]
+    images, labels = dataset.pictures[chosen], dataset.labels[chosen]
     if engine == "float32":
         device = with_extra("train", "model.training.distributed").device_of(args.device)
         part = replace(dataset, images=images, labels=labels)

@@ -40,7 +40,7 @@ def accumulators(plots, args):
     net = zoo.load(args.net)
     distributions.quantized_layers(net, args.layer)         # an unknown layer is refused before data is fetched
     dataset = dataset_of(net.name, net.header, args.data)
-    images = dataset.images[range_of(dataset, 0, args.images)]
+    images = dataset.pictures[range_of(dataset, 0, args.images)]
     refuse_other_shape(net, images, f"the pictures of {dataset.name}")
     if args.all:
         return plots.accumulators(distributions.channel_of_each_layer(net, images))

@@ -17,7 +17,7 @@ def dataset_of(name, header, folder):
 
 def range_of(dataset, start, images):
     """The slice of images start .. start + images - 1 of the data set (to its end where `images` is None)."""
-    total = len(dataset.images)
+    total = len(dataset.pictures)
     if not 0 <= start < total:
         raise UserError(f"--start {start}: the test set of {dataset.name} has pictures 0 to {total - 1}")
     images = total - start if images is None else images

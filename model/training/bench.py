@@ -30,13 +30,13 @@ BITS = 4
 class PlainPictures(torch.utils.data.Dataset):
     """Normalized float32 (3, H, W), augmented one at a time."""
     def __init__(self, train):
-        self.images, self.labels = torch.as_tensor(train.images), torch.as_tensor(train.labels)
+        self.pictures, self.labels = torch.as_tensor(train.pictures), torch.as_tensor(train.labels)
 
     def __len__(self):
-        return len(self.images)
+        return len(self.pictures)
 
     def __getitem__(self, index):
-        image = F.pad(self.images[index], (4,) * 4)
+        image = F.pad(self.pictures[index], (4,) * 4)
         dy, dx = torch.randint(9, (2,)).tolist()
         image = image[:, dy:dy + 32, dx:dx + 32]
         if torch.rand(()) < 0.5:
@@ -113,7 +113,7 @@ def stepper(name, config, train, device, distill):
     parent = Network(arch, classes)
     net = parent
     if config is not None:
-        net = quantize(parent, torch.as_tensor(train.images[:CALIBRATION_IMAGES]), config)
+        net = quantize(parent, torch.as_tensor(train.pictures[:CALIBRATION_IMAGES]), config)
     trainer = Trainer(net, train, schedule, teacher=parent if config else None, device=device,
                       compile_net=config is None or device != "cpu" and not schedule.gradual)
     net.train()

@@ -251,7 +251,7 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
         "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage), "parent": digest,
         "teacher": recipe.teacher or recipe.parent, "float_accuracy": float_accuracy}
     torch.manual_seed(recipe.quant_stage.seed)
-    images, labels = (torch.as_tensor(t[:CALIBRATION_IMAGES]) for t in (train.images, train.labels))
+    images, labels = (torch.as_tensor(t[:CALIBRATION_IMAGES]) for t in (train.pictures, train.labels))
     if isinstance(start, IntegerNet):
         start = deintegerize(start, images, labels)
     net = quantize(start or parent.cpu(), images, recipe.quant)

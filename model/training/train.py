@@ -128,13 +128,13 @@ def accuracy(net, data, device="cpu", exact=False, batch=250):
     """Share of images classified right, in inference mode; bfloat16, or float32 if `exact`."""
     net.eval()
     right = torch.zeros((), dtype=torch.int64, device=device)
-    for start in range(rank() * batch, len(data.images), batch * world_size()):
-        x = torch.as_tensor(data.images[start:start + batch]).to(device)
+    for start in range(rank() * batch, len(data.pictures), batch * world_size()):
+        x = torch.as_tensor(data.pictures[start:start + batch]).to(device)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=not exact), \
              torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             labels = net(x).argmax(1)
         right += (labels == torch.as_tensor(data.labels[start:start + batch]).to(device)).sum()
-    return add_over_processes(right).item() / len(data.images)
+    return add_over_processes(right).item() / len(data.pictures)
 
 
 class Trainer:
@@ -148,7 +148,7 @@ class Trainer:
         self.net, self.schedule, self.device = net, schedule, device
         net.to(device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(parameter_groups(net, schedule), momentum=0.9, nesterov=True, fused=True)
-        self.crops = Crops(train.images, cutout=schedule.cutout, device=device)
+        self.crops = Crops(train.pictures, cutout=schedule.cutout, device=device)
         self.labels = torch.as_tensor(train.labels).to(device)
         # The processes have the same running statistics already: they share every batch's.
         forward = net if world_size() == 1 else DistributedDataParallel(net, forward_sync_buffers=False)
