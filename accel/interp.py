@@ -151,6 +151,6 @@ class Interpreter:
         return self.thresholds[self.next_threshold - count:self.next_threshold]
 
 
-def _fields(layout, view):
+def _fields(layout, word):
     """{name: number} of a memory word, without an instruction's `op`."""
-    return {name: view[name] for name, _ in data.Layout.cast(layout) if name != "op"}
+    return {name: word[name] for name, _ in data.Layout.cast(layout) if name != "op"}

@@ -30,5 +30,5 @@ def range_of(dataset, start, images):
 def refuse_other_shape(net, pictures, what):
     """Refuses pictures (N, C, H, W), named by `what`, that the net does not take."""
     if pictures.shape[1:] != tuple(net.input_shape):
-        shape, wanted = (" x ".join(map(str, s)) for s in (pictures.shape[1:], net.input_shape))
-        raise UserError(f"{what} are {shape}, net {net.name} takes {wanted}")
+        shape, expected = (" x ".join(map(str, s)) for s in (pictures.shape[1:], net.input_shape))
+        raise UserError(f"{what} are {shape}, net {net.name} takes {expected}")

@@ -236,9 +236,9 @@ class Network(nn.Module):
             if isinstance(layer, Layer) and layer.activation.phase is Phase.ROUNDED:
                 layer.zero_grad(set_to_none=True)
 
-    def forward(self, images):
+    def forward(self, pictures):
         kind = next(self.parameters()).dtype
-        tensors = {PICTURE: images.to(memory_format=torch.channels_last).to(kind) * PIXEL_UNIT}
+        tensors = {PICTURE: pictures.to(memory_format=torch.channels_last).to(kind) * PIXEL_UNIT}
         for spec in self.arch.layers:
             if isinstance(spec, PoolSpec):
                 tensors[spec.name] = F.max_pool2d(tensors[spec.source], 2)

@@ -86,13 +86,13 @@ def one_cycle(progress, warmup):
 
 
 class Crops:
-    """Random 32x32 crops of the images padded by 4, random flips, and cutout, on `device`; everything stays uint8.
+    """Random 32x32 crops of the pictures padded by 4, random flips, and cutout, on `device`; everything stays uint8.
 
     The random numbers come from the CPU, so that every device sees the same pictures.
     """
-    def __init__(self, images, *, pad=4, cutout=0, device="cpu"):
-        padded = F.pad(torch.as_tensor(images).to(device), (pad,) * 4)
-        self.side, self.cutout, self.device = images.shape[-1], cutout, device
+    def __init__(self, pictures, *, pad=4, cutout=0, device="cpu"):
+        padded = F.pad(torch.as_tensor(pictures).to(device), (pad,) * 4)
+        self.side, self.cutout, self.device = pictures.shape[-1], cutout, device
         self.windows = padded.unfold(2, self.side, 1).unfold(3, self.side, 1)   # (N, C, 2*pad+1, 2*pad+1, side, side)
         self.offsets = 2 * pad + 1
 
@@ -125,7 +125,7 @@ def loss_of(logits, labels, soft, schedule):
 
 @torch.no_grad()
 def accuracy(net, data, device="cpu", exact=False, batch=250):
-    """Share of images classified right, in inference mode; bfloat16, or float32 if `exact`."""
+    """Share of pictures classified right, in inference mode; bfloat16, or float32 if `exact`."""
     net.eval()
     right = torch.zeros((), dtype=torch.int64, device=device)
     for start in range(rank() * batch, len(data.pictures), batch * world_size()):

@@ -67,17 +67,18 @@ def choose_workload(net_name, files, *, data_dir, start, images, default_images)
     chosen = range_of(dataset, start, images)
     if images is None:
         chosen = slice(start, min(chosen.stop, start + default_images))
-    own = net.header.get("dataset", dataset.name) == dataset.name
+    own_classes = net.header.get("dataset", dataset.name) == dataset.name
     return Workload(net=net, dataset=dataset.name, start=start, pictures=dataset.pictures[chosen],
-               labels=dataset.labels[chosen] if own else None, classes=tuple(dataset.classes if own else net.classes),
-               names=tuple(map(str, range(chosen.start, chosen.stop))))
+                    labels=dataset.labels[chosen] if own_classes else None,
+                    classes=tuple(dataset.classes if own_classes else net.classes),
+                    names=tuple(map(str, range(chosen.start, chosen.stop))))
 
 
 def _of_files(net, files):
     pictures = load_pictures(files)
     refuse_other_shape(net, pictures, "the pictures")
     return Workload(net=net, dataset=FILES, start=0, pictures=pictures, labels=None, classes=tuple(net.classes),
-               names=tuple(Path(file).name for file in files))
+                    names=tuple(Path(file).name for file in files))
 
 
 def _default(data_dir):
