@@ -5,7 +5,7 @@ lighter or darker than its background, which leaves a linear classifier little a
 """
 import numpy as np
 
-__all__ = ["CLASSES", "COUNTS", "make"]
+__all__ = ["CLASSES", "make"]
 
 CLASSES = ("disc", "ring", "square", "frame", "triangle", "cross", "stripes", "checkers", "crescent", "arrow")
 COUNTS = {"train": 20_000, "test": 2_000}

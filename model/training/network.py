@@ -17,7 +17,8 @@ from model.quantizers.maths import over_channels, through
 from . import fused
 from .distributed import add_over_processes, world_size
 
-__all__ = ["QuantConfig", "Network", "BatchNorm", "PIXEL_UNIT", "CODE_UNIT", "GAIN_BITS", "HEAD_BITS"]
+__all__ = ["QuantConfig", "Network", "Layer", "Conv", "Skip", "BatchNorm", "of_quantizer", "PIXEL_UNIT", "CODE_UNIT",
+           "GAIN_BITS", "HEAD_BITS"]
 
 PIXEL_UNIT = 2.0 ** -8
 CODE_UNIT = 2.0 ** -3

@@ -29,7 +29,8 @@ from .distributed import device_of, process_group, rank
 from .network import Network, QuantConfig
 from .train import Schedule, accuracy, fit
 
-__all__ = ["Recipe", "recipe_of", "with_quantizer", "command_of", "train_named", "train_recipe"]
+__all__ = ["CALIBRATION_PICTURES", "GRADUAL", "QUANTIZED", "STAGES", "Recipe", "recipe_of", "with_quantizer",
+           "command_of", "train_named", "train_recipe"]
 
 CALIBRATION_PICTURES = 512
 FIRST_BITS = 4                          # of the first weights, at least: no slower on a core of 4-bit digits
