@@ -17,7 +17,7 @@ import numpy as np
 from model.nets.specs import PICTURE
 
 __all__ = ["PICTURE", "PIXEL_MAX", "Convolution", "Skip", "Layer", "MaxPool", "IntegerNet", "accumulator_range",
-           "channel_ranges", "macs", "tensor_bounds"]
+           "channel_ranges", "macs", "tensor_bounds", "tensor_shapes"]
 
 PIXEL_MAX = 255
 
