@@ -100,6 +100,13 @@ def test_modules_and_their_names_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_code_imports_exists(page):
+    found = re.findall(rf"^ *from (({'|'.join(PACKAGES)})[\w.]*) import ([\w, ]+)", read(page), re.MULTILINE)
+    names = [f"{module}.{name.strip()}" for module, _, names in found for name in names.split(",")]
+    assert not [name for name in names if not resolves(name)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     broken = []
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", read(page)):
