@@ -36,12 +36,12 @@ class PlainPictures(torch.utils.data.Dataset):
         return len(self.pictures)
 
     def __getitem__(self, index):
-        image = F.pad(self.pictures[index], (4,) * 4)
+        picture = F.pad(self.pictures[index], (4,) * 4)
         dy, dx = torch.randint(9, (2,)).tolist()
-        image = image[:, dy:dy + 32, dx:dx + 32]
+        picture = picture[:, dy:dy + 32, dx:dx + 32]
         if torch.rand(()) < 0.5:
-            image = image.flip(-1)
-        return (image / 255 - MEAN) / STD, self.labels[index]
+            picture = picture.flip(-1)
+        return (picture / 255 - MEAN) / STD, self.labels[index]
 
 
 class FakeWeights(nn.Module):
