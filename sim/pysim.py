@@ -100,9 +100,9 @@ class PysimEngine(Engine):
             if valid:
                 self._trace.append((self._logits_taken, group, data))
 
-    def _run(self, pictures):
-        self._pixels.extend(map(tuple, pictures.transpose(0, 2, 3, 1).reshape(-1, 3).tolist()))
-        for k in range(len(pictures)):
+    def _run(self, images):
+        self._pixels.extend(map(tuple, images.transpose(0, 2, 3, 1).reshape(-1, 3).tolist()))
+        for k in range(len(images)):
             self._logits_wanted += self._n_logits
             self._simulate_until(lambda: len(self._logits) == self._n_logits, f"logits of picture {k}")
             taken = [self._logits.popleft() for _ in range(self._n_logits)]
@@ -113,12 +113,12 @@ class PysimEngine(Engine):
         if self._trace is None:
             return None
         words = -(-len(self._core.trace.data) // DATA_WORD_BITS)
-        writes = []
+        mine = []
         while self._trace and self._trace[0][0] < self._logits_wanted:
-            writes.append(self._trace.popleft())
-        groups = np.array([group for _, group, _ in writes], np.uint32)
-        data = b"".join(data.to_bytes(8 * words, "little") for _, _, data in writes)
-        return groups, np.frombuffer(data, "<u8").reshape(len(writes), words)
+            mine.append(self._trace.popleft())
+        groups = np.array([group for _, group, _ in mine], np.uint32)
+        data = b"".join(data.to_bytes(8 * words, "little") for _, _, data in mine)
+        return groups, np.frombuffer(data, "<u8").reshape(len(mine), words)
 
     def _simulate_until(self, done, what):
         started = self.simulated_cycles

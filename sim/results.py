@@ -93,7 +93,7 @@ def _differences(expected, found):
 
 def summarize(records, clock_hz):
     """Figures over a list of `Record`, for `--json` and people; None where there is nothing to divide by. clock_hz: to
-    project pictures a second with, or None. simulated_cycles_per_second: of one process."""
+    project images per second with, or None. simulated_cycles_per_second: of one process."""
     labelled = [r for r in records if r.label is not None]
     correct = sum(r.prediction == r.label for r in labelled) if labelled else None
     seconds = sum(r.seconds for r in records)
