@@ -15,8 +15,8 @@ from tests.test_imports import FILES, PACKAGES, ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"runs", "build"}       # those two are a user's
-PLACEHOLDERS = {"DEVICE": "85F", "KIND": "figure1", "VERB": "report", "R": "0.006", "N": "10", "MINUTES": "15",
-                "BOARD": "ulx3s", "LAYER": "stem"}
+PLACEHOLDERS = {"FAMILY-DEVICE": "ulx3s-85f", "FAMILY": "ulx3s", "DEVICE": "85F", "CONFIG": "16x16x2", "KIND": "figure1",
+                "MINUTES": "15", "R": "0.006", "N": "10"}
 
 
 def read(page):
@@ -146,12 +146,13 @@ def parse(module, arguments, monkeypatch):
 def taken(command, monkeypatch):
     """Whether the command, what follows `python -m`, is one: its module and verb exist and it takes the options.
     A verb alone names the verb, and may lack what it needs."""
-    module, *arguments = shlex.split(command)
+    for placeholder, example in PLACEHOLDERS.items():
+        command = re.sub(rf"\b{placeholder}\b", example, command)
+    module, *arguments = [argument for argument in shlex.split(command) if argument != "..."]
     if module == "pytest":
         return all(exists(name.partition("::")[0]) for name in arguments if name.startswith("tests"))
     if module.partition(".")[0] not in PACKAGES:
         return True
-    arguments = [PLACEHOLDERS.get(argument, argument) for argument in arguments if argument != "..."]
     if parse(module, arguments, monkeypatch):
         return True
     return len(arguments) < 2 and parse(module, [*arguments, "--help"], monkeypatch)
