@@ -71,7 +71,7 @@ class Image:
         return tuple(map(np.concatenate, (targets, addresses, data)))
 
     def tensors(self, groups, data):
-        """Decode the trace of one image: {layer name: codes uint8 (C, H, W)}.
+        """Decode the trace of one picture: {layer name: codes uint8 (C, H, W)}.
 
         The trace has one entry per activation write, in order: groups (N,), data uint64 (N, words).
         A write fills `channels` lanes of m neighbouring words, the first of them at word index

@@ -1,7 +1,7 @@
 """The instruction set, executed: one instruction at a time on arrays of the hardware's memories.
 
 Written from `isa` alone. It knows nothing of nets and layers, reads only what `Image.load_words`
-loads, and keeps its memories from image to image as the hardware does.
+loads, and keeps its memories from picture to picture as the hardware does.
 """
 import numpy as np
 from amaranth.lib import data
@@ -24,10 +24,10 @@ class Interpreter:
         self.settings = _fields(Settings, view(Settings, image.settings))
         self.bank_rows = 1 << config.row_address_bits       # addresses wrap around here
         self.activations = np.zeros((self.bank_rows, config.banks, config.rows), dtype=np.uint8)
-        self.buffer = 0                                     # image buffer in use
+        self.buffer = 0                                     # picture buffer in use
 
     def run(self, pixels):
-        """One image, pixels uint8 (3, H, W).
+        """One picture, pixels uint8 (3, H, W).
 
         Returns the logits int32 (n,) and the activation writes in the hardware's order, as
         `Image.tensors` reads them: groups uint32 (N,) and data uint64 (N, words). OverflowError where a finished sum
@@ -94,7 +94,7 @@ class Interpreter:
         self.logits.extend(self.sums[:count] + low + (high << 16))
 
     def _load_picture(self, pixels):
-        """The image loader: the pixels' digits, a plane each, into the image buffer in use."""
+        """The picture loader: the pixels' digits, a plane each, into the picture buffer in use."""
         config, settings = self.config, self.settings
         height, width = settings["height"], settings["width"]
         if pixels.shape != (3, height, width):
@@ -103,13 +103,13 @@ class Interpreter:
         taps = range(3) if config.picture_taps == 3 else [1]          # left, the pixel itself, right
         lanes = np.concatenate([colours[:, tap:tap + width] for tap in taps], axis=2)
         y, x = np.mgrid[:height, :width]
-        row = self._image_base() + y * settings["pitch"] + x // config.banks
+        row = self._picture_base() + y * settings["pitch"] + x // config.banks
         words = np.zeros((height, width, config.rows), dtype=np.uint8)
         for digit in range(config.a_digits):
             words[..., :lanes.shape[2]] = (lanes >> config.a_bits * digit) % (1 << config.a_bits)
             self.activations[row + digit * settings["plane"], x % config.banks] = words
 
-    def _image_base(self):
+    def _picture_base(self):
         return self.buffer * self.config.picture_rows
 
     def _tokens(self, base, dy, dx):
@@ -123,7 +123,7 @@ class Interpreter:
                   & (column >= 0) & (column < read["width"]))       # (height, columns)
         address = base + stride * y * read["pitch"] + column // config.banks
         if read["picture"]:
-            address += self._image_base()
+            address += self._picture_base()
         words = self.activations[address % self.bank_rows, column % config.banks]
         return words * inside[..., None]
 
@@ -151,6 +151,6 @@ class Interpreter:
         return self.thresholds[self.next_threshold - count:self.next_threshold]
 
 
-def _fields(layout, view):
+def _fields(layout, word):
     """{name: number} of a memory word, without an instruction's `op`."""
-    return {name: view[name] for name, _ in data.Layout.cast(layout) if name != "op"}
+    return {name: word[name] for name, _ in data.Layout.cast(layout) if name != "op"}

@@ -35,7 +35,8 @@ from amaranth import signed
 from amaranth.lib import data, enum
 
 __all__ = ["Op", "Source", "Tile", "Levels", "Pass", "Emit", "End", "INSTRUCTION_BITS", "LAYOUTS", "Target", "LoadWord",
-           "Settings", "PixelWord", "LogitWord", "HALF_BITS", "decode", "heap_order", "view"]
+           "Settings", "PixelWord", "LogitWord", "BETA_BITS", "DROP_BITS", "HALF_BITS", "PITCH_BITS", "ROW_BITS",
+           "SHIFT_BITS", "SIDE_BITS", "decode", "heap_order", "view"]
 
 INSTRUCTION_BITS = 64
 ROW_BITS = 14              # bank row address

@@ -15,8 +15,8 @@ def parser():
     main_parser = Parser(prog="python -m model", description="Train, evaluate, export nets.")
     commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name, module, text):
-        sub = commands.add_parser(name, help=text, description=text)
+    def command(name, module, summary):
+        sub = commands.add_parser(name, help=summary, description=summary)
         sub.set_defaults(run=verb(f"model.commands.{module}"))
         return sub
 
@@ -95,8 +95,8 @@ def plot_parser(command):
     """Subcommands of `plot`, one a kind of picture."""
     kinds = command.add_subparsers(required=True, metavar="KIND")
 
-    def kind(name, text):
-        sub = kinds.add_parser(name, help=text, description=text)
+    def kind(name, summary):
+        sub = kinds.add_parser(name, help=summary, description=summary)
         sub.set_defaults(run=verb("model.commands.plot"), kind=name)
         sub.add_argument("-o", "--output", required=True, metavar="FILE", help="a .png or .svg")
         return sub

@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 
 def main(argv=None):
-    """Exit code: 1 for a mismatch with the integer model, else see `model.command`."""
+    """Exit code: 1 for a mismatch with the integer model, else see `model.common.command`."""
     parser = Parser(prog="python -m sim", description="Run the accelerator in simulation.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verb = verbs.add_parser("classify", help="classify pictures, every logit checked against the integer model")

@@ -18,10 +18,10 @@ def classify_checked(workload, image, chosen, *, kind, jobs=1, trace=False, **op
     pictures = workload.pictures[chosen]
     for batch in parallel.classify(kind, image, pictures, jobs=jobs, trace=trace, **options):
         n = len(batch.results)
-        there = slice(batch.first, batch.first + n)
-        expected = golden.forward(workload.net, pictures[there])
-        tensors = golden.trace(workload.net, pictures[there]) if trace else {}
-        for i, (k, result) in enumerate(zip(chosen[there], batch.results, strict=True)):
+        part = slice(batch.first, batch.first + n)
+        expected = golden.forward(workload.net, pictures[part])
+        tensors = golden.trace(workload.net, pictures[part]) if trace else {}
+        for i, (k, result) in enumerate(zip(chosen[part], batch.results, strict=True)):
             difference = _layer_difference(image, {name: codes[i] for name, codes in tensors.items()}, result)
             difference = difference or _logit_difference(expected[i], result.logits)
             yield Record(

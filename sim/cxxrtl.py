@@ -64,8 +64,8 @@ class _Trace:
 
     def pop(self, k):
         """Writes made while picture k, the oldest here, was computed: (groups uint32 (N,), data uint64 (N, words))."""
-        mine = self._records[:, 0] // self._n_logits == k
-        records, self._records = self._records[mine], self._records[~mine]
+        of_picture = self._records[:, 0] // self._n_logits == k
+        records, self._records = self._records[of_picture], self._records[~of_picture]
         data = records[:, 2:]
         data = np.pad(data, [(0, 0), (0, data.shape[1] % 2)])           # to whole 64-bit words
         return records[:, 1].copy(), np.ascontiguousarray(data).view("<u8")
@@ -102,9 +102,9 @@ class CxxrtlEngine(Engine):
         streams.load, streams.load_count = _pointer(records), len(records)
         self._simulate_until(lambda: streams.load_done == streams.load_count, "end of loading")
 
-    def _run(self, images):
-        n, n_logits, streams = len(images), self._n_logits, self._streams
-        red, green, blue = (images[:, c].reshape(-1) for c in range(3))     # (N * H * W,) each
+    def _run(self, pictures):
+        n, n_logits, streams = len(pictures), self._n_logits, self._streams
+        red, green, blue = (pictures[:, c].reshape(-1) for c in range(3))     # (N * H * W,) each
         pixels = pack(PixelWord, r=red, g=green, b=blue)
         logits = records(LogitWord, n * n_logits)
         cycles = np.zeros(n * n_logits, np.uint32)
@@ -113,9 +113,9 @@ class CxxrtlEngine(Engine):
         streams.logits_count, streams.logits_done = len(logits), 0
 
         for k in range(n):
-            mine = slice(k * n_logits, (k + 1) * n_logits)
-            self._simulate_until(lambda last=mine.stop: streams.logits_done >= last, f"logits of picture {k}")
-            yield Result(unpack(LogitWord, logits[mine], "logit").astype(np.int32), int(cycles[mine][-1]),
+            of_picture = slice(k * n_logits, (k + 1) * n_logits)
+            self._simulate_until(lambda last=of_picture.stop: streams.logits_done >= last, f"logits of picture {k}")
+            yield Result(unpack(LogitWord, logits[of_picture], "logit").astype(np.int32), int(cycles[of_picture][-1]),
                          self._trace and self._trace.pop(k))
 
     def _simulate_until(self, done, what):

@@ -84,11 +84,11 @@ def _line(content):
     return json.dumps(content).encode() + b"\n"
 
 
-def _differences(wanted, found):
+def _differences(expected, found):
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return f"not a {FORMAT} file"
     return ", ".join(f"{name} {found.get(name)!r}, not {value!r}"
-                     for name, value in wanted.items() if found.get(name) != value)
+                     for name, value in expected.items() if found.get(name) != value)
 
 
 def summarize(records, clock_hz):

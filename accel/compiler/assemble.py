@@ -5,7 +5,6 @@ from amaranth import Shape
 from amaranth.lib import data
 
 from accel.isa import *
-from accel.isa import ROW_BITS
 from model.common.bits import pack_fields
 
 from .placement import DoesNotFit

@@ -23,7 +23,7 @@ class DoesNotFit(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """Codes (C, H, W) from bank row `base` on; the image's base counts from its buffer's.
+    """Codes (C, H, W) from bank row `base` on; the picture's base counts from its buffer's.
 
     pitch: bank rows per picture row. largest: the largest code.
     """
@@ -35,7 +35,7 @@ class Tensor:
 
     @property
     def plane(self):
-        """Bank rows of one channel tile, or of one digit plane of the image."""
+        """Bank rows of one channel tile, or of one digit plane of the picture."""
         return self.shape[1] * self.pitch
 
 
@@ -49,7 +49,7 @@ def sources(layer):
 
 
 def place(net, config):
-    """{name: `Tensor`} of the image and every layer. The logits take no room."""
+    """{name: `Tensor`} of the picture and every layer. The logits take no room."""
     shape = channels, height, width = tuple(net.input_shape)
     if channels != 3 or height > config.picture_height or width > config.picture_width:
         raise DoesNotFit(PICTURE, "shape of the picture", shape,

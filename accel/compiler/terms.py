@@ -107,7 +107,7 @@ def _taps(term, config):
     codes = term.codes.astype(np.int64)
     out_channels, _, height, width = codes.shape
     if term.source == PICTURE and config.picture_taps == 3:
-        # an image word holds the pixel's left and right neighbours too: lane kx * 3 + colour
+        # a word of the picture holds the pixel's left and right neighbours too: lane kx * 3 + colour
         taps = tuple((ky - term.padding, 0) for ky in range(height))
         return taps, codes.transpose(2, 0, 3, 1).reshape(height, out_channels, -1)
     taps = tuple((ky - term.padding, kx - term.padding)

@@ -11,13 +11,13 @@ from model.integer import golden
 __all__ = ["right_of", "run"]
 
 
-def right_of(net, images, labels, engine="integer", device="cpu"):
+def right_of(net, pictures, labels, engine="integer", device="cpu"):
     """How many of the pictures an integer net classifies right; argmax takes the lowest index of equals."""
     if engine == "torch":
         device = with_extra("train", "model.training.distributed").device_of(device)
-        logits = with_extra("train", "model.training.torch_integer").forward(net, images, device)
+        logits = with_extra("train", "model.training.torch_integer").forward(net, pictures, device)
     else:
-        logits = golden.forward(net, images)
+        logits = golden.forward(net, pictures)
     return int((logits.argmax(1) == labels).sum())
 
 
@@ -36,19 +36,19 @@ def run(args):
     if header.get("dataset", dataset.name) != dataset.name:
         raise UserError(f"{name} is a net for {header['dataset']}: on {dataset.name} it has no accuracy")
     chosen = range_of(dataset, args.start, args.images)
-    images, labels = dataset.images[chosen], dataset.labels[chosen]
+    pictures, labels = dataset.pictures[chosen], dataset.labels[chosen]
     if engine == "float32":
         device = with_extra("train", "model.training.distributed").device_of(args.device)
-        part = replace(dataset, images=images, labels=labels)
+        part = replace(dataset, pictures=pictures, labels=labels)
         share = with_extra("train", "model.training.train").accuracy(checkpoint.to(device), part, device, exact=True)
-        correct = round(share * len(images))
+        correct = round(share * len(pictures))
     else:
-        refuse_other_shape(net, images, f"the pictures of {dataset.name}")
-        correct = right_of(net, images, labels, engine, args.device)
-    result = {"net": name, "dataset": dataset.name, "engine": engine, "images": len(images),
-              "correct": correct, "accuracy": correct / len(images)}
+        refuse_other_shape(net, pictures, f"the pictures of {dataset.name}")
+        correct = right_of(net, pictures, labels, engine, args.device)
+    result = {"net": name, "dataset": dataset.name, "engine": engine, "images": len(pictures),
+              "correct": correct, "accuracy": correct / len(pictures)}
     if args.json:
         print(json.dumps(result))
     else:
-        print(f"{name} on {dataset.name} ({engine}): {correct} of {len(images)} right, "
-              f"{100 * correct / len(images):.2f} %")
+        print(f"{name} on {dataset.name} ({engine}): {correct} of {len(pictures)} right, "
+              f"{100 * correct / len(pictures):.2f} %")

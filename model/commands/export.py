@@ -28,8 +28,8 @@ def integer_net(checkpoint, data_dir):
     header["seconds"] = round(sum(epoch["seconds"] for epoch in log))
     exported = integerize.integerize(net, header["name"], header["classes"], header)
     test = datasets.load(header["dataset"], "test", data_dir)
-    images = len(test.images)
-    exported.header.update(images=images, accuracy=right_of(exported, test.images, test.labels) / images)
+    count = len(test.pictures)
+    exported.header.update(images=count, accuracy=right_of(exported, test.pictures, test.labels) / count)
     return exported, log
 
 

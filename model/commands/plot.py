@@ -40,11 +40,11 @@ def accumulators(plots, args):
     net = zoo.load(args.net)
     distributions.quantized_layers(net, args.layer)         # an unknown layer is refused before data is fetched
     dataset = dataset_of(net.name, net.header, args.data)
-    images = dataset.images[range_of(dataset, 0, args.images)]
-    refuse_other_shape(net, images, f"the pictures of {dataset.name}")
+    pictures = dataset.pictures[range_of(dataset, 0, args.images)]
+    refuse_other_shape(net, pictures, f"the pictures of {dataset.name}")
     if args.all:
-        return plots.accumulators(distributions.channel_of_each_layer(net, images))
-    return plots.accumulators([distributions.channel_of(net, images, args.layer, args.channel)])
+        return plots.accumulators(distributions.channel_of_each_layer(net, pictures))
+    return plots.accumulators([distributions.channel_of(net, pictures, args.layer, args.channel)])
 
 
 def figure1(plots, args):

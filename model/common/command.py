@@ -15,11 +15,11 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} ({self.prog} --help)")
 
 
-def positive(text):
+def positive(argument):
     """An argument's type: an integer of at least 1."""
-    value = int(text)
+    value = int(argument)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
+        raise argparse.ArgumentTypeError(f"{argument} is not positive")
     return value
 
 

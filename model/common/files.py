@@ -36,7 +36,7 @@ def replacing(path):
             temporary.unlink()
 
 
-def write_text(path, text):
-    """Writes `text` to `path`, all or nothing."""
+def write_text(path, content):
+    """Writes the string `content` to `path`, all or nothing."""
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(content.encode())

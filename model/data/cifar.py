@@ -65,7 +65,7 @@ class CifarUnpickler(pickle.Unpickler):
     ALLOWED = {("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,
                ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
                ("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype,
-               ("_codecs", "encode"): lambda text, encoding: text.encode(encoding)}
+               ("_codecs", "encode"): lambda string, encoding: string.encode(encoding)}
 
     def find_class(self, module, name):
         if (module, name) not in self.ALLOWED:

@@ -14,10 +14,10 @@ DATASETS = (*cifar.VERSIONS, "synthetic")
 
 @dataclass(frozen=True)
 class Dataset:
-    """images: uint8 (N, 3, 32, 32); labels: int64 (N,); classes: their names."""
+    """pictures: uint8 (N, 3, 32, 32); labels: int64 (N,); classes: their names."""
     name: str
     split: str
-    images: np.ndarray
+    pictures: np.ndarray
     labels: np.ndarray
     classes: tuple
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from model.common.errors import UserError
 
-__all__ = ["fetch", "URL"]
+__all__ = ["fetch"]
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 TIMEOUT = 30             # seconds without an answer

@@ -15,20 +15,20 @@ def dataset_of(name, header, folder):
     return datasets.load(dataset, "test", None if dataset == "synthetic" else folder)
 
 
-def range_of(dataset, start, images):
-    """The slice of images start .. start + images - 1 of the data set (to its end where `images` is None)."""
-    total = len(dataset.images)
+def range_of(dataset, start, count):
+    """The slice of pictures start .. start + count - 1 of the data set (to its end where `count` is None)."""
+    total = len(dataset.pictures)
     if not 0 <= start < total:
         raise UserError(f"--start {start}: the test set of {dataset.name} has pictures 0 to {total - 1}")
-    images = total - start if images is None else images
-    if not 1 <= images <= total - start:
-        raise UserError(f"--images {images}: from picture {start} on, the test set of {dataset.name} has "
+    count = total - start if count is None else count
+    if not 1 <= count <= total - start:
+        raise UserError(f"--images {count}: from picture {start} on, the test set of {dataset.name} has "
                         f"{total - start}")
-    return slice(start, start + images)
+    return slice(start, start + count)
 
 
 def refuse_other_shape(net, pictures, what):
     """Refuses pictures (N, C, H, W), named by `what`, that the net does not take."""
     if pictures.shape[1:] != tuple(net.input_shape):
-        shape, wanted = (" x ".join(map(str, s)) for s in (pictures.shape[1:], net.input_shape))
-        raise UserError(f"{what} are {shape}, net {net.name} takes {wanted}")
+        shape, expected = (" x ".join(map(str, s)) for s in (pictures.shape[1:], net.input_shape))
+        raise UserError(f"{what} are {shape}, net {net.name} takes {expected}")

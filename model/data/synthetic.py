@@ -5,7 +5,7 @@ lighter or darker than its background, which leaves a linear classifier little a
 """
 import numpy as np
 
-__all__ = ["CLASSES", "COUNTS", "make"]
+__all__ = ["CLASSES", "make"]
 
 CLASSES = ("disc", "ring", "square", "frame", "triangle", "cross", "stripes", "checkers", "crescent", "arrow")
 COUNTS = {"train": 20_000, "test": 2_000}
@@ -53,7 +53,7 @@ def distance(name, x, y, r):
 
 
 def chunk(rng, count):
-    """(images uint8 (count, 3, SIDE, SIDE), labels int64 (count,))."""
+    """(pictures uint8 (count, 3, SIDE, SIDE), labels int64 (count,))."""
     labels = rng.integers(len(CLASSES), size=count)
     r = rng.uniform(7.0, 12.0, (count, 1, 1))
     slack = SIDE / 2 - r
@@ -77,7 +77,7 @@ def chunk(rng, count):
 
 
 def make(split):
-    """(images uint8 (N, 3, 32, 32), labels int64 (N,)) of "train" or "test", the same on every call."""
+    """(pictures uint8 (N, 3, 32, 32), labels int64 (N,)) of "train" or "test", the same on every call."""
     rng = np.random.default_rng(SEEDS[split])
-    images, labels = zip(*(chunk(rng, CHUNK) for _ in range(COUNTS[split] // CHUNK)), strict=True)
-    return np.concatenate(images), np.concatenate(labels)
+    pictures, labels = zip(*(chunk(rng, CHUNK) for _ in range(COUNTS[split] // CHUNK)), strict=True)
+    return np.concatenate(pictures), np.concatenate(labels)

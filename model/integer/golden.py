@@ -63,10 +63,10 @@ def _max_pool(x):
     return x.reshape(n, height // 2, 2, width // 2, 2, channels).max((2, 4))
 
 
-def _run(net, images):
+def _run(net, pictures):
     """(logits int32 (N, classes), tensors by name uint8 (N, H, W, C)) of one batch."""
     bounds = tensor_bounds(net)
-    tensors = {PICTURE: images.transpose(0, 2, 3, 1)}
+    tensors = {PICTURE: pictures.transpose(0, 2, 3, 1)}
     for layer in net.layers:
         if isinstance(layer, MaxPool):
             tensors[layer.name] = _max_pool(tensors[layer.source])
@@ -79,25 +79,25 @@ def _run(net, images):
     raise ValueError(f"{net.name} has no logits layer")
 
 
-def _batches(images):
-    return (images[start:start + BATCH] for start in range(0, len(images), BATCH))
+def _batches(pictures):
+    return (pictures[start:start + BATCH] for start in range(0, len(pictures), BATCH))
 
 
-def forward(net, images):
-    """Logits int32 (N, classes) of uint8 images (N, C, H, W)."""
-    return np.concatenate([_run(net, batch)[0] for batch in _batches(images)])
+def forward(net, pictures):
+    """Logits int32 (N, classes) of uint8 pictures (N, C, H, W)."""
+    return np.concatenate([_run(net, batch)[0] for batch in _batches(pictures)])
 
 
-def trace(net, images):
+def trace(net, pictures):
     """Codes uint8 (N, C, H, W) of every thresholded and max-pool layer, by name."""
-    parts = [_run(net, batch)[1] for batch in _batches(images)]
+    parts = [_run(net, batch)[1] for batch in _batches(pictures)]
     return {name: np.concatenate([part[name] for part in parts]).transpose(0, 3, 1, 2).copy()
             for name in parts[0] if name != PICTURE}
 
 
-def accumulators(net, images, name):
+def accumulators(net, pictures, name):
     """Accumulators int64 (N, OC, H, W) of the layer of that name, bias included: what its thresholds cut into codes."""
     layer = next(layer for layer in net.layers if layer.name == name)
     bounds = tensor_bounds(net)
-    parts = [_accumulate(layer, _run(net, batch)[1], bounds).astype(np.int64) for batch in _batches(images)]
+    parts = [_accumulate(layer, _run(net, batch)[1], bounds).astype(np.int64) for batch in _batches(pictures)]
     return (np.concatenate(parts) + layer.bias).transpose(0, 3, 1, 2).copy()

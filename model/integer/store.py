@@ -125,15 +125,15 @@ def _check(net):
         _require((layer.thresholds is None) == last, f"layer {layer.name}: only the last gives logits")
         for term in layer.terms:
             shape = term.gain.shape if isinstance(term, Skip) else term.codes.shape[:2]
-            wanted = (count,) if isinstance(term, Skip) else (count, channels[term.source])
-            _require(shape == wanted, f"layer {layer.name}: a term of shape {shape}, not {wanted}")
+            expected = (count,) if isinstance(term, Skip) else (count, channels[term.source])
+            _require(shape == expected, f"layer {layer.name}: a term of shape {shape}, not {expected}")
             drop = getattr(term, "drop", 0)
             _require(isinstance(drop, int) and 0 <= drop < bits[term.source],
                      f"layer {layer.name}: a term that leaves out {drop} low bits of {term.source}")
         if not last:
-            wanted = (count, 2 ** layer.a_bits - 1)
-            _require(layer.thresholds.shape == wanted,
-                     f"layer {layer.name}: thresholds of shape {layer.thresholds.shape}, not {wanted}")
+            expected = (count, 2 ** layer.a_bits - 1)
+            _require(layer.thresholds.shape == expected,
+                     f"layer {layer.name}: thresholds of shape {layer.thresholds.shape}, not {expected}")
             _require((np.diff(layer.thresholds.astype(np.int64), axis=1) >= 0).all(),
                      f"layer {layer.name}: thresholds do not ascend")
         channels[layer.name], bits[layer.name] = count, layer.a_bits
@@ -145,11 +145,11 @@ def _read(path):
         arrays = {name: archive[name] for name in archive.files}
     header = json.loads(arrays.pop("header").tobytes())
     _require(header.get("format") == FORMAT, f"format {header.get('format')!r}, not {FORMAT!r}")
-    free, wanted = header.pop("header"), header.pop("digest")
-    _require(isinstance(free, dict), "its header is not one of names and values")
-    _require(_digest(header, arrays) == wanted, "its digest does not match its contents")
+    provenance, expected = header.pop("header"), header.pop("digest")
+    _require(isinstance(provenance, dict), "its header is not one of names and values")
+    _require(_digest(header, arrays) == expected, "its digest does not match its contents")
     net = IntegerNet(name=header["name"], layers=tuple(_layer(layer, arrays) for layer in header["layers"]),
-                     input_shape=tuple(header["input_shape"]), classes=tuple(header["classes"]), header=free)
+                     input_shape=tuple(header["input_shape"]), classes=tuple(header["classes"]), header=provenance)
     _check(net)
     return net
 

@@ -19,7 +19,7 @@ from model.integer.golden import EXACT_FLOAT32
 from model.integer.net import PICTURE, PIXEL_MAX, MaxPool, Skip, accumulator_range, channel_ranges, tensor_bounds
 from model.integer.store import digest
 
-__all__ = ["model_of", "save", "graph_digest", "datatype", "QONNX", "LOGITS", "METADATA"]
+__all__ = ["model_of", "save", "graph_digest", "datatype", "QONNX", "METADATA"]
 
 QONNX = "qonnx.custom_op.general"
 LOGITS = "logits"

@@ -1,6 +1,6 @@
 """The numbers behind the pictures: how weights and accumulators are spread, and where quantizers cut them.
 
-Statistics are of what is really there: the master weights of a checkpoint, the integer accumulators of test images.
+Statistics are of what is really there: the master weights of a checkpoint, the integer accumulators of test pictures.
 """
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ __all__ = ["Bins", "Channel", "Published", "master_weights", "integer_weights", 
            "channel_of", "channel_of_each_layer", "published", "normal_shares", "paper_thresholds",
            "distance_to_normal"]
 
-SEARCH_IMAGES = 16       # on which a channel is looked for
+SEARCH_PICTURES = 16       # on which a channel is looked for
 OPEN = 0.4, 0.9          # share of accumulators above the first threshold in a channel worth showing
 
 
@@ -144,11 +144,11 @@ def distance_to_normal(values):
     return max(np.abs(below - normal).max(), np.abs(below - counts / len(values) - normal).max())
 
 
-def channel(net, images, layer, index):
+def channel(net, pictures, layer, index):
     """The Channel of that index in the Layer `layer`."""
     if not 0 <= index < len(layer.bias):
         raise UserError(f"--channel must be 0 .. {len(layer.bias) - 1} in layer {layer.name}, not {index}")
-    values = accumulators(net, images, layer.name)[:, index].ravel()
+    values = accumulators(net, pictures, layer.name)[:, index].ravel()
     thresholds = layer.thresholds[index].astype(np.int64)
     mu, sigma = float(values.mean()), float(values.std())
     if sigma == 0:
@@ -160,9 +160,9 @@ def channel(net, images, layer, index):
                    rule=rule, rule_shares=normal_shares(mu, sigma, rule))
 
 
-def ranked(net, images, layer):
+def ranked(net, pictures, layer):
     """(distance to normal, index) of the channel to show: of those worth showing, else of all, the most normal."""
-    acc = accumulators(net, images[:SEARCH_IMAGES], layer.name).transpose(1, 0, 2, 3).reshape(len(layer.bias), -1)
+    acc = accumulators(net, pictures[:SEARCH_PICTURES], layer.name).transpose(1, 0, 2, 3).reshape(len(layer.bias), -1)
     above = (acc >= layer.thresholds[:, :1]).mean(1)
     return min((not OPEN[0] <= above[index] <= OPEN[1], distance_to_normal(values), index)
                for index, values in enumerate(acc))
@@ -178,19 +178,19 @@ def quantized_layers(net, name=None):
     return found
 
 
-def channel_of(net, images, layer=None, index=None):
+def channel_of(net, pictures, layer=None, index=None):
     """The Channel of that layer and index; where one is None, the one whose accumulators are closest to normal."""
     layers = quantized_layers(net, layer)
     if index is None:
-        best = min((ranked(net, images, one), at) for at, one in enumerate(layers))
+        best = min((ranked(net, pictures, one), at) for at, one in enumerate(layers))
         index, at = best[0][-1], best[1]
         layers = layers[at:]
-    return channel(net, images, layers[0], index)
+    return channel(net, pictures, layers[0], index)
 
 
-def channel_of_each_layer(net, images):
+def channel_of_each_layer(net, pictures):
     """One Channel a layer, chosen as in `channel_of`."""
-    return [channel(net, images, layer, ranked(net, images, layer)[-1]) for layer in quantized_layers(net)]
+    return [channel(net, pictures, layer, ranked(net, pictures, layer)[-1]) for layer in quantized_layers(net)]
 
 
 def published(mu=900.0, sigma=900.0, bits=3):

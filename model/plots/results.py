@@ -32,13 +32,13 @@ def read_log(name_or_path):
     elif path.suffix not in (".csv", ".json"):
         raise UserError(f"{path}: neither a net of the zoo (known: {', '.join(zoo.names())}) nor a .csv or .json")
     try:
-        text = path.read_text()
+        log = path.read_text()
         if path.suffix == ".json":
-            content = json.loads(text)
+            content = json.loads(log)
             header, rows = content["header"], content["log"]
             title, float_accuracy = f"{header['name']}, {header['stage']}", header.get("float_accuracy")
         else:
-            rows = list(csv.DictReader(text.splitlines()))
+            rows = list(csv.DictReader(log.splitlines()))
             title = title or "/".join((path.absolute().parent.name, path.stem))
         epochs, losses, accuracies = ([kind(row[column]) for row in rows] for column, kind in COLUMNS.items())
     except OSError as error:

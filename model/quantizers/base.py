@@ -25,7 +25,7 @@ class WideStart:
 
 
 def root_mean_square(z):
-    """Of all elements, and not zero where a layer gives nothing on the images it starts with."""
+    """Of all elements, and not zero where a layer gives nothing on the pictures it starts with."""
     return z.float().square().mean().sqrt().clamp_min(1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Training speed: images a second of a float step, of each quantizer's step, and of a plain loop.
+"""Training speed: pictures a second of a float step, of each quantizer's step, and of a plain loop.
 
 The plain loop is what a torchvision-style script does: a DataLoader that crops, flips and normalizes one picture at a
 time, float32, no compilation, and torch's own fake quantization (min-max, per channel for weights) in every layer.
@@ -17,7 +17,7 @@ from model.nets.specs import arch as arch_of
 
 from .convert import quantize
 from .network import Conv, Layer, Network, QuantConfig
-from .recipes import CALIBRATION_IMAGES, GRADUAL, QUANTIZED, STAGES
+from .recipes import CALIBRATION_PICTURES, GRADUAL, QUANTIZED, STAGES
 from .train import Trainer
 
 __all__ = ["measure", "step_profile"]
@@ -30,18 +30,18 @@ BITS = 4
 class PlainPictures(torch.utils.data.Dataset):
     """Normalized float32 (3, H, W), augmented one at a time."""
     def __init__(self, train):
-        self.images, self.labels = torch.as_tensor(train.images), torch.as_tensor(train.labels)
+        self.pictures, self.labels = torch.as_tensor(train.pictures), torch.as_tensor(train.labels)
 
     def __len__(self):
-        return len(self.images)
+        return len(self.pictures)
 
     def __getitem__(self, index):
-        image = F.pad(self.images[index], (4,) * 4)
+        picture = F.pad(self.pictures[index], (4,) * 4)
         dy, dx = torch.randint(9, (2,)).tolist()
-        image = image[:, dy:dy + 32, dx:dx + 32]
+        picture = picture[:, dy:dy + 32, dx:dx + 32]
         if torch.rand(()) < 0.5:
-            image = image.flip(-1)
-        return (image / 255 - MEAN) / STD, self.labels[index]
+            picture = picture.flip(-1)
+        return (picture / 255 - MEAN) / STD, self.labels[index]
 
 
 class FakeWeights(nn.Module):
@@ -113,7 +113,7 @@ def stepper(name, config, train, device, distill):
     parent = Network(arch, classes)
     net = parent
     if config is not None:
-        net = quantize(parent, torch.as_tensor(train.images[:CALIBRATION_IMAGES]), config)
+        net = quantize(parent, torch.as_tensor(train.pictures[:CALIBRATION_PICTURES]), config)
     trainer = Trainer(net, train, schedule, teacher=parent if config else None, device=device,
                       compile_net=config is None or device != "cpu" and not schedule.gradual)
     net.train()
@@ -154,8 +154,8 @@ def step_profile(name, train, *, device="cpu", quantizer="learned", steps=5, row
         for _ in range(steps):
             step()
         synchronize(device)
-    own = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
-    spent = sorted(((getattr(event, own), event.key) for event in profiled.key_averages()), reverse=True)
+    self_time = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
+    spent = sorted(((getattr(event, self_time), event.key) for event in profiled.key_averages()), reverse=True)
     whole = sum(time for time, _ in spent)
     return "\n".join([f"{'ms a step':>9}  {'share':>7}  operation", *(
         f"{time / steps / 1e3:9.2f}  {100 * time / whole:5.1f} %  {key}" for time, key in spent[:rows])])

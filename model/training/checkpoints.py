@@ -43,19 +43,19 @@ def load_checkpoint(path):
         raise UserError(f"{path}: not a checkpoint of this program ({reason})") from None
 
 
-def refuse_other(path, **wanted):
+def refuse_other(path, **asked):
     """Refuses to resume a checkpoint that another recipe made: which part of it differs, the value there, the one
     asked for."""
     if path.exists():
         header = load_checkpoint(path)[1]
-        for key, value in wanted.items():
-            own, field = header.get(key), key
-            if isinstance(own, dict):
-                field = next((name for name in value if own.get(name) != value[name]), key)
-                own, value = own.get(field), value.get(field)
-            if own != value:
+        for key, value in asked.items():
+            found, field = header.get(key), key
+            if isinstance(found, dict):
+                field = next((name for name in value if found.get(name) != value[name]), key)
+                found, value = found.get(field), value.get(field)
+            if found != value:
                 part = key if field == key else f"{key}, {field},"
-                raise UserError(f"{path}: its {part} is {str(own)[:20]}, not {str(value)[:20]} as asked for; "
+                raise UserError(f"{path}: its {part} is {str(found)[:20]}, not {str(value)[:20]} as asked for; "
                                 "give another --runs folder")
 
 

@@ -1,6 +1,6 @@
 """From a trained net, float or of other bits, to a quantized one that starts close to it.
 
-Layer by layer on one batch of images: shortcuts are given the shift and gains that keep the trained net's proportion
+Layer by layer on one batch of pictures: shortcuts are given the shift and gains that keep the trained net's proportion
 between the terms of a sum, batch-norm the statistics of the new accumulators, and activations their starting points.
 """
 import math
@@ -23,16 +23,16 @@ def spread(x):
 
 
 @torch.no_grad()
-def quantize(net, images, config):
+def quantize(net, pictures, config):
     """A quantized Network with the weights of `net`, which is a float one or quantized, with other bits or quantizers;
-    images: uint8 (N, 3, H, W), some hundreds of them."""
+    pictures: uint8 (N, 3, H, W), some hundreds of them."""
     net.eval()
     head = net.layers[net.arch.layers[-1].name]
     quantized = Network(net.arch, head.linear.out_features, config)
     quantized.load_state_dict({name: value for name, value in net.state_dict().items() if not of_quantizer(name)},
                               strict=False)
     quantized.train()
-    trained = {PICTURE: images.float() * PIXEL_UNIT}
+    trained = {PICTURE: pictures.float() * PIXEL_UNIT}
     codes = dict(trained)
     for spec in net.arch.layers:
         if isinstance(spec, PoolSpec):
@@ -53,11 +53,11 @@ def convert_layer(old, new, trained, codes):
         if isinstance(term, Conv):
             take_over(before.quantizer, term.quantizer)
     scale = spread(new.terms[0](codes[new.terms[0].spec.source])) / old_spreads[0]
-    for before, term, wanted in zip(old.terms[1:], new.terms[1:], old_spreads[1:], strict=True):
+    for before, term, old_spread in zip(old.terms[1:], new.terms[1:], old_spreads[1:], strict=True):
         if isinstance(term, Skip):
-            fit_gain(before, term, wanted * scale, codes)
+            fit_gain(before, term, old_spread * scale, codes)
         else:
-            fit_projection(term, wanted * scale, codes)
+            fit_projection(term, old_spread * scale, codes)
     acc = new.accumulate(codes)
     new.norm.running_mean.copy_(acc.mean((0, 2, 3)))
     new.norm.running_var.copy_(acc.var((0, 2, 3)))
@@ -75,13 +75,13 @@ def take_over(before, quantizer):
         quantizer.take_over(before)
 
 
-def fit_gain(before, term, wanted, codes):
-    """Gains of a skip such that its term has the wanted spread per channel. A channel that gives one code alone, whose
-    gain would be thousands of times the others' and leave those no bits of the shift they share, has its old one in
-    the median proportion of theirs."""
-    own = spread(codes[term.spec.source])
-    gain = wanted / (own * term.unit)
-    live = own > SILENT
+def fit_gain(before, term, term_spread, codes):
+    """Gains of a skip such that its term has the spread `term_spread` per channel. A channel that gives one code alone,
+    whose gain would be thousands of times the others' and leave those no bits of the shift they share, has its old one
+    in the median proportion of theirs."""
+    source_spread = spread(codes[term.spec.source])
+    gain = term_spread / (source_spread * term.unit)
+    live = source_spread > SILENT
     old = before.gain.abs()
     ratio = (gain / old)[live].median().nan_to_num(1.0)
     gain = torch.where(live, gain, old * ratio) * before.gain.sign()
@@ -90,9 +90,9 @@ def fit_gain(before, term, wanted, codes):
     term.gain.copy_(gain / 2 ** term.shift)
 
 
-def fit_projection(term, wanted, codes):
-    """Shift of a projection such that its term has the wanted spread at the median channel."""
-    ratio = (wanted / spread(term(codes[term.spec.source]))).log2()
+def fit_projection(term, term_spread, codes):
+    """Shift of a projection such that its term has the spread `term_spread` at the median channel."""
+    ratio = (term_spread / spread(term(codes[term.spec.source]))).log2()
     shift = min(PROJECTION_SHIFTS, key=lambda s: abs(ratio.median().item() - s))
     term.shift.fill_(shift)
     if hasattr(term.quantizer, "log_kappa"):

@@ -3,7 +3,7 @@ for further training where its checkpoint, many times as large, is not at hand.
 
 Weights lie in the middle of their bins; the bins' companding is the quantizer's start. A layer's thresholds on the
 accumulator, T[c][k] = p[c] + q[c] t[k] within the rounding to integers, give the thresholds t that the layer shares
-and, with the accumulator's moments on some images, each channel's batch-norm. What an integer net does not have is
+and, with the accumulator's moments on some pictures, each channel's batch-norm. What an integer net does not have is
 chosen: the norm of weights, which no code depends on, the scale and origin of t, and the unit of the logits.
 """
 import math
@@ -72,17 +72,17 @@ def refuse_untrainable(integer_net):
 
 
 @torch.no_grad()
-def deintegerize(integer_net, images, labels):
+def deintegerize(integer_net, pictures, labels):
     """The quantized Network, in evaluation mode, whose codes are those of `integer_net`, but where an accumulator
     meets a threshold that is rounded to another integer.
 
-    images: uint8 (N, 3, H, W), some hundreds, for the statistics; labels: int64 (N,) of these. UserError as
+    pictures: uint8 (N, 3, H, W), some hundreds, for the statistics; labels: int64 (N,) of these. UserError as
     `refuse_untrainable`, and for a layer with codes that no accumulator reaches.
     """
     refuse_untrainable(integer_net)
     net = untrained(integer_net).eval()
     bounds = tensor_bounds(integer_net)
-    tensors = {PICTURE: images.float() * PIXEL_UNIT}
+    tensors = {PICTURE: pictures.float() * PIXEL_UNIT}
     for spec, layer in zip(net.arch.layers, integer_net.layers, strict=True):
         if isinstance(spec, PoolSpec):
             tensors[spec.name] = F.max_pool2d(tensors[spec.source], 2)

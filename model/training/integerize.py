@@ -15,7 +15,7 @@ from model.nets.specs import HeadSpec, PoolSpec, SkipSpec
 
 from .network import CODE_UNIT, HEAD_BITS, PIXEL_UNIT
 
-__all__ = ["integerize"]
+__all__ = ["integerize", "unit_of"]
 
 
 def array(t, dtype):

@@ -17,7 +17,8 @@ from model.quantizers.maths import over_channels, through
 from . import fused
 from .distributed import add_over_processes, world_size
 
-__all__ = ["QuantConfig", "Network", "BatchNorm", "PIXEL_UNIT", "CODE_UNIT", "GAIN_BITS", "HEAD_BITS"]
+__all__ = ["QuantConfig", "Network", "Layer", "Conv", "Skip", "BatchNorm", "of_quantizer", "PIXEL_UNIT", "CODE_UNIT",
+           "GAIN_BITS", "HEAD_BITS"]
 
 PIXEL_UNIT = 2.0 ** -8
 CODE_UNIT = 2.0 ** -3
@@ -236,9 +237,9 @@ class Network(nn.Module):
             if isinstance(layer, Layer) and layer.activation.phase is Phase.ROUNDED:
                 layer.zero_grad(set_to_none=True)
 
-    def forward(self, images):
+    def forward(self, pictures):
         kind = next(self.parameters()).dtype
-        tensors = {PICTURE: images.to(memory_format=torch.channels_last).to(kind) * PIXEL_UNIT}
+        tensors = {PICTURE: pictures.to(memory_format=torch.channels_last).to(kind) * PIXEL_UNIT}
         for spec in self.arch.layers:
             if isinstance(spec, PoolSpec):
                 tensors[spec.name] = F.max_pool2d(tensors[spec.source], 2)

@@ -29,9 +29,10 @@ from .distributed import device_of, process_group, rank
 from .network import Network, QuantConfig
 from .train import Schedule, accuracy, fit
 
-__all__ = ["Recipe", "recipe_of", "with_quantizer", "command_of", "train_named", "train_recipe"]
+__all__ = ["CALIBRATION_PICTURES", "GRADUAL", "QUANTIZED", "STAGES", "Recipe", "recipe_of", "with_quantizer",
+           "command_of", "train_named", "train_recipe"]
 
-CALIBRATION_IMAGES = 512
+CALIBRATION_PICTURES = 512
 FIRST_BITS = 4                          # of the first weights, at least: no slower on a core of 4-bit digits
 
 
@@ -251,10 +252,10 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
         "quant": asdict(recipe.quant), "float_schedule": asdict(recipe.float_stage), "parent": digest,
         "teacher": recipe.teacher or recipe.parent, "float_accuracy": float_accuracy}
     torch.manual_seed(recipe.quant_stage.seed)
-    images, labels = (torch.as_tensor(t[:CALIBRATION_IMAGES]) for t in (train.images, train.labels))
+    pictures, labels = (torch.as_tensor(t[:CALIBRATION_PICTURES]) for t in (train.pictures, train.labels))
     if isinstance(start, IntegerNet):
-        start = deintegerize(start, images, labels)
-    net = quantize(start or parent.cpu(), images, recipe.quant)
+        start = deintegerize(start, pictures, labels)
+    net = quantize(start or parent.cpu(), pictures, recipe.quant)
     # On a CPU the fused kernels beat compilation; a net that changes layer by layer would be compiled for each.
     fit(net, train, test, recipe.quant_stage, quant_path, teacher=teacher, device=device,
         compile_net=device != "cpu" and not recipe.quant_stage.gradual, header=header)

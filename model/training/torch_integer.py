@@ -48,9 +48,9 @@ def codes(acc, layer):
 
 
 @torch.no_grad()
-def run(net, images, device):
+def run(net, pictures, device):
     """(logits int64 (N, classes), codes by name) of one batch."""
-    tensors = {PICTURE: tensor(images, device)}
+    tensors = {PICTURE: tensor(pictures, device)}
     for layer in net.layers[:-1]:
         if isinstance(layer, MaxPool):
             tensors[layer.name] = F.max_pool2d(tensors[layer.source], 2)
@@ -60,13 +60,13 @@ def run(net, images, device):
     return (accumulate(head, tensors).sum((2, 3)) + tensor(head.bias, device)).long(), tensors
 
 
-def forward(net, images, device="cpu"):
+def forward(net, pictures, device="cpu"):
     """Logits int32 (N, classes) as a numpy array."""
-    parts = [run(net, images[at:at + BATCH], device)[0] for at in range(0, len(images), BATCH)]
+    parts = [run(net, pictures[at:at + BATCH], device)[0] for at in range(0, len(pictures), BATCH)]
     return torch.cat(parts).int().cpu().numpy()
 
 
-def trace(net, images, device="cpu"):
+def trace(net, pictures, device="cpu"):
     """Codes uint8 (N, C, H, W) of every thresholded and max-pool layer, by name, as numpy arrays."""
-    tensors = run(net, images, device)[1]
+    tensors = run(net, pictures, device)[1]
     return {name: x.to(torch.uint8).cpu().numpy() for name, x in tensors.items() if name != PICTURE}

@@ -86,13 +86,13 @@ def one_cycle(progress, warmup):
 
 
 class Crops:
-    """Random 32x32 crops of the images padded by 4, random flips, and cutout, on `device`; everything stays uint8.
+    """Random 32x32 crops of the pictures padded by 4, random flips, and cutout, on `device`; everything stays uint8.
 
     The random numbers come from the CPU, so that every device sees the same pictures.
     """
-    def __init__(self, images, *, pad=4, cutout=0, device="cpu"):
-        padded = F.pad(torch.as_tensor(images).to(device), (pad,) * 4)
-        self.side, self.cutout, self.device = images.shape[-1], cutout, device
+    def __init__(self, pictures, *, pad=4, cutout=0, device="cpu"):
+        padded = F.pad(torch.as_tensor(pictures).to(device), (pad,) * 4)
+        self.side, self.cutout, self.device = pictures.shape[-1], cutout, device
         self.windows = padded.unfold(2, self.side, 1).unfold(3, self.side, 1)   # (N, C, 2*pad+1, 2*pad+1, side, side)
         self.offsets = 2 * pad + 1
 
@@ -125,16 +125,16 @@ def loss_of(logits, labels, soft, schedule):
 
 @torch.no_grad()
 def accuracy(net, data, device="cpu", exact=False, batch=250):
-    """Share of images classified right, in inference mode; bfloat16, or float32 if `exact`."""
+    """Share of pictures classified right, in inference mode; bfloat16, or float32 if `exact`."""
     net.eval()
     right = torch.zeros((), dtype=torch.int64, device=device)
-    for start in range(rank() * batch, len(data.images), batch * world_size()):
-        x = torch.as_tensor(data.images[start:start + batch]).to(device)
+    for start in range(rank() * batch, len(data.pictures), batch * world_size()):
+        x = torch.as_tensor(data.pictures[start:start + batch]).to(device)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=not exact), \
              torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             labels = net(x).argmax(1)
         right += (labels == torch.as_tensor(data.labels[start:start + batch]).to(device)).sum()
-    return add_over_processes(right).item() / len(data.images)
+    return add_over_processes(right).item() / len(data.pictures)
 
 
 class Trainer:
@@ -148,7 +148,7 @@ class Trainer:
         self.net, self.schedule, self.device = net, schedule, device
         net.to(device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(parameter_groups(net, schedule), momentum=0.9, nesterov=True, fused=True)
-        self.crops = Crops(train.images, cutout=schedule.cutout, device=device)
+        self.crops = Crops(train.pictures, cutout=schedule.cutout, device=device)
         self.labels = torch.as_tensor(train.labels).to(device)
         # The processes have the same running statistics already: they share every batch's.
         forward = net if world_size() == 1 else DistributedDataParallel(net, forward_sync_buffers=False)

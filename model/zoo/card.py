@@ -16,7 +16,7 @@ def convolutions(net):
 
 
 def card(net):
-    """The card as a dict. params: weights and head biases; bytes: the weights packed to their bits; macs: per image;
+    """The card as a dict. params: weights and head biases; bytes: the weights packed to their bits; macs: per picture;
     residual_bits: of residuals that have their own, else 0. seed, device, seconds: of the quantized
     stage; all nets of an architecture and data set share one float parent.
     note: what keeps the command from giving the very same net, where something does."""

@@ -61,23 +61,24 @@ def choose_workload(net_name, files, *, data_dir, start, images, default_images)
     else:
         net = zoo.load(net_name)
         dataset = dataset_of(net.name, net.header, data_dir)
-    refuse_other_shape(net, dataset.images, f"the pictures of {dataset.name}")
+    refuse_other_shape(net, dataset.pictures, f"the pictures of {dataset.name}")
 
     start = start or 0
     chosen = range_of(dataset, start, images)
     if images is None:
         chosen = slice(start, min(chosen.stop, start + default_images))
-    own = net.header.get("dataset", dataset.name) == dataset.name
-    return Workload(net=net, dataset=dataset.name, start=start, pictures=dataset.images[chosen],
-               labels=dataset.labels[chosen] if own else None, classes=tuple(dataset.classes if own else net.classes),
-               names=tuple(map(str, range(chosen.start, chosen.stop))))
+    own_classes = net.header.get("dataset", dataset.name) == dataset.name
+    return Workload(net=net, dataset=dataset.name, start=start, pictures=dataset.pictures[chosen],
+                    labels=dataset.labels[chosen] if own_classes else None,
+                    classes=tuple(dataset.classes if own_classes else net.classes),
+                    names=tuple(map(str, range(chosen.start, chosen.stop))))
 
 
 def _of_files(net, files):
     pictures = load_pictures(files)
     refuse_other_shape(net, pictures, "the pictures")
     return Workload(net=net, dataset=FILES, start=0, pictures=pictures, labels=None, classes=tuple(net.classes),
-               names=tuple(Path(file).name for file in files))
+                    names=tuple(Path(file).name for file in files))
 
 
 def _default(data_dir):

@@ -47,7 +47,7 @@ def check_results(summary, start=0):
     """The summary says of the procedural pictures what the integer model says."""
     net, pictures = zoo.load(zoo.SYNTHETIC), datasets.load("synthetic", "test")
     n = summary["images"]
-    expected = golden.forward(net, pictures.images[start:start + n])
+    expected = golden.forward(net, pictures.pictures[start:start + n])
     results = summary["results"]
     assert [r["logits"] for r in results] == expected.tolist()
     assert [r["prediction"] for r in results] == expected.argmax(axis=1).tolist()
@@ -145,7 +145,7 @@ def test_every_net_of_the_zoo_runs_exactly_on_the_rtl(name):
     assert code == 0, err
     summary = json.loads(out)
     assert (summary["net"], summary["engine"], summary["exact"]) == (name, "cxxrtl", 3)
-    expected = golden.forward(zoo.load(name), datasets.load("synthetic", "test").images[:3])
+    expected = golden.forward(zoo.load(name), datasets.load("synthetic", "test").pictures[:3])
     assert [r["logits"] for r in summary["results"]] == expected.tolist()
 
 

@@ -12,9 +12,9 @@ from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.isa import Target
 from accel.rtl.memory.net_memories import NetMemories
-from tests.nets import random_net
 from tests.accel.simulate import run_cycles
 from tests.accel.streams import Monitor, simulate, source
+from tests.nets import random_net
 
 PORTS = {Target.PROGRAM: "program", Target.WEIGHTS: "weight", Target.THRESHOLDS: "threshold"}
 DEPTHS = {Target.PROGRAM: TINY.program_depth, Target.WEIGHTS: TINY.weight_depth,

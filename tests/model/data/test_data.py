@@ -47,8 +47,8 @@ def write_python(folder, pixels, labels, protocol=2):
 
 def check(dataset, pixels, labels):
     assert dataset.classes == tuple(NAMES)
-    assert dataset.images.shape == (COUNT, 3, 32, 32) and dataset.images.dtype == np.uint8
-    np.testing.assert_array_equal(dataset.images.reshape(COUNT, -1), pixels)
+    assert dataset.pictures.shape == (COUNT, 3, 32, 32) and dataset.pictures.dtype == np.uint8
+    np.testing.assert_array_equal(dataset.pictures.reshape(COUNT, -1), pixels)
     np.testing.assert_array_equal(dataset.labels, labels)
     assert dataset.labels.dtype == np.int64
 
@@ -102,7 +102,7 @@ def test_cifar100_fine_labels(tmp_path, batch):
     (folder / "fine_label_names.txt").write_text("\n".join(f"c{i}" for i in range(100)))
     dataset = datasets.load("cifar100", "test", tmp_path)
     np.testing.assert_array_equal(dataset.labels, fine)
-    np.testing.assert_array_equal(dataset.images.reshape(COUNT, -1), pixels)
+    np.testing.assert_array_equal(dataset.pictures.reshape(COUNT, -1), pixels)
     assert len(dataset.classes) == 100
 
 

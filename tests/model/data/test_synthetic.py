@@ -20,7 +20,7 @@ def test_sets_are_the_same_on_every_call_and_differ():
 @pytest.mark.slow
 def test_a_linear_classifier_stays_below_60_percent():
     train, test = (datasets.load("synthetic", split) for split in ("train", "test"))
-    x, x_test = (s.images.reshape(len(s.images), -1).astype(np.float32) / 128 - 1 for s in (train, test))
+    x, x_test = (s.pictures.reshape(len(s.pictures), -1).astype(np.float32) / 128 - 1 for s in (train, test))
     x, y = x[:4000], np.eye(10, dtype=np.float32)[train.labels[:4000]]
     weights = np.linalg.solve(x.T @ x + 100 * np.eye(x.shape[1], dtype=np.float32), x.T @ y)
     assert ((x @ weights).argmax(1) == train.labels[:4000]).mean() > 0.6        # it does learn its own pictures
@@ -29,5 +29,5 @@ def test_a_linear_classifier_stays_below_60_percent():
 
 def test_the_shipped_net_reaches_95_percent():
     test = datasets.load("synthetic", "test")
-    logits = golden.forward(zoo.load(zoo.SYNTHETIC), test.images[:500])
+    logits = golden.forward(zoo.load(zoo.SYNTHETIC), test.pictures[:500])
     assert (logits.argmax(1) == test.labels[:500]).mean() >= 0.95

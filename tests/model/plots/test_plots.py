@@ -336,7 +336,7 @@ def test_evaluating_needs_no_matplotlib():
 def test_the_plain_net_of_the_zoo_is_cut_by_the_rule(cifar):
     """Its thresholds were made by the rule from running statistics, those of test images are close to them."""
     net = zoo.load(CODES)
-    images = datasets.load("cifar10", "test", cifar).images[:200]
+    images = datasets.load("cifar10", "test", cifar).pictures[:200]
     ratios = [(one.thresholds[-1] - one.thresholds[0]) / (one.rule[-1] - one.rule[0])
               for one in distributions.channel_of_each_layer(net, images)]
     assert 0.8 < np.median(ratios) < 1.25

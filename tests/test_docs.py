@@ -1,0 +1,171 @@
+"""What README and docs name exists: files, modules and names in them, links and headings, commands and options."""
+import ast
+import re
+import runpy
+import shlex
+import sys
+import warnings
+
+import pytest
+from amaranth.lib import data
+
+from accel.isa import LAYOUTS
+from model.common.command import Parser
+from tests.test_imports import FILES, PACKAGES, ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"runs", "build"}       # those two are a user's
+PLACEHOLDERS = {"FAMILY-DEVICE": "ulx3s-85f", "FAMILY": "ulx3s", "DEVICE": "85F", "CONFIG": "16x16x2", "KIND": "figure1",
+                "MINUTES": "15", "R": "0.006", "N": "10"}
+
+
+def read(page):
+    return page.read_text()
+
+
+def code_blocks(page):
+    return re.findall(r"^```\w*\n(.*?)^```", read(page), re.DOTALL | re.MULTILINE)
+
+
+def without_code(page):
+    """The page without its indented and fenced blocks."""
+    prose = re.sub(r"^```.*?^```", "", read(page), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^    .*$", "", prose, flags=re.MULTILINE)
+
+
+def spans(page):
+    """Inline code."""
+    return [re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", without_code(page))]
+
+
+def commands(page):
+    """Command lines: inline, in indented and in fenced blocks."""
+    blocks = re.findall(r"^    (.*)$", re.sub(r"\\\n *", "", read(page)), re.MULTILINE)
+    blocks += [line for block in code_blocks(page) for line in block.splitlines()]
+    for line in [*spans(page), *blocks]:
+        for part in re.split(r"&&|;", line.partition("  #")[0].partition("     ")[0]):
+            if match := re.search(r"(?:python|torchrun [\w -]*?\d) -m (.*)", part):
+                yield match[1].strip()
+
+
+def exists(path):
+    """Whether a file or folder of that name is in the repository; words in capitals stand for any."""
+    pattern = re.sub(r"[A-Z]{2,}", "*", path.rstrip("/"))
+    return (ROOT / path).exists() or any(ROOT.glob(pattern))
+
+
+def has(module, names):
+    """Whether the module, or a package, has that attribute, and this one the next."""
+    body = ast.parse(FILES[module].read_text()).body
+    for name in names:
+        found = None
+        for node in body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+            defined = {getattr(target, "id", getattr(target, "name", None)) for target in targets}
+            if name in defined | {alias.asname or alias.name for alias in getattr(node, "names", ())}:
+                found = node
+        if found is None:
+            return False
+        body = getattr(found, "body", [])
+    return True
+
+
+def resolves(dotted):
+    """Whether `model.x.y.Name` is a module, or a name in one."""
+    parts = dotted.split(".")
+    for count in range(len(parts), 0, -1):
+        if ".".join(parts[:count]) in FILES:
+            return has(".".join(parts[:count]), parts[count:])
+    return False
+
+
+def anchors(page):
+    """What links to headings call them."""
+    headings = re.findall(r"^#+ (.*)$", without_code(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_exist(page):
+    paths = [span for span in spans(page) if re.fullmatch(r"[\w.*-]+(/[\w.*-]+)*/?", span)
+             and (span.rstrip("/").split("/")[0] in FOLDERS and "/" in span or re.search(r"\.(py|toml|md|cff)$", span))]
+    missing = [path for path in paths if not exists(path) and not exists(f"docs/{path}")]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_modules_and_their_names_exist(page):
+    named = [span for span in spans(page) if re.fullmatch(rf"({'|'.join(PACKAGES)})(\.\w+)+(\(.*\))?", span)]
+    assert not [name for name in named if not resolves(name.partition("(")[0])]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_code_imports_exists(page):
+    found = re.findall(rf"^ *from (({'|'.join(PACKAGES)})[\w.]*) import ([\w, ]+)", read(page), re.MULTILINE)
+    names = [f"{module}.{name.strip()}" for module, _, names in found for name in names.split(",")]
+    assert not [name for name in names if not resolves(name)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", read(page)):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name) if name else page
+        if not target.exists() or anchor and anchor not in anchors(target):
+            broken.append(link)
+    assert not broken
+
+
+class Parsed(BaseException):
+    """The arguments were taken."""
+
+
+def parse(module, arguments, monkeypatch):
+    """Has the command line of `module` parse the arguments, and nothing more: whether it takes them."""
+    parse_args = Parser.parse_args
+
+    def parse_alone(self, *args, **fields):
+        parse_args(self, *args, **fields)
+        raise Parsed
+
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)                     # that another test has imported it too
+        patch.setattr(Parser, "parse_args", parse_alone)
+        patch.setattr(sys, "argv", [module, *arguments])
+        try:
+            runpy.run_module(module, run_name="__main__")
+        except Parsed:
+            return True
+        except SystemExit as end:
+            return end.code == 0                                            # --help
+        except ImportError:
+            return False
+
+
+def taken(command, monkeypatch):
+    """Whether the command, what follows `python -m`, is one: its module and verb exist and it takes the options.
+    A verb alone names the verb, and may lack what it needs."""
+    for placeholder, example in PLACEHOLDERS.items():
+        command = re.sub(rf"\b{placeholder}\b", example, command)
+    module, *arguments = [argument for argument in shlex.split(command) if argument != "..."]
+    if module == "pytest":
+        return all(exists(name.partition("::")[0]) for name in arguments if name.startswith("tests"))
+    if module.partition(".")[0] not in PACKAGES:
+        return True
+    if parse(module, arguments, monkeypatch):
+        return True
+    return len(arguments) < 2 and parse(module, [*arguments, "--help"], monkeypatch)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_are_taken(page, monkeypatch, capsys):
+    refused = [command for command in commands(page) if not taken(command, monkeypatch)]
+    assert not refused, capsys.readouterr().err
+
+
+def test_fields_of_instructions_are_those_of_their_layouts():
+    page = read(ROOT / "docs" / "instruction-set.md")
+    for op, layout in LAYOUTS.items():
+        fields = [name for name, _ in data.Layout.cast(layout) if name != "op"]
+        assert f"| `{layout.__name__}` | {', '.join(fields)} |".replace("|  |", "| |") in page, op
