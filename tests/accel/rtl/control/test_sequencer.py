@@ -72,7 +72,7 @@ class Bench:
     the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle counter of every cycle."""
     def __init__(self, config, program, *, pauses=0.0, hold=0):
         self.dut = dut = Sequencer(config)
-        self.logits = Monitor(dut.logits)
+        self.logits, self.weights = Monitor(dut.logits), []
         self.tokens, self.bases, self.writes, self.releases, self.cycles, self.busy = [], [], [], [], [], []
 
         async def surroundings(ctx):
@@ -84,10 +84,10 @@ class Bench:
                 ctx.set(dut.program_data, words.pop(0))
                 ctx.set(dut.threshold_data, thresholds.pop(0))
                 ctx.set(dut.logit, total)
-                _, _, address, threshold_address, shift, token, state, base, write, release, count, busy = (
+                _, _, address, threshold_address, shift, token, state, base, words_at, write, release, count, busy = (
                     await ctx.tick().sample(
                         dut.program_address, dut.threshold_address, dut.logit_shift, dut.token,
-                        Value.cast(dut.state.instruction), dut.window.base, dut.threshold_write, dut.release,
+                        Value.cast(dut.state.instruction), dut.window.base, dut.weight_address, dut.threshold_write, dut.release,
                         dut.cycles, dut.busy))
                 words.append(program[address] if address < len(program) else END[0])
                 thresholds.append(threshold_word(threshold_address, config))
@@ -101,6 +101,7 @@ class Bench:
                 if release:
                     self.releases.append(cycle)
                 self.cycles.append(count)
+                self.weights.append(words_at)
                 self.busy.append(busy)
                 cycle += 1
 
@@ -133,6 +134,8 @@ def check(config, program, bench):
             if layout is isa.Pass:
                 bases.append((fields.base + reads_picture * buffer * config.picture_rows) % (1 << isa.ROW_BITS))
     assert bench.bases == bases
+    # Each picture begins with weight word 0.
+    assert [bench.weights[starts[k * (len(passes) + behind)][0]] for k in range(PICTURES)] == [0] * PICTURES
     # Threshold words go, in the order of the program, to units and logits.
     writes, biases, address = [], [], 0
     for word in program:
