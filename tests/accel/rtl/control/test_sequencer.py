@@ -87,8 +87,8 @@ class Bench:
                 _, _, address, threshold_address, shift, token, state, base, words_at, write, release, count, busy = (
                     await ctx.tick().sample(
                         dut.program_address, dut.threshold_address, dut.logit_shift, dut.token,
-                        Value.cast(dut.state.instruction), dut.window.base, dut.weight_address, dut.threshold_write, dut.release,
-                        dut.cycles, dut.busy))
+                        Value.cast(dut.state.instruction), dut.window.base, dut.weight_address,
+                        dut.threshold_write, dut.release, dut.cycles, dut.busy))
                 words.append(program[address] if address < len(program) else END[0])
                 thresholds.append(threshold_word(threshold_address, config))
                 total += 1000 * shift                              # a sum that tells how often it was shifted
