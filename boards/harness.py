@@ -24,7 +24,7 @@ from accel.rtl.array.level_decoder import LevelDecoder
 from accel.rtl.array.processing_element import ProcessingElement
 from accel.rtl.array.systolic_array import SystolicArray
 from accel.rtl.control.sequencer import Sequencer
-from accel.rtl.core import Core, drain_cycles, shortest_pass
+from accel.rtl.core import Core
 from accel.rtl.host.controller import Controller
 from accel.rtl.host.framing import FrameReceiver, FrameSender
 from accel.rtl.host.stream_register import StreamRegister
@@ -94,8 +94,7 @@ UNITS = {
     "im2col": Im2col,
     "activations": ActivationMemory,
     "loader": PictureLoader,
-    "sequencer": lambda config: Sequencer(config, shortest_pass=shortest_pass(config),
-                                          drain_cycles=drain_cycles(config)),
+    "sequencer": Sequencer,
     "uart-receiver": lambda config: UartReceiver(clock_hz=config.clock_hz, baud=link.BAUD),
     "uart-transmitter": lambda config: UartTransmitter(clock_hz=config.clock_hz, baud=link.BAUD),
     "receiver": lambda config: FrameReceiver(timeout=int(config.clock_hz * SILENCE_SECONDS)),

@@ -56,7 +56,8 @@ COMPILER_FLAGS = ("-std=c++17", "-DNDEBUG", "-fPIC", "-fvisibility=hidden")
 def rtl_sources():
     """Text of all that any component of `accel.rtl` is made of, Amaranth's version included; a test keeps it so."""
     folder = Path(accel.__file__).parent
-    files = [folder / "config.py", folder / "isa.py", folder / "link.py", *sorted((folder / "rtl").rglob("*.py"))]
+    files = [folder / "config.py", folder / "isa.py", folder / "link.py", folder / "timing.py",
+             *sorted((folder / "rtl").rglob("*.py"))]
     return "\0".join([amaranth.__version__, *(file.read_text() for file in files)])
 
 

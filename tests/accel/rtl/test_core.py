@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from accel import timing
 from accel.compiler.compile import compile_net
 from accel.config import TINY, TINY_1PX
 from accel.cycles import cycles, layer_cycles, schedule
 from accel.interp import Interpreter
-from accel.rtl.core import drain_cycles
 from tests.accel.core_bench import run_core, run_loads
 from tests.accel.nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures
 
@@ -80,8 +80,8 @@ def test_every_tile_is_written_when_the_schedule_says():
               for _ in range(sum(layer.start <= p.index < layer.stop for p in ends))]
     first = np.cumsum([0, *tokens])
     assert first[-1] == len(groups)
-    delay = image.config.rows + drain_cycles(image.config)
-    np.testing.assert_array_equal(written[first[:-1]], [p.start + delay for p in ends])
+    late = image.config.rows + timing.drain(image.config)
+    np.testing.assert_array_equal(written[first[:-1]], [p.start + late for p in ends])
 
 
 def skip_only_net():
