@@ -15,8 +15,8 @@ from tests.test_imports import FILES, PACKAGES, ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"runs", "build"}       # those two are a user's
-PLACEHOLDERS = {"FAMILY-DEVICE": "ulx3s-85f", "FAMILY": "ulx3s", "DEVICE": "85F", "CONFIG": "16x16x2", "KIND": "figure1",
-                "MINUTES": "15", "R": "0.006", "N": "10"}
+PLACEHOLDERS = {"FAMILY-DEVICE": "ulx3s-85f", "FAMILY": "ulx3s", "DEVICE": "85F", "CONFIG": "16x16x2",
+                "KIND": "figure1", "MINUTES": "15", "R": "0.006", "N": "10"}
 
 
 def read(page):
