@@ -8,7 +8,7 @@ from model import zoo
 from model.common.command import Parser, run_command
 from model.common.files import refuse_unwritable, replacing
 
-from .config import CONFIGS, ULX3S_85F
+from .config import CONFIGS, DEFAULT
 from .cycles import cycles, layer_cycles
 from .image import save
 from .verilog import core_verilog
@@ -21,7 +21,7 @@ def main(argv=None):
     parser = Parser(prog="python -m accel", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     config = Parser(add_help=False)
-    config.add_argument("--config", choices=CONFIGS, default=ULX3S_85F.name,
+    config.add_argument("--config", choices=CONFIGS, default=DEFAULT.name,
                         help="accelerator: %(choices)s (default: %(default)s)")
     verb = verbs.add_parser("compile", parents=[config], help="compile a net to an image")
     verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")

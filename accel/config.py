@@ -3,12 +3,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-__all__ = ["AccelConfig", "ULX3S_25F", "ULX3S_45F", "ULX3S_85F", "ULX3S_85F_DEEP",
-           "ULX3S_85F_1PX", "TINY", "TINY_1PX", "CONFIGS"]
+__all__ = ["CONFIGS", "DEFAULT", "R16C16P1", "R16C16P2", "R16C16P2_DEEP", "R16C8P2", "R8C8P2", "TINY", "TINY_1PX",
+           "AccelConfig"]
 
 
 # What files and digests call fields that have other names here: a format does not change with a name.
 FILE_NAMES = {"picture_height": "image_height", "picture_width": "image_width"}
+# Fields of older files that say nothing of what is computed.
+FORMER_FIELDS = ("clock_hz", "placed_and_routed")
 MACS_PER_MULTIPLIER = {4: 4, 3: 6, 2: 8}        # see `rtl.packing`
 
 
@@ -31,7 +33,6 @@ class AccelConfig:
     weight_depth: words of `2 * chains * w_bits` bits. threshold_depth: words of `acc_bits`.
     program_depth: instructions.
     picture_height, picture_width: the largest picture; two buffers of that size are kept.
-    clock_hz: the clock that bitstreams of it are built for. placed_and_routed: a committed build has met that clock.
     lut_elements: processing elements, the last ones, that multiply in LUTs where the chip has too few multipliers.
     """
     name: str
@@ -48,8 +49,6 @@ class AccelConfig:
     program_depth: int = 1024
     picture_height: int = 32
     picture_width: int = 32
-    clock_hz: float = 100e6
-    placed_and_routed: bool = False
     lut_elements: int = 0
 
     def __post_init__(self):
@@ -134,28 +133,28 @@ class AccelConfig:
 
     @classmethod
     def of_header(cls, header):
-        """The inverse of `header`."""
+        """The inverse of `header`, of older versions' too. TypeError for fields that are none of it."""
         names = {file_name: name for name, file_name in FILE_NAMES.items()}
-        return cls(**{names.get(name, name): value for name, value in header.items()})
+        return cls(**{names.get(name, name): value for name, value in header.items() if name not in FORMER_FIELDS})
 
     def digest(self):
-        """Hex digest of every parameter that decides which images run: not of name, clock and kind of multiplier."""
-        apart = ("name", "clock_hz", "placed_and_routed", "lut_elements")
+        """Hex digest of every parameter that decides which images run: not of name and kind of multiplier."""
+        apart = ("name", "lut_elements")
         fields = {name: value for name, value in self.header().items() if name not in apart}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-ULX3S_85F = AccelConfig(name="ulx3s-85f", clock_hz=325e6 / 3, placed_and_routed=True)
-# Memories for a ResNet-20; has met no clock yet (docs/architecture.md), so no board is of it.
-ULX3S_85F_DEEP = AccelConfig(name="ulx3s-85f-deep", weight_depth=18432, threshold_depth=16384, program_depth=2048,
-                             clock_hz=80e6)
-ULX3S_85F_1PX = AccelConfig(name="ulx3s-85f-1px", pixels_per_cycle=1, activation_depth=4096)
-ULX3S_45F = AccelConfig(name="ulx3s-45f", chains=4, weight_depth=16384, clock_hz=80e6, placed_and_routed=True)
-ULX3S_25F = AccelConfig(name="ulx3s-25f", rows=8, chains=4, weight_depth=4096, threshold_depth=2048, clock_hz=80e6,
-                        placed_and_routed=True, lut_elements=6)
+# Named by their shape: rows x output channels x pixels a cycle.
+R16C16P2 = AccelConfig(name="16x16x2")
+# Memories for a ResNet-20; no board has met a clock with it yet (docs/architecture.md).
+R16C16P2_DEEP = AccelConfig(name="16x16x2-deep", weight_depth=18432, threshold_depth=16384, program_depth=2048)
+R16C16P1 = AccelConfig(name="16x16x1", pixels_per_cycle=1, activation_depth=4096)
+R16C8P2 = AccelConfig(name="16x8x2", chains=4, weight_depth=16384)
+R8C8P2 = AccelConfig(name="8x8x2", rows=8, chains=4, weight_depth=4096, threshold_depth=2048, lut_elements=6)
 TINY = AccelConfig(name="tiny", rows=4, chains=2, activation_depth=512, accumulator_depth=128, weight_depth=2048,
                    threshold_depth=1024, program_depth=1024, picture_height=8, picture_width=8)
 TINY_1PX = AccelConfig(name="tiny-1px", rows=4, chains=2, pixels_per_cycle=1, activation_depth=512,
                        accumulator_depth=128, weight_depth=2048, threshold_depth=1024, program_depth=1024,
                        picture_height=8, picture_width=8)
-CONFIGS = {c.name: c for c in (ULX3S_85F, ULX3S_85F_DEEP, ULX3S_85F_1PX, ULX3S_45F, ULX3S_25F, TINY, TINY_1PX)}
+CONFIGS = {c.name: c for c in (R16C16P2, R16C16P2_DEEP, R16C16P1, R16C8P2, R8C8P2, TINY, TINY_1PX)}
+DEFAULT = R16C16P2

@@ -1,20 +1,14 @@
 """The exact cycle model: what the sequencer's counter shows for a picture, without running anything.
 
-It follows `rtl.sequencer` instruction by instruction. Time is counted cycles: the counter stands still while a logit
+It follows `rtl.control` instruction by instruction. Time is counted cycles: the counter stands still while a logit
 is on offer (a cycle each at least), and nothing else runs then. Pixels and weights have no influence, nor has the
 loading of the next picture. From one picture's last logit to the next one's start it takes a few cycles more.
 """
 from dataclasses import dataclass
 
-from accel.rtl.core import drain_cycles, shortest_pass
-
-from . import isa
+from . import isa, timing
 
 __all__ = ["LayerCycles", "PassTime", "cycles", "layer_cycles", "schedule"]
-
-FETCH = 3              # cycles from FETCH to EXECUTE
-INSTRUCTION = 4        # from EXECUTE to the next EXECUTE
-LOGIT = 5              # cycles for each logit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +39,12 @@ def layer_cycles(image):
     begins = [0] + [next(p.start for p in passes if p.index >= layer.start) for layer in image.layers[1:]]
     table = []
     for layer, begin, end in zip(image.layers, begins, [*begins[1:], total], strict=True):
-        own = [p for p in passes if layer.start <= p.index < layer.stop]
-        skip = layer.skip_passes * own[0].cycles            # all passes of a layer are equally long
+        layer_passes = [p for p in passes if layer.start <= p.index < layer.stop]
+        skip = layer.skip_passes * layer_passes[0].cycles   # all passes of a layer are equally long
         peak = (end - begin - skip) * image.config.macs_per_cycle
         table.append(LayerCycles(
-            name=layer.name, kind=layer.kind, shape=layer.shape, macs=layer.macs, passes=len(own), cycles=end - begin,
-            skip_cycles=skip, utilization=layer.macs / peak if layer.macs else 0.0))
+            name=layer.name, kind=layer.kind, shape=layer.shape, macs=layer.macs, passes=len(layer_passes),
+            cycles=end - begin, skip_cycles=skip, utilization=layer.macs / peak if layer.macs else 0.0))
     return table
 
 
@@ -63,40 +57,41 @@ class PassTime:
 
 
 def schedule(image):
-    """(cycles of one picture, a `PassTime` for each pass in order)."""
+    """(cycles of one picture, a `PassTime` for each pass in order). Cycles of passes are those of the weight stage."""
     config = image.config
-    shortest, drain = shortest_pass(config), drain_cycles(config)
-    execute = FETCH                      # cycle in which the instruction at hand is executed
+    shortest, drained = timing.shortest_pass(config), timing.drained(config)
+    readable = drained - config.rows     # token to the acceptance of a pass that reads its codes: `rows` later
+    execute = timing.FETCH               # cycle in which the instruction at hand is executed
     pass_end = -1                        # last cycle of the pass that runs
-    last_token = last_threshold_token = -drain - config.rows - 1
+    last_token = last_threshold_token = -drained
     thresholds_ready = 0                 # first cycle in which all thresholds asked for are there
     barrier, tokens, passes = False, 0, []
     for index, word in enumerate(image.program):
         layout, fields = isa.decode(word)
-        following = execute + INSTRUCTION
+        following = execute + timing.INSTRUCTION
         if layout is isa.Tile:
             barrier, tokens = fields.barrier, fields.groups * fields.height
             if fields.thresholds:
-                begin = max(execute + 1, last_threshold_token + 1 + config.rows + drain)
-                thresholds_ready = begin + 1 + config.threshold_words
+                begin = max(execute + timing.START, last_threshold_token + drained)
+                thresholds_ready = begin + timing.START + config.threshold_words
         elif layout is isa.Pass:
             accept = max(execute, pass_end)
             if fields.final:
                 accept = max(accept, thresholds_ready)
             if barrier:
-                accept = max(accept, last_token + 1 + drain)
+                accept = max(accept, last_token + readable)
                 barrier = False
-            length = max(tokens, shortest)
-            passes.append(PassTime(index, accept + 1, length))
-            last_token, pass_end = accept + tokens, accept + length
+            start, length = accept + timing.START, max(tokens, shortest)
+            passes.append(PassTime(index, start, length))
+            last_token, pass_end = start + tokens - 1, start + length - 1
             if fields.final:
                 last_threshold_token = last_token
-            following = accept + INSTRUCTION
+            following = accept + timing.INSTRUCTION
         elif layout is isa.Emit:
-            drained = max(execute, pass_end, last_token + 1 + config.rows + drain)
-            offered = drained + 1 + LOGIT * fields.count
+            accept = max(execute, pass_end, last_token + drained)
+            offered = accept + timing.START + timing.LOGIT * fields.count
             if fields.last:
                 return offered, passes
-            following = offered + FETCH
+            following = offered + timing.FETCH
         execute = following
     raise ValueError("the program never sends its last logit")

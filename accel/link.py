@@ -1,4 +1,4 @@
-"""The UART protocol's numbers and layouts, once for the device (`rtl.controller`) and the host (docs/uart.md).
+"""The UART protocol's numbers and layouts, once for the device (`accel.rtl.host`) and the host (docs/uart.md).
 
 A frame, every number little-endian:
 
@@ -164,18 +164,18 @@ def digest_number(digest):
     return int.from_bytes(bytes.fromhex(digest)[:8], "little")
 
 
-def info_of(config, *, baud):
-    """Fields of `Info` that a configuration fixes."""
+def info_of(config, *, clock_hz, baud):
+    """Fields of `Info` that a configuration, its clock (Fraction, Hz; rounded down) and its baud rate fix."""
     same = ("rows", "channels", "pixels_per_cycle", "w_bits", "a_bits", "acc_bits", "picture_width", "picture_height",
             "activation_depth", "accumulator_depth", "weight_depth", "threshold_depth", "program_depth")
     return {"protocol": PROTOCOL, "gateware": list(GATEWARE), "config": digest_number(config.digest()),
-            "clock_hz": int(config.clock_hz), "baud": int(baud), "max_payload": MAX_PAYLOAD, "window": WINDOW,
+            "clock_hz": int(clock_hz), "baud": int(baud), "max_payload": MAX_PAYLOAD, "window": WINDOW,
             **{name: getattr(config, name) for name in same}}
 
 
 def net_fields(image):
-    """What the device keeps of an `accel.image.Image` beside its words (`rtl.controller.NetState`). UserError where a
-    picture or its answer is more than a frame carries."""
+    """What the device keeps of an `accel.image.Image` beside its words (`accel.rtl.host.loader.NetState`). UserError
+    where a picture or its answer is more than a frame carries."""
     height, width = image.picture_shape
     fields = {"net": digest_number(image.net_digest), "n_logits": image.n_logits, "pixel_bytes": 3 * height * width}
     for what, size in (("pictures", fields["pixel_bytes"]), ("answers", 4 * image.n_logits + RESULT_TAIL)):

@@ -1,50 +1,96 @@
 """When things happen: every latency of the core, once, for RTL, cycle model and docs.
 
-Numbers are clock cycles from a value to what is made of it. What depends on the configuration is a function of it.
+Numbers are clock cycles. PART alone is the time from what a part takes in to what it gives out; PART_WHAT is a cycle
+on the way, counted from what the part takes in. What depends on the configuration is a function of it.
 
-    cycle, relative to a token in the token stage (chain c is c cycles later behind the array)
-     0                                 token, fields of its pass
-     IM2COL = 5                        the codes of m pixels enter the array, row r one cycle later each
-     sums_at = IM2COL + array          partial sums leave chain 0
-     sums_at + CORRECTION_LAG          beta * S added
-     sums_at + ACCUMULATOR             new accumulators, written back
-     drain                             codes at the activation memory, of the last chain
+A pass goes through the core on one timeline. Its cycle 0 is its first token in the token stage; every other token
+follows the lines from 0 on in its own time, and chain c is c cycles behind chain 0. For the 85F:
 
-In the weight stage, `rows` cycles before the token stage, a pass starts, and the weight words are read.
+    -rows                           -16     the pass starts in the weight stage: address of its first weight word
+    WEIGHT_ADDRESS                   -1     address of its last weight word, row 0's
+    0                                 0     the token, the instruction and the tile of its pass
+    WEIGHT_CODES                      2     row 0's weight codes at the level decoder, with the table of the pass
+    ARRAY_WEIGHTS                     4     row 0's weight digits at the array
+    IM2COL                            5     codes of m pixels at the array, which swaps its weights
+    im2col_sums                       9     S, the sums of the codes over the rows
+    sums_at                          25     partial sums of chain 0
+    sums_at + ACCUMULATOR_ALIGNED    27     beta * S << beta_shift is added to them
+    sums_at + ACCUMULATOR            30     new accumulators of chain 0, written back
+    codes_at                         38     codes of chain 0
+    drain                            45     codes of all chains at the activation memory
 """
 
-__all__ = ["ACCUMULATOR", "ACCUMULATOR_REUSE", "ACTIVATION_WRITE", "BLOCK_MEMORY", "CORRECTION_LAG", "ELEMENT", "FETCH",
-           "IM2COL", "INSTRUCTION", "LEVEL_DECODER", "LOGIT", "LOGIT_SUM", "MULTIPLIER", "STREAM_REGISTER", "TABLE",
-           "array", "drain", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
+__all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_OPERANDS", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE",
+           "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CORRECTION",
+           "CORRECTION_PRODUCT", "ELEMENT", "ELEMENT_FIELDS", "ELEMENT_HOP", "ELEMENT_PRODUCTS", "FETCH", "IM2COL",
+           "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_READ", "IM2COL_WORDS", "INSTRUCTION", "LEVEL_DECODER", "LOAD",
+           "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "SHIFT", "START", "STREAM_REGISTER",
+           "TABLE", "THRESHOLD_STAGE", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array", "codes_at", "drain", "drained",
+           "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
 
-# Parts
-BLOCK_MEMORY = 2            # read address to data
-MULTIPLIER = 2              # operands to product
-LEVEL_DECODER = 1           # weight codes to digits
-ELEMENT = 5                 # a processing element's activations to its sums
-IM2COL = 5                  # token to activations
-ACCUMULATOR = 5             # partial sums to new accumulators
-CORRECTION_LAG = 2          # partial sums to the correction that belongs to them
-ACCUMULATOR_REUSE = 6       # an index of the accumulators to the same index again, at least
-LOGIT_SUM = 2               # accumulators to the logits they are added to
-ACTIVATION_WRITE = 2        # a word at the activation memory to a read of it
-STREAM_REGISTER = 1
-TABLE = BLOCK_MEMORY + 1    # first weight address of a pass to its level table
+# Parts of parts
+BLOCK_MEMORY = 2                                    # read address to data
+BLOCK_MEMORY_WRITE = 1                              # a word to an address that reads it
+MULTIPLIER = 2                                      # operands to product
+SHIFT = 2                                           # value to value << shift
+STREAM_REGISTER = 1                                 # payload in to payload out
+
+# Memories
+LOAD = 1 + BLOCK_MEMORY_WRITE                       # a load word to an address that reads it
+ACTIVATION_WRITE = 1 + BLOCK_MEMORY_WRITE           # codes to an address that reads them
+
+# im2col, from the token
+IM2COL_READ = 1                                     # addresses of all banks; columns of m pixels
+IM2COL_INSIDE = IM2COL_READ + 1                     # which pixels lie inside the picture
+IM2COL_WORDS = IM2COL_READ + BLOCK_MEMORY           # words of all banks
+IM2COL_PIXELS = IM2COL_WORDS + 1                    # words of m pixels
+IM2COL = IM2COL_PIXELS + 1                          # without what is outside and the dropped bits
+
+# Weights, on the timeline of the core
+TABLE = BLOCK_MEMORY + 1                            # first weight address of a pass to its table and those codes
+LEVEL_DECODER = 1                                   # weight codes to digits
+WEIGHT_ADDRESS = -1                                 # of row 0; row r's is r cycles earlier
+WEIGHT_CODES = WEIGHT_ADDRESS + TABLE
+ARRAY_WEIGHTS = IM2COL - 1                          # of row 0: the cycle before the swap
+
+# A processing element, from its activations
+ELEMENT_HOP = 1                                     # activations to the next chain, partial sums to the next row
+ELEMENT_PRODUCTS = ELEMENT_HOP + MULTIPLIER         # all products in one
+ELEMENT_FIELDS = ELEMENT_PRODUCTS + 1               # each by itself
+ELEMENT = ELEMENT_FIELDS + 1                        # added to the partial sums
+
+# The correction beta * S << beta_shift, from S
+CORRECTION_PRODUCT = MULTIPLIER + 1                 # beta * S
+CORRECTION = CORRECTION_PRODUCT + SHIFT
+
+# An accumulator, from the partial sums
+ACCUMULATOR_ALIGNED = max(SHIFT, BLOCK_MEMORY)      # shifted sums, their correction, old accumulators
+ACCUMULATOR_OPERANDS = ACCUMULATOR_ALIGNED + 1      # corrected sums; old accumulators or 0
+ACCUMULATOR_RESULTS = ACCUMULATOR_OPERANDS + 1      # sum and maximum of the two
+ACCUMULATOR = ACCUMULATOR_RESULTS + 1               # new accumulators, written back
+ACCUMULATOR_REUSE = ACCUMULATOR + BLOCK_MEMORY_WRITE    # an index to the same index again, at least
+
+# What follows the accumulators
+THRESHOLD_STAGE = 2                                 # a threshold read, and compared
+LOGIT_GROUP = 1                                     # accumulators of m pixels added
+LOGIT_SUM = LOGIT_GROUP + 1                         # and in the logit
+LOGIT_SHIFT = 1                                     # the sequencer's shift to the one of chain 0
 
 # The sequencer
-FETCH = 3                   # program address to the execution of its instruction
-INSTRUCTION = FETCH + 1     # from one instruction to the next
-LOGIT = 5                   # a logit to the next one
+FETCH = BLOCK_MEMORY + 1                            # program address to the execution of its instruction
+INSTRUCTION = 1 + FETCH                             # execution of an instruction to that of the next
+START = 1                                           # execution of an instruction to the first cycle of its work
+LOGIT = BLOCK_MEMORY + 2 + 1                        # a logit to the next: two words of bias read, and added
 
 
 def threshold_unit(a_bits):
     """Accumulator to code."""
-    return 2 * a_bits
+    return THRESHOLD_STAGE * a_bits
 
 
 def array(rows):
     """Activations to the partial sums of chain 0."""
-    return rows - 1 + ELEMENT
+    return (rows - 1) * ELEMENT_HOP + ELEMENT
 
 
 def im2col_sums(rows):
@@ -52,14 +98,24 @@ def im2col_sums(rows):
     return IM2COL + (rows - 1).bit_length()
 
 
-def sums_at(config):
-    """Token to the partial sums of chain 0."""
-    return IM2COL + array(config.rows)
+def sums_at(config, chain=0):
+    """Token to the partial sums of a chain."""
+    return IM2COL + array(config.rows) + chain * ELEMENT_HOP
+
+
+def codes_at(config, chain=0):
+    """Token to its codes as they leave a chain's threshold units."""
+    return sums_at(config, chain) + ACCUMULATOR + threshold_unit(config.a_bits)
 
 
 def drain(config):
     """Token to its codes at the activation memory; its logits are summed before."""
-    return sums_at(config) + config.chains - 1 + ACCUMULATOR + threshold_unit(config.a_bits)
+    return codes_at(config, config.chains - 1)
+
+
+def drained(config):
+    """Token in the weight stage to the first cycle in which the sequencer takes all of its codes for written."""
+    return config.rows + drain(config) + 1
 
 
 def shortest_pass(config):

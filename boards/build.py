@@ -17,10 +17,10 @@ from model import zoo
 from model.common.errors import UserError
 from model.common.files import replacing, write_text
 
-from .bitstream import Top, make_platform
-from .harness import read_log
 from .paths import bitstream_path, report_path, work_folder
+from .route_log import read_log
 from .toolchain import mapping_options, tool_environment, tool_versions
+from .top import Top, make_platform
 
 __all__ = ["Router", "build", "prepare"]
 
@@ -112,8 +112,8 @@ def route(folder, arguments, environment, *, clock_mhz, seeds, jobs, limit):
     """(seed, figures) of the first of `seeds` that meets the clock, `jobs` of them at a time; UserError where none
     does.
 
-    clock_mhz: to be met by the figures too, whatever nextpnr's exit code says. limit: seconds a seed may take. The
-    router's last few arcs can take it longer than starting again.
+    clock_mhz: Fraction, to be met by the figures too, whatever nextpnr's exit code says. limit: seconds a seed may
+    take. The router's last few arcs can take it longer than starting again.
     """
     waiting, running, best = list(seeds), [], None
     try:
@@ -152,16 +152,16 @@ def route(folder, arguments, environment, *, clock_mhz, seeds, jobs, limit):
 
 
 def build(board, *, net, baud, output, seeds, jobs, limit):
-    """Writes output/uniqore-ulx3s-DEVICE.bit and a .json of its figures; returns the figures."""
+    """Writes output/uniqore-FAMILY-DEVICE.bit and a .json of its figures; returns the figures."""
     started = time.monotonic()
     environment = tool_environment()
-    folder = work_folder(output, board.device)
-    clock_mhz = round(board.config.clock_hz / 1e6, 3)
+    folder = work_folder(output, board)
     arguments = prepare(board, net=net, baud=baud, folder=folder)
-    _say(f"{board.device}: {board.config.macs_per_cycle} MACs/cycle, clock {board.config.clock_hz / 1e6:g} MHz, "
+    _say(f"{board.device}: {board.config.macs_per_cycle} MACs/cycle, clock {board.clock_mhz:g} MHz, "
          f"net {net or 'none'}")
     synthesize(folder, environment)
-    seed, figures = route(folder, arguments, environment, clock_mhz=clock_mhz, seeds=seeds, jobs=jobs, limit=limit)
+    seed, figures = route(folder, arguments, environment, clock_mhz=board.clock_hz / 10**6, seeds=seeds, jobs=jobs,
+                          limit=limit)
     bits = folder / f"{NAME}.bit"
     packed = subprocess.run([environment["ECPPACK"], "--compress", "--input", f"{NAME}-seed{seed}.config", "--bit",
                              bits.name], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
@@ -169,16 +169,17 @@ def build(board, *, net, baud, output, seeds, jobs, limit):
     if packed.returncode:
         raise UserError(f"packing failed: {(packed.stderr.strip().splitlines() or ['no message'])[-1]}")
     report = {
-        "device": board.device, "config": board.config.name, "config_digest": board.config.digest(), "net": net,
-        "baud": int(baud), "clock_mhz": clock_mhz, "timing_met": True, **figures,
+        "board": board.family, "device": board.device, "config": board.config.name,
+        "config_digest": board.config.digest(), "net": net,
+        "baud": int(baud), "clock_mhz": board.clock_mhz, "timing_met": True, **figures,
         "macs_per_cycle": board.config.macs_per_cycle,
-        "peak_gmacs": round(board.config.macs_per_cycle * clock_mhz / 1e3, 1), "seed": seed,
+        "peak_gmacs": round(board.config.macs_per_cycle * board.clock_mhz / 1e3, 1), "seed": seed,
         "seconds": round(time.monotonic() - started), "tools": tool_versions(),
         "command": command_of(board, net=net, baud=baud, seed=seed)}
-    bitstream = bitstream_path(output, board.device)
+    bitstream = bitstream_path(output, board)
     with replacing(bitstream) as file:
         file.write(bits.read_bytes())
-    write_text(report_path(output, board.device), json.dumps(report, indent=1) + "\n")
+    write_text(report_path(output, board), json.dumps(report, indent=1) + "\n")
     return report | {"bitstream": str(bitstream)}
 
 
@@ -189,7 +190,7 @@ def command_of(board, *, net, baud, seed):
         options += ["--net", "none" if net is None else net]
     if baud != link.BAUD:
         options += ["--baud", str(baud)]
-    return shlex.join(["python", "-m", "boards.ulx3s", "build", *options, "--seed", str(seed)])
+    return shlex.join(["python", "-m", f"boards.{board.family}", "build", *options, "--seed", str(seed)])
 
 
 def _say(text):

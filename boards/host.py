@@ -22,7 +22,7 @@ from model.common.errors import UserError
 
 __all__ = ["Answer", "Device", "DeviceError", "FrameReader", "find_port"]
 
-FTDI_CHIPS = {(0x0403, 0x6015), (0x0403, 0x6001)}          # FT231X of the ULX3S, FT232R of other boards
+ADAPTERS = frozenset({(0x0403, 0x6015), (0x0403, 0x6001)})   # FT231X and FT232R, the commonest
 ENTRIES_A_FRAME = (link.MAX_PAYLOAD - link.size(link.LoadIndex)) // link.size(link.LoadEntry)
 OVERHEAD = len(link.frame(0, 0))
 SENTENCES = {
@@ -96,11 +96,12 @@ class FrameReader:
             del octets[:1]
 
 
-def find_port():
-    """The one serial port with an FTDI adapter. UserError where there is none, or more than one."""
-    found = [port for port in list_ports.comports() if (port.vid, port.pid) in FTDI_CHIPS]
+def find_port(adapters=ADAPTERS, socket="board's USB socket"):
+    """The one serial port whose USB adapter, (vendor, product), is in `adapters`. UserError where there is none, or
+    more than one. socket: where such an adapter is plugged in."""
+    found = [port for port in list_ports.comports() if (port.vid, port.pid) in adapters]
     if not found:
-        raise UserError("no board found: connect the ULX3S's US1 socket, or give --port (a name such as /dev/ttyUSB0)")
+        raise UserError(f"no board found: connect the {socket}, or give --port (a name such as /dev/ttyUSB0)")
     if len(found) > 1:
         raise UserError(f"several adapters found, choose one with --port: {', '.join(port.device for port in found)}")
     return found[0].device
@@ -124,15 +125,16 @@ def _open(port, baud):
 class Device:
     """A board at a serial port.
 
-    port: its name, a pyserial URL, "auto", or an object with read, write and close.
+    port: its name, a pyserial URL, "auto", or an object with read, write and close. find: names the port of "auto".
     timeout: seconds to wait for an answer. retries: how often something is sent again.
     notice: called with a sentence for every trouble that was overcome.
 
     Raises UserError where the port cannot be opened, DeviceError where no uniqore answers there or another version.
     """
-    def __init__(self, port="auto", *, baud=link.BAUD, timeout=5.0, retries=3, notice=lambda sentence: None):
+    def __init__(self, port="auto", *, baud=link.BAUD, timeout=5.0, retries=3, notice=lambda sentence: None,
+                 find=find_port):
         if isinstance(port, str):
-            self.name = find_port() if port == "auto" else port
+            self.name = find() if port == "auto" else port
             self._port = _open(self.name, baud)
         else:
             self.name, self._port = "the device", port

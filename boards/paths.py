@@ -1,18 +1,18 @@
-"""Where a build of a device lies in the folder of builds."""
+"""Where a build of a board lies in the folder of builds."""
 from pathlib import Path
 
 __all__ = ["bitstream_path", "report_path", "work_folder"]
 
 
-def bitstream_path(folder, device):
-    return Path(folder) / f"uniqore-ulx3s-{device.lower()}.bit"
+def bitstream_path(folder, board):
+    return Path(folder) / f"uniqore-{board.name}.bit"
 
 
-def report_path(folder, device):
+def report_path(folder, board):
     """Its figures."""
-    return bitstream_path(folder, device).with_suffix(".json")
+    return bitstream_path(folder, board).with_suffix(".json")
 
 
-def work_folder(folder, device):
+def work_folder(folder, board):
     """The tools' files."""
-    return Path(folder) / f"work-{device.lower()}"
+    return Path(folder) / f"work-{board.device.lower()}"

@@ -7,49 +7,56 @@ from accel.cycles import cycles
 from model import zoo
 from model.common.errors import UserError
 
-from .bitstream import DEVICES
 from .paths import report_path
 
 __all__ = ["BASELINES", "report"]
 
 BASELINES = Path(__file__).with_name("baselines")
-FIELDS = ("device", "clock_mhz", "fmax_mhz", "timing_met", "lut4", "ff", "dsp", "dp16kd", "macs_per_cycle",
+FIELDS = ("clock_mhz", "fmax_mhz", "timing_met", "lut4", "ff", "dsp", "dp16kd", "macs_per_cycle",
           "peak_gmacs", "tools", "critical_path", "seed", "seconds", "command")
 
 
-def report(folder=BASELINES, devices=tuple(DEVICES)):
-    """A dict per device that has a uniqore-ulx3s-DEVICE.json in `folder`. UserError where there is none of them.
+def report(boards, folder=BASELINES):
+    """A dict per Board of `boards` whose report is in `folder`. UserError where there is none of them.
 
     nets: by zoo name that fits, {cycles, images_per_second}: cycles of the exact cycle model (equal to the simulated
     RTL's) at the bitstream's clock; nothing here is measured on a board.
     """
     nets = {name: zoo.load(name) for name in zoo.names()}
-    reports = []
-    for device in devices:
-        board = DEVICES[device]
-        path = report_path(folder, device)
+    counts, reports = {}, []
+    for board in boards:
+        path = report_path(folder, board)
         if not path.exists():
             continue
         try:
             figures = json.loads(path.read_text())
             if figures["config_digest"] != board.config.digest():
                 raise UserError(f"{path} is of another configuration than today's {board.config.name}: "
-                                f"python -m boards.ulx3s build --device {device}")
-            reports.append({name: figures[name] for name in FIELDS} | {
-                "nets": _nets(nets, board.config, figures["clock_mhz"])})
+                                f"python -m boards.{board.family} build --device {board.device}")
+            if board.config not in counts:
+                counts[board.config] = _cycles(nets, board.config)
+            reports.append({"board": board.family, "device": board.device, "config": board.config.name}
+                           | {name: figures[name] for name in FIELDS}
+                           | {"nets": _speeds(counts[board.config], figures["clock_mhz"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not the report of a build") from error
     if not reports:
-        raise UserError(f"no reports of {', '.join(devices)} in {folder}: python -m boards.ulx3s build writes them")
+        raise UserError(f"no reports of {', '.join(board.device for board in boards)} in {folder}: "
+                        f"python -m boards.{boards[0].family} build writes them")
     return reports
 
 
-def _nets(nets, config, clock_mhz):
+def _cycles(nets, config):
+    """{name: cycles a picture} of the nets that fit."""
     found = {}
     for name, net in nets.items():
         try:
-            count = cycles(compile_net(net, config))
+            found[name] = cycles(compile_net(net, config))
         except DoesNotFit:
             continue
-        found[name] = {"cycles": count, "images_per_second": round(clock_mhz * 1e6 / count, 1)}
     return found
+
+
+def _speeds(counts, clock_mhz):
+    return {name: {"cycles": count, "images_per_second": round(clock_mhz * 1e6 / count, 1)}
+            for name, count in counts.items()}

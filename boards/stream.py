@@ -2,6 +2,7 @@
 import json
 import sys
 import time
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -11,8 +12,9 @@ from model.common.errors import UserError
 from model.common.extras import with_extra
 from model.integer import golden
 from model.zoo.workload import choose_workload, split_arguments
+from sim.device import DeviceEngine
 
-from .host import Device
+from .host import Device, find_port
 
 __all__ = ["add_arguments", "confusion_matrix", "run"]
 
@@ -32,8 +34,9 @@ def add_arguments(parser):
     add("--json", action="store_true", help="print one JSON value and nothing else")
 
 
-def run(options):
-    """Exit code: 0, or 1 where --check finds a difference."""
+def run(board, options):
+    """board: one of the family that is looked for where no port is named. Exit code: 0, or 1 where --check finds a
+    difference."""
     if options.timeout <= 0 or options.baud <= 0:
         raise UserError("--timeout and --baud must be positive")
     net_name, files = split_arguments(options.arguments)
@@ -50,25 +53,26 @@ def run(options):
         notices.append(sentence)
         bar.write(f"note: {sentence}", file=sys.stderr)
 
-    answers, correct = [], 0
-    with bar, Device(options.port, baud=options.baud, timeout=options.timeout, notice=notice) as device:
+    results, correct = [], 0
+    find = partial(find_port, board.adapters, f"{board.title}'s {board.socket}")
+    with bar, Device(options.port, baud=options.baud, timeout=options.timeout, notice=notice, find=find) as device:
         if not options.json:
             print(f"{device.name}: {device.config.name} at {device.info.clock_hz / 1e6:g} MHz")
         began = time.perf_counter()
         if device.load(workload.net) and not options.json:
             print(f"{workload.net.name} uploaded, {time.perf_counter() - began:.2f} s")
         started = time.perf_counter()
-        for k, answer in enumerate(device.classify(workload.pictures)):
-            answers.append(answer)
+        for k, result in enumerate(DeviceEngine(device).run(workload.pictures)):
+            results.append(result)
             if workload.labels is not None:
-                correct += int(answer.label == workload.labels[k])
-                bar.set_postfix_str(f"accuracy {correct / len(answers):.1%}")
+                correct += int(result.label == workload.labels[k])
+                bar.set_postfix_str(f"accuracy {correct / len(results):.1%}")
             if not options.json:
-                _tell(workload, k, answer, bar)
+                _tell(workload, k, result, bar)
             bar.update()
         seconds, clock_hz = time.perf_counter() - started, device.info.clock_hz
     expected = golden.forward(workload.net, workload.pictures) if options.check else None
-    summary = _summary(workload, answers, expected, seconds, clock_hz, notices)
+    summary = _summary(workload, results, expected, seconds, clock_hz, notices)
     if options.plot:
         figure = with_extra("train", "model.plots.drawings").confusion(summary["confusion"], workload.classes)
         with_extra("train", "model.plots.canvas").save(figure, options.plot)
@@ -86,31 +90,31 @@ def confusion_matrix(labels, predictions, classes):
     return matrix
 
 
-def _tell(workload, k, answer, bar):
+def _tell(workload, k, result, bar):
     label = "-" if workload.labels is None else workload.class_name(workload.labels[k])
-    bar.write(f"{workload.names[k]:>6}  {label:<12} {workload.class_name(answer.label):<12} {answer.cycles:>9,} cycles "
-              f"{1e3 * answer.seconds:8.1f} ms", file=sys.stdout)
+    bar.write(f"{workload.names[k]:>6}  {label:<12} {workload.class_name(result.label):<12} {result.cycles:>9,} cycles "
+              f"{1e3 * result.round_trip:8.1f} ms", file=sys.stdout)
 
 
-def _summary(workload, answers, expected, seconds, clock_hz, notices):
-    predictions = np.array([answer.label for answer in answers])
+def _summary(workload, results, expected, seconds, clock_hz, notices):
+    predictions = np.array([result.label for result in results])
     labelled = workload.labels is not None
     correct = int((predictions == workload.labels).sum()) if labelled else None
-    cycles = sum(answer.cycles for answer in answers) / len(answers)
+    cycles = sum(result.cycles for result in results) / len(results)
     exact = None if expected is None else sum(
-        bool((answer.logits == wanted).all()) and answer.label == int(wanted.argmax())
-        for answer, wanted in zip(answers, expected, strict=True))
+        bool((result.logits == logits).all()) and result.label == int(logits.argmax())
+        for result, logits in zip(results, expected, strict=True))
     return {
-        "images": len(answers), "correct": correct, "accuracy": correct / len(answers) if labelled else None,
+        "images": len(results), "correct": correct, "accuracy": correct / len(results) if labelled else None,
         "exact": exact, "cycles_per_image": int(cycles) if cycles.is_integer() else cycles, "engine": "board",
-        "net": workload.net.name, "seconds": round(seconds, 3), "images_per_second": round(len(answers) / seconds, 2),
-        "round_trip_ms": round(1e3 * sum(answer.seconds for answer in answers) / len(answers), 3),
+        "net": workload.net.name, "seconds": round(seconds, 3), "images_per_second": round(len(results) / seconds, 2),
+        "round_trip_ms": round(1e3 * sum(result.round_trip for result in results) / len(results), 3),
         "on_chip_ms": round(1e3 * cycles / clock_hz, 4), "troubles": notices, "classes": list(workload.classes),
         "confusion": (confusion_matrix(workload.labels, predictions, len(workload.classes)).tolist() if labelled
                       else None),
         "results": [{"index": workload.start + k, "label": int(workload.labels[k]) if labelled else None,
-                     "prediction": answer.label, "logits": answer.logits.tolist(), "cycles": answer.cycles}
-                    for k, answer in enumerate(answers)]}
+                     "prediction": result.label, "logits": result.logits.tolist(), "cycles": result.cycles}
+                    for k, result in enumerate(results)]}
 
 
 def _print(s, checked):

@@ -1,10 +1,13 @@
 """A whole board in compiled simulation, at its UART pins."""
 import ctypes
 from ctypes import POINTER, c_double, c_uint8, c_uint32, c_uint64, c_void_p
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from accel.clocks import CORE_CLOCKS
+from accel.digest import SYSTEM
 from accel.rtl.system import System
 
 from .library import build_library, open_library, rtl_sources
@@ -13,6 +16,7 @@ __all__ = ["CYCLES_PER_BIT", "BoardSimulator", "build_board"]
 
 DRIVER = Path(__file__).with_name("board_driver.cc")
 CYCLES_PER_BIT = 8          # of the default baud rate: the fastest a board takes, so that simulation has less to do
+CLOCK_HZ = Fraction(100_000_000)    # what a board says it has, of a configuration that met no clock
 TIMEOUT = 50_000            # cycles of silence after which the board gives a frame up
 OUT_BYTES = 1 << 16
 
@@ -24,15 +28,20 @@ class Line(ctypes.Structure):
                 ("framing_errors", c_uint64), ("cycle", c_uint64), ("last_active", c_uint64), ("leds", c_uint32)]
 
 
-def build_board(config, *, image=None, cycles_per_bit=CYCLES_PER_BIT, timeout=TIMEOUT):
-    """Path of the library that simulates the `System` of `config` with `image` preset, built unless it is cached."""
+def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_BIT, timeout=TIMEOUT):
+    """Path of the library that simulates the `System` of `config` with `image` preset, built unless it is cached.
+
+    clock_hz: Fraction, as the board says it to a host; by default that of `accel.clocks`, or 100 MHz. cycles_per_bit:
+    int or Fraction, at least 8. timeout: cycles of silence after which the board gives a frame up.
+    """
+    clock_hz = clock_hz or CORE_CLOCKS.get(config.name, CLOCK_HZ)
     loaded = [] if image is None else [*map(str, (array.tobytes() for array in (
         image.program, image.weights, image.thresholds))), str(image.settings)]
-    sources = [config.digest(), str(config.clock_hz), str(cycles_per_bit), str(timeout),
-               image.net_digest if image else "", *loaded, rtl_sources()]
+    sources = [config.digest(), str(clock_hz), str(cycles_per_bit), str(timeout),
+               image.net_digest if image else "", *loaded, rtl_sources(SYSTEM)]
 
     def make():
-        return System(config, baud=config.clock_hz / cycles_per_bit, image=image, timeout=timeout)
+        return System(config, clock_hz=clock_hz, baud=clock_hz / cycles_per_bit, image=image, timeout=timeout)
     return build_library(make, name=f"board-{config.name}", sources="\0".join(sources), driver=DRIVER)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from accel.clocks import CORE_CLOCKS
 from accel.compiler.compile import compile_net
-from accel.config import CONFIGS, ULX3S_85F
+from accel.config import CONFIGS, DEFAULT
+from accel.digest import rtl_digest
 from model.common.errors import UserError
 from model.common.files import refuse_unwritable
 from model.integer import store
@@ -32,7 +34,7 @@ def add_arguments(parser):
         + ", ".join(f"{n} in {engine}" for engine, n in DEFAULT_IMAGES.items()) + ")")
     add("--start", type=int, metavar="I", help="first of them (default: 0)")
     add("--engine", choices=ENGINES, default="cxxrtl", help="simulator (default: %(default)s)")
-    add("--config", choices=sorted(CONFIGS), default=ULX3S_85F.name, help="accelerator (default: %(default)s)")
+    add("--config", choices=sorted(CONFIGS), default=DEFAULT.name, help="accelerator (default: %(default)s)")
     add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
     add("--jobs", type=int, default=1, metavar="N", help="simulator processes (default: %(default)s)")
     add("--trace", action="store_true", help="also compare every code of every layer")
@@ -93,8 +95,13 @@ def _results_file(options, workload, config):
         raise UserError("--results goes with a data set, not with picture files")
     return ResultsFile(options.results, {
         "net": workload.net.name, "net_digest": store.digest(workload.net), "config": config.name,
-        "config_digest": config.digest(), "engine": options.engine, "dataset": workload.dataset,
-        "trace": options.trace})
+        "config_digest": config.digest(), "rtl_digest": _rtl_digest(options), "engine": options.engine,
+        "dataset": workload.dataset, "trace": options.trace})
+
+
+def _rtl_digest(options):
+    """Of the RTL that runs, or None where the engine runs none."""
+    return None if options.engine == "interp" else rtl_digest()
 
 
 class _Printer:
@@ -129,10 +136,10 @@ class _Printer:
 
 def _report(options, workload, config, records):
     summary = {
-        **summarize(records, config.clock_hz if config.placed_and_routed else None), "net": workload.net.name,
+        **summarize(records, CORE_CLOCKS.get(config.name)), "net": workload.net.name,
         "net_digest": store.digest(workload.net), "dataset": workload.dataset, "start": workload.start,
-        "engine": options.engine,
-        "config": config.name, "config_digest": config.digest(), "macs_per_cycle": config.macs_per_cycle,
+        "engine": options.engine, "config": config.name, "config_digest": config.digest(),
+        "rtl_digest": _rtl_digest(options), "macs_per_cycle": config.macs_per_cycle,
         "jobs": options.jobs, "traced": options.trace, "command": shlex.join(["python", "-m", "sim", *sys.argv[1:]]),
     }
     if options.engine == "interp":
@@ -158,6 +165,6 @@ def _print_summary(s):
         print(f"projected: {s['projected_images_per_second']:,} images/s at {s['clock_mhz']:g} MHz "
               f"({s['macs_per_cycle']} MACs/cycle; not measured on a board)")
     else:
-        print(f"no bitstream of {s['config']} has met a clock, so no images/s ({s['macs_per_cycle']} MACs/cycle)")
+        print(f"no board has met a clock with {s['config']}, so no images/s ({s['macs_per_cycle']} MACs/cycle)")
     if s["simulated_cycles_per_second"]:
         print(f"simulation: {s['simulated_cycles_per_second']:,} cycles/s a process, {s['seconds']:.1f} s in all")

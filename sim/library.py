@@ -18,7 +18,7 @@ from pathlib import Path
 import amaranth
 from amaranth.back import rtlil
 
-import accel
+from accel.digest import CORE, rtl_modules
 from model.common.cache import made_cache_folder
 from model.common.errors import UserError
 from model.common.tools import find_compiler, find_cxxrtl
@@ -53,11 +53,9 @@ WAVEFORMS = "read_rtlil core.il\nwrite_cxxrtl -O6 -g4 core.cc\n", ("-O0", "-DWAV
 COMPILER_FLAGS = ("-std=c++17", "-DNDEBUG", "-fPIC", "-fvisibility=hidden")
 
 
-def rtl_sources():
-    """Text of all that any component of `accel.rtl` is made of, Amaranth's version included; a test keeps it so."""
-    folder = Path(accel.__file__).parent
-    files = [folder / "config.py", folder / "isa.py", folder / "link.py", *sorted((folder / "rtl").rglob("*.py"))]
-    return "\0".join([amaranth.__version__, *(file.read_text() for file in files)])
+def rtl_sources(top=CORE):
+    """Text of all that the component of module `top` is made of, Amaranth's version included."""
+    return "\0".join([amaranth.__version__, *(path.read_text() for path in rtl_modules(top).values())])
 
 
 def build_library(make_core, *, name, sources, waveforms=False, driver=DRIVER):

@@ -28,19 +28,22 @@ class PysimEngine(Engine):
 
     A run must be consumed to its end before the next one.
 
-    vcd: path of a waveform file. timeout: cycles without progress after which the core counts as hung.
+    vcd: path of a waveform file. timeout: cycles without progress after which the core counts as hung. gaps: words of a
+    net pause as pixels do. testbenches: functions of the core that give a testbench, to run beside these.
+
+    write_cycles: with `trace`, the core's count of cycles at each write of the latest result, int64 (N,).
     """
 
-    def __init__(self, image, make_core, *, trace=False, vcd=None, gaps=NO_GAPS, timeout):
+    def __init__(self, image, make_core, *, trace=False, vcd=None, gaps=NO_GAPS, timeout, testbenches=()):
         super().__init__()
-        self._n_logits = image.n_logits
         self._gaps = gaps
         self._timeout = timeout
-        self._words = deque(zip(*(a.tolist() for a in image.load_words()), strict=True))
+        self._words = deque()           # (target, address, data)
         self._pixels = deque()          # (r, g, b)
         self._logits = deque()          # (logit, cycles)
-        self._trace = deque() if trace else None        # (logits taken before, group, data)
-        self._logits_wanted = self._logits_taken = 0
+        self._trace = deque() if trace else None        # (logits taken before, group, data, cycles)
+        self._logits_expected = self._logits_taken = 0
+        self.write_cycles = None
 
         self._files = contextlib.ExitStack()
         try:
@@ -50,23 +53,36 @@ class PysimEngine(Engine):
         self._core = make_core()
         self._simulator = Simulator(self._core)
         self._simulator.add_clock(CLOCK_PERIOD)
-        for testbench in (self._load_source, self._pixel_source, self._logit_sink, self._cycle_counter):
+        for testbench in (self._load_source, self._pixel_source, self._logit_sink, self._cycle_counter,
+                          *(make(self._core) for make in testbenches)):
             self._simulator.add_testbench(testbench, background=True)
         if trace:
             self._simulator.add_testbench(self._trace_monitor, background=True)
         if file:
             self._files.enter_context(self._simulator.write_vcd(file))
+        self.load(image)
         self._simulate_until(lambda: not self._words, "end of loading")
 
+    def load(self, image):
+        """Loads another net. The core has taken its first word when this returns; pictures may be given to `run` from
+        then on, and their pixels are on offer while the other words follow."""
+        self._n_logits = image.n_logits
+        self._words.extend(zip(*(column.tolist() for column in image.load_words()), strict=True))
+        count = len(self._words)
+        self._simulate_until(lambda: len(self._words) < count, "first word loaded")
+
     async def _load_source(self, ctx):
-        port = self._core.load
-        while self._words:
+        port, chance = self._core.load, random.Random(self._gaps.seed + 2)
+        while True:
+            if not self._words or chance.random() < self._gaps.pixels:
+                await ctx.tick()
+                continue
             target, address, word = self._words[0]
             ctx.set(port.payload, {"target": target, "address": address, "data": word})
             ctx.set(port.valid, 1)
             await _transfer(ctx, port)
             self._words.popleft()
-        ctx.set(port.valid, 0)
+            ctx.set(port.valid, 0)
 
     async def _pixel_source(self, ctx):
         port, chance = self._core.pixels, random.Random(self._gaps.seed)
@@ -83,7 +99,7 @@ class PysimEngine(Engine):
     async def _logit_sink(self, ctx):
         port, chance = self._core.logits, random.Random(self._gaps.seed + 1)
         while True:
-            ready = self._logits_taken < self._logits_wanted and chance.random() >= self._gaps.logits
+            ready = self._logits_taken < self._logits_expected and chance.random() >= self._gaps.logits
             ctx.set(port.ready, ready)
             _, _, valid, logit, cycles = await ctx.tick().sample(port.valid, port.payload.logit, self._core.cycles)
             if ready and valid:
@@ -96,14 +112,14 @@ class PysimEngine(Engine):
 
     async def _trace_monitor(self, ctx):
         port = self._core.trace
-        async for _, _, valid, group, data in ctx.tick().sample(port.valid, port.group, port.data):
+        async for _, _, valid, *write in ctx.tick().sample(port.valid, port.group, port.data, self._core.cycles):
             if valid:
-                self._trace.append((self._logits_taken, group, data))
+                self._trace.append((self._logits_taken, *write))
 
     def _run(self, images):
         self._pixels.extend(map(tuple, images.transpose(0, 2, 3, 1).reshape(-1, 3).tolist()))
         for k in range(len(images)):
-            self._logits_wanted += self._n_logits
+            self._logits_expected += self._n_logits
             self._simulate_until(lambda: len(self._logits) == self._n_logits, f"logits of picture {k}")
             taken = [self._logits.popleft() for _ in range(self._n_logits)]
             yield Result(np.array([logit for logit, _ in taken], np.int32), taken[-1][1], self._writes())
@@ -113,12 +129,13 @@ class PysimEngine(Engine):
         if self._trace is None:
             return None
         words = -(-len(self._core.trace.data) // DATA_WORD_BITS)
-        mine = []
-        while self._trace and self._trace[0][0] < self._logits_wanted:
-            mine.append(self._trace.popleft())
-        groups = np.array([group for _, group, _ in mine], np.uint32)
-        data = b"".join(data.to_bytes(8 * words, "little") for _, _, data in mine)
-        return groups, np.frombuffer(data, "<u8").reshape(len(mine), words)
+        writes = []
+        while self._trace and self._trace[0][0] < self._logits_expected:
+            writes.append(self._trace.popleft())
+        self.write_cycles = np.array([cycles for *_, cycles in writes], np.int64)
+        groups = np.array([group for _, group, _, _ in writes], np.uint32)
+        data = b"".join(data.to_bytes(8 * words, "little") for _, _, data, _ in writes)
+        return groups, np.frombuffer(data, "<u8").reshape(len(writes), words)
 
     def _simulate_until(self, done, what):
         started = self.simulated_cycles

@@ -92,8 +92,8 @@ def _differences(expected, found):
 
 
 def summarize(records, clock_hz):
-    """Figures over a list of `Record`, for `--json` and people; None where there is nothing to divide by. clock_hz: to
-    project images per second with, or None. simulated_cycles_per_second: of one process."""
+    """Figures over a list of `Record`, for `--json` and people; None where there is nothing to divide by. clock_hz:
+    Fraction, to project images per second with, or None. simulated_cycles_per_second: of one process."""
     labelled = [r for r in records if r.label is not None]
     correct = sum(r.prediction == r.label for r in labelled) if labelled else None
     seconds = sum(r.seconds for r in records)
@@ -106,7 +106,7 @@ def summarize(records, clock_hz):
         "cycles_per_image": int(cycles) if cycles.is_integer() else cycles,
         "seconds": round(seconds, 3),
         "projected_images_per_second": clock_hz and round(clock_hz / cycles, 1),
-        "clock_mhz": clock_hz and clock_hz / 1e6,
+        "clock_mhz": clock_hz and float(clock_hz / 10**6),
         "simulated_cycles_per_second": round(sum(r.simulated_cycles for r in records) / seconds) if seconds else None,
     }
 

@@ -7,6 +7,8 @@
 The core takes up the whole chip, and the rest is somewhere in it: every wire between the two is registered, and so are
 the replies on their way to the sender.
 """
+from fractions import Fraction
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -23,7 +25,7 @@ from .core import Core
 
 __all__ = ["SILENCE_SECONDS", "System"]
 
-SILENCE_SECONDS = 0.1           # a frame that stops for so long is given up: longer than any USB adapter's pause
+SILENCE_SECONDS = Fraction(1, 10)       # a frame that stops for so long is given up: no USB adapter pauses longer
 
 
 class System(wiring.Component):
@@ -31,7 +33,8 @@ class System(wiring.Component):
 
     Parameters
     ----------
-    config : AccelConfig; its clock_hz is the clock of the sync domain
+    config : AccelConfig
+    clock_hz : Fraction, of the sync domain
     baud : of the UART
     floorplan : of the core; image : accel.image.Image of the net it starts with, or None
     timeout : cycles of silence after which a frame is given up; 0.1 s by default
@@ -40,22 +43,22 @@ class System(wiring.Component):
     -------
     rx : In(1), asynchronous; tx : Out(1); leds : Out(8)
     """
-    def __init__(self, config: AccelConfig, *, baud, floorplan=None, image=None, timeout=None):
-        self.config, self.baud, self.floorplan, self.image = config, baud, floorplan, image
-        self.timeout = timeout or int(config.clock_hz * SILENCE_SECONDS)
+    def __init__(self, config: AccelConfig, *, clock_hz, baud, floorplan=None, image=None, timeout=None):
+        self.config, self.floorplan, self.image = config, floorplan, image
+        self.line = {"clock_hz": clock_hz, "baud": baud}
+        self.timeout = timeout or int(clock_hz * SILENCE_SECONDS)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        line = {"clock_hz": config.clock_hz, "baud": self.baud}
         m.submodules.core = core = Core(config, floorplan=self.floorplan, image=self.image)
-        m.submodules.uart_rx = uart_rx = UartReceiver(**line)
-        m.submodules.uart_tx = uart_tx = UartTransmitter(**line)
+        m.submodules.uart_rx = uart_rx = UartReceiver(**self.line)
+        m.submodules.uart_tx = uart_tx = UartTransmitter(**self.line)
         m.submodules.receiver = receiver = FrameReceiver(timeout=self.timeout)
         m.submodules.sender = sender = FrameSender()
         m.submodules.controller = controller = Controller(
-            config, baud=self.baud, net=self.image and link.net_fields(self.image))
+            config, **self.line, net=self.image and link.net_fields(self.image))
         m.submodules.buffer = buffer = BlockMemory(width=8, depth=link.MAX_PAYLOAD)
         wiring.connect(m, receiver.o, controller.request)
         wiring.connect(m, sender.o, uart_tx.i)

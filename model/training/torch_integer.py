@@ -1,7 +1,7 @@
 """The integer net evaluated by torch: a second, independent reading of the same integers, on CPU or CUDA.
 
-Every number is an integer held in float64, so each convolution is exact. It checks the numpy golden model and is
-checked by it, code by code.
+Every number is an integer held in float64, so each convolution is exact. Nothing but the net's fields is shared with
+the numpy golden model: it checks that one and is checked by it, code by code.
 """
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,16 @@ BATCH = 100
 
 
 def tensor(values, device):
-    return torch.as_tensor(values, device=device).double()
+    return torch.as_tensor(values, device=device).double().contiguous()
+
+
+def weights(term, device):
+    """Integer weights float64 (OC, IC, K, K) of a convolution: the level of each code, its shift included."""
+    if term.levels is None:
+        levels = term.alpha * torch.arange(2 ** term.w_bits, device=device).double() + term.beta
+    else:
+        levels = tensor(term.levels, device)
+    return levels[torch.as_tensor(term.codes, device=device).long()] * 2.0 ** term.shift
 
 
 def accumulate(layer, tensors):
@@ -26,7 +35,7 @@ def accumulate(layer, tensors):
             total = total + x * tensor(term.gain, x.device).reshape(1, -1, 1, 1)
         else:
             x = x - x % 2 ** term.drop
-            total = total + F.conv2d(x, tensor(term.weights(), x.device), stride=term.stride, padding=term.padding)
+            total = total + F.conv2d(x, weights(term, x.device), stride=term.stride, padding=term.padding)
     return total
 
 

@@ -10,13 +10,12 @@ from hypothesis.extra import numpy as arrays
 
 from accel import image as image_module
 from accel.compiler.compile import compile_net
-from accel.config import TINY
+from accel.config import TINY, AccelConfig
 from accel.image import load, save
 from accel.isa import Settings, Target
 from model.common.bits import pack_fields, unpack_fields
 from model.common.errors import UserError
-
-from .nets import random_net
+from tests.nets import random_net
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +162,15 @@ def test_other_arrays(image, tmp_path):
     with open(path, "wb") as file:
         np.savez(file, **content)
     assert refusal(path).endswith("its digest is not that of its contents")
+
+
+def test_files_of_older_versions(image, tmp_path, monkeypatch):
+    """Configurations had a clock once."""
+    header = image.config.header() | {"clock_hz": 1e8, "placed_and_routed": False}
+    monkeypatch.setattr(AccelConfig, "header", lambda config: header)
+    save(image, tmp_path / "net.npz")
+    monkeypatch.undo()
+    assert_same(load(tmp_path / "net.npz"), image)
 
 
 def test_nothing_half_written(image, tmp_path):

@@ -6,13 +6,12 @@ import pytest
 
 from accel import link
 from accel.compiler.compile import compile_net
-from accel.config import ULX3S_85F
+from accel.config import R16C16P2
 from model.common.errors import UserError
+from tests.nets import NetBuilder
 
-from .nets import NetBuilder
 
-
-def image_of(*, classes=10, side=8, config=ULX3S_85F):
+def image_of(*, classes=10, side=8, config=R16C16P2):
     build = NetBuilder(np.random.default_rng(1), (3, side, side), "wide")
     build.logits(build.layer(build.conv("image", 4)), classes)
     return compile_net(build.net(), config)
@@ -27,7 +26,7 @@ def test_an_answer_fits_a_frame():
 
 
 def test_a_picture_fits_a_frame():
-    large = replace(ULX3S_85F, picture_height=40, picture_width=40)
+    large = replace(R16C16P2, picture_height=40, picture_width=40)
     assert link.net_fields(image_of(side=36, config=large))["pixel_bytes"] == 3888
     with pytest.raises(UserError, match="wide has pictures of 4107 bytes"):
         link.net_fields(image_of(side=37, config=large))

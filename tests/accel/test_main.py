@@ -7,8 +7,7 @@ from accel.__main__ import main
 from accel.config import TINY
 from accel.image import load
 from model.integer import store
-
-from .nets import random_net
+from tests.nets import random_net
 
 
 def test_compile(tmp_path, capsys):
@@ -47,7 +46,7 @@ def test_a_net_that_does_not_fit(capsys, tmp_path):
     output = tmp_path / "image.npz"
     assert main(["compile", "resnet20-w4a4-cifar100", "-o", str(output)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: resnet20-w4a4-cifar100 does not fit ulx3s-85f: layer ")
+    assert error.startswith("error: resnet20-w4a4-cifar100 does not fit 16x16x2: layer ")
     assert "the limit is " in error and error.count("\n") == 1
     assert not output.exists()
 

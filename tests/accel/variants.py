@@ -1,7 +1,7 @@
 """Accelerators that the tests run on: the named ones, and variants of their parameters."""
 from dataclasses import replace
 
-from accel.config import CONFIGS, TINY, ULX3S_85F
+from accel.config import CONFIGS, R16C16P2, TINY
 
 __all__ = ["VARIANTS"]
 
@@ -11,6 +11,6 @@ VARIANTS = {
     "3-bit": replace(TINY, name="3-bit", w_bits=3, a_bits=3),
     "2-parts": replace(TINY, name="2-parts", rows=8),
     "4-parts": replace(TINY, name="4-parts", rows=16),
-    "4-pixels": replace(ULX3S_85F, name="4-pixels", pixels_per_cycle=4, w_bits=2, a_bits=2),
+    "4-pixels": replace(R16C16P2, name="4-pixels", pixels_per_cycle=4, w_bits=2, a_bits=2),
     "narrow": replace(TINY, name="narrow", acc_bits=18),
 }

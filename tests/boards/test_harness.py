@@ -1,13 +1,16 @@
 """The place-and-route harness without a tool run: floorplan, log parsing, missing tools."""
-import builtins
+import sys
+from dataclasses import replace
 
 import pytest
 
 pytest.importorskip("amaranth_boards")
 
-from accel.config import TINY, ULX3S_85F
+from accel.config import R16C16P2, R16C16P2_DEEP, TINY
 from boards import harness, toolchain
 from boards.floorplan import lfe5u_85f
+from boards.index import BOARDS
+from boards.route_log import read_log
 from model.common.errors import UserError
 from model.common.tools import find_tool
 
@@ -29,48 +32,68 @@ Info:                          Sink other
 Info: 0.00 ns logic, 0.25 ns routing
 Info: Max frequency for clock '$glbnet$clk': 109.61 MHz (FAIL at 150.01 MHz)
 """
+SMALL = replace(BOARDS["ulx3s-85f"], config=TINY, floorplan=None)
 
 
 def test_every_multiplier_has_a_site_of_its_own():
-    sites = {lfe5u_85f(row, chain) for row in range(ULX3S_85F.rows) for chain in range(ULX3S_85F.chains)}
-    assert len(sites) == ULX3S_85F.rows * ULX3S_85F.chains
+    sites = {lfe5u_85f(row, chain) for row in range(R16C16P2.rows) for chain in range(R16C16P2.chains)}
+    assert len(sites) == R16C16P2.rows * R16C16P2.chains
     assert lfe5u_85f(0, 0) == "X4/Y10/MULT18_0"
 
 
 @pytest.mark.parametrize("unit", sorted(set(harness.UNITS) - {"core"}))
 def test_every_unit_can_be_put_into_the_harness(unit):
-    top = harness.Harness(harness.UNITS[unit](TINY))
-    plan = harness._platform(100e6).build(top, name="core", do_build=False)
+    top = harness.Harness(harness.UNITS[unit](SMALL), uart=SMALL.uart)
+    plan = harness._platform(SMALL, 100_000_000).build(top, name="core", do_build=False)
     assert "module \\core.unit" in plan.files["core.il"]
 
 
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_harness_is_on_any_board_at_the_clock_that_is_asked_for(name):
+    board = BOARDS[name]
+    top = harness.Harness(harness.UNITS["stream-register"](board), uart=board.uart)
+    platform = harness._platform(board, 150_000_000)
+    constraints = platform.build(top, name="core", do_build=False).files["core.lpf"]
+    assert "150000000" in constraints and f"{board.oscillator}_0__io" in constraints
+    assert platform.device.endswith(board.device)
+
+
+def test_the_floorplan_is_of_the_board_s_own_array():
+    board = BOARDS["ulx3s-85f"]
+    assert harness._with_config(board, R16C16P2_DEEP).floorplan is lfe5u_85f
+    assert harness._with_config(board, TINY).floorplan is None
+
+
 def test_what_the_harness_cannot_do_is_one_line(capsys, monkeypatch, tmp_path):
-    assert harness.main(["--target-mhz", "0"]) == 2
-    assert capsys.readouterr().err == "error: --target-mhz must be positive, not 0\n"
+    for target in ("0", "1/0", "-5", "fast"):
+        assert harness.main([f"--target-mhz={target}"]) == 2
+        assert capsys.readouterr().err.startswith(f"error: argument --target-mhz: {target} is no positive number")
     for variable in toolchain.TOOLS:
         monkeypatch.setenv(variable, "/bin/true")
-    monkeypatch.setattr(builtins, "__import__", without_boards(builtins.__import__))
+    for module in [name for name in sys.modules if name.split(".")[0] == "amaranth_boards"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, "meta_path", [WithoutBoards, *sys.meta_path])
     assert harness.main(["--unit", "stream-register", "-o", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "error: this needs the FPGA tools: pip install -e '.[fpga]'\n"
+    assert capsys.readouterr().err == "error: this needs amaranth_boards: pip install -e '.[fpga]'\n"
 
 
-def without_boards(real):
-    def load(name, *arguments, **options):
-        if name.startswith("amaranth_boards"):
-            raise ModuleNotFoundError("no amaranth_boards", name="amaranth_boards")
-        return real(name, *arguments, **options)
-    return load
+class WithoutBoards:
+    """Finds no amaranth-boards, whether it is installed or not."""
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == "amaranth_boards":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def test_figures_come_from_the_routed_design():
-    figures = harness.read_log(LOG)
+    figures = read_log(LOG)
     assert figures == {"fmax_mhz": 109.61, "lut4": 26973, "ff": 34860, "dsp": 130, "dp16kd": 113,
                        "critical_path": {"from": "core.a.Q", "to": "core.c.CE", "logic_ns": 2.75, "routing_ns": 6.38}}
 
 
 def test_a_foreign_log_is_refused():
     with pytest.raises(UserError, match="not the log of a finished place and route"):
-        harness.read_log("nothing of the kind")
+        read_log("nothing of the kind")
 
 
 def test_missing_tools_are_named(monkeypatch):
@@ -98,7 +121,7 @@ def test_a_folder_that_cannot_be_made_is_refused(monkeypatch):
     for variable in toolchain.TOOLS:
         monkeypatch.setenv(variable, "/bin/true")
     with pytest.raises(UserError, match="cannot write to /dev/null/x"):
-        harness.place_and_route(TINY, unit="stream-register", build_dir="/dev/null/x")
+        harness.place_and_route(SMALL, unit="stream-register", build_dir="/dev/null/x")
 
 
 @pytest.mark.parametrize("version, chosen", [("0.9", False), ("0.44", False), ("0.45", True), ("1.0", True)])

@@ -10,8 +10,7 @@ from model import zoo
 from model.common.errors import UserError
 from model.data import datasets
 from model.integer import store
-
-from .random_net import random_net
+from tests.nets import every_term_net
 
 MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
 CARD = ("name", "dataset", "arch", "quantizer", "w_bits", "a_bits", "first_last", "params", "macs", "bytes", "accuracy",
@@ -73,18 +72,6 @@ def where(dataset, cifar):
     return ["--data", str(cifar)]
 
 
-@pytest.mark.parametrize("path", sorted(MEASUREMENTS.glob("rtl-*.json")), ids=lambda path: path.stem)
-def test_the_integer_model_classifies_as_many_as_the_rtl_did(path, cifar, capsys):
-    """On the real pictures, where the run through the RTL was short."""
-    run = json.loads(path.read_text())
-    if run["images"] > 200:
-        pytest.skip(f"{run['images']} pictures take minutes")
-    options = "--images", str(run["images"]), *where(run["dataset"], cifar)
-    assert command.main(["eval", run["net"], "--json", *options]) == 0
-    assert json.loads(capsys.readouterr().out)["correct"] == run["correct"]
-    assert run["exact"] == run["images"] and run["start"] == 0
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted([*zoo.FOLDER.glob("*.json"), *MEASUREMENTS.glob("*/*.json")]),
                          ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -106,10 +93,10 @@ def test_bad_input(capsys, tmp_path):
     assert "--engine torch" in failure(capsys, "eval", zoo.SYNTHETIC, "--device", "cuda")
     assert "no cifar10 there" in failure(capsys, "eval", zoo.DEFAULT, "--data", tmp_path)
     assert "nowhere" in failure(capsys, "card", zoo.DEFAULT, "-o", tmp_path / "nowhere" / "card.json")
-    store.save(replace(random_net(), header={}), tmp_path / "net.npz")
+    store.save(replace(every_term_net(), header={}), tmp_path / "net.npz")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="cannot write .*folder: Is a directory"):
-        store.save(random_net(), tmp_path / "folder")
+        store.save(every_term_net(), tmp_path / "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "net.npz"]
     assert "no record of its training" in failure(capsys, "card", tmp_path / "net.npz")
     assert "does not say which data set" in failure(capsys, "eval", tmp_path / "net.npz")

@@ -8,17 +8,14 @@ import pytest
 
 from accel.compiler.compile import compile_net
 from accel.config import TINY
-from accel.cycles import cycles
 from accel.image import Image
 from accel.rtl.core import Core
-from model.integer.golden import forward, trace
-from sim.compare import first_mismatch
-from sim.engines import open_engine
 from sim.library import build_library, rtl_sources
 from tests.accel import ecp5_cells
-from tests.accel.nets import corner_pictures, random_net, random_pictures
+from tests.nets import random_net
+from tests.rtl_check import check_net
 
-pytestmark = pytest.mark.cxx
+pytestmark = [pytest.mark.slow, pytest.mark.cxx]
 
 
 def build(image=None):
@@ -29,23 +26,10 @@ def build(image=None):
         return build_library(lambda: Core(TINY, image=image), name="tiny-cells", sources="\0".join(sources))
 
 
-def check(net, library):
-    image = compile_net(net, TINY)
-    pictures = np.concatenate([random_pictures(net, 2), corner_pictures(net)])
-    engine = open_engine("cxxrtl", image, library=library, trace=True)
-    expected, codes = forward(net, pictures), trace(net, pictures)
-    for k, result in enumerate(engine.run(pictures)):
-        np.testing.assert_array_equal(result.logits, expected[k])
-        assert result.cycles == cycles(image)
-        mismatch = first_mismatch({name: tensor[k] for name, tensor in codes.items()}, image.tensors(*result.writes))
-        assert mismatch is None, mismatch
-    engine.close()
-
-
 def test_nets_from_the_load_stream():
     library = build()
     for seed in range(12):
-        check(random_net(seed, TINY), library)
+        check_net(random_net(seed, TINY), TINY, library)
 
 
 def test_a_net_in_the_initial_words(monkeypatch):
@@ -53,4 +37,4 @@ def test_a_net_in_the_initial_words(monkeypatch):
     library = build(compile_net(net, TINY))
     monkeypatch.setattr(Image, "load_words", lambda image: (np.zeros(0, np.uint8), np.zeros(0, np.uint32),
                                                              np.zeros(0, np.uint64)))
-    check(net, library)
+    check_net(net, TINY, library)

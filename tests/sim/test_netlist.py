@@ -4,23 +4,18 @@ cycles as the RTL. What is left between it and the chip is nextpnr."""
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from accel.compiler.compile import compile_net
 from accel.config import TINY
-from accel.cycles import cycles
 from accel.rtl.array import multiplier
 from accel.rtl.core import Core
 from accel.rtl.memory import block_memory
 from boards.toolchain import mapping_options
-from model.integer.golden import forward, trace
 from sim import library
-from sim.compare import first_mismatch
-from sim.engines import open_engine
-from tests.accel.nets import corner_pictures, random_net, random_pictures
+from tests.nets import random_net
+from tests.rtl_check import check_net
 
-pytestmark = [pytest.mark.slow, pytest.mark.synth, pytest.mark.cxx]
+pytestmark = [pytest.mark.synth, pytest.mark.cxx]
 
 CONFIG = replace(TINY, lut_elements=2)              # multipliers of both kinds
 MAPPING = mapping_options("core")                   # as bitstreams are made
@@ -51,15 +46,4 @@ def test_the_netlist_does_what_the_rtl_does(monkeypatch):
     sources = [library.rtl_sources(), repr(CONFIG)]
     netlist = library.build_library(lambda: Core(CONFIG), name="tiny-netlist", sources="\0".join(sources))
     for seed in (0, 3):
-        net = random_net(seed, CONFIG)
-        image = compile_net(net, CONFIG)
-        pictures = np.concatenate([random_pictures(net, 1, seed), corner_pictures(net)])
-        engine = open_engine("cxxrtl", image, library=netlist, trace=True)
-        logits, codes = forward(net, pictures), trace(net, pictures)
-        for k, result in enumerate(engine.run(pictures)):
-            np.testing.assert_array_equal(result.logits, logits[k])
-            assert result.cycles == cycles(image)
-            expected = {name: tensor[k] for name, tensor in codes.items()}
-            mismatch = first_mismatch(expected, image.tensors(*result.writes))
-            assert mismatch is None, mismatch
-        engine.close()
+        check_net(random_net(seed, CONFIG), CONFIG, netlist, count=1, seed=seed)

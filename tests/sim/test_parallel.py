@@ -6,7 +6,7 @@ from accel.compiler.compile import compile_net
 from accel.config import TINY
 from model.common.errors import UserError
 from sim import parallel
-from tests.accel.nets import random_net, random_pictures
+from tests.nets import random_net, random_pictures
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

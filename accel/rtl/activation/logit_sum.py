@@ -1,14 +1,15 @@
 """Logits of one chain: the linear layer's accumulators summed over all pixels (the average pool's integer sum).
 
-    cycle  0        1                     2
-           values   masked, m summed      added to the logit
+    cycle  0        1 GROUP               2
+           values   masked, m summed      in the logit
 """
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from accel import timing
 from accel.config import AccelConfig
-from accel.rtl.delay import delay
+from accel.rtl.timed import Timed
 
 from .accumulator import AccumulatorControl
 
@@ -24,10 +25,8 @@ class LogitSum(wiring.Component):
     shift : In(1): logits move one place down; shift_in : In(signed(32)), from the next chain
     logit : Out(signed(32)): the lower of the two
 
-    A value counts in the logit 2 cycles later. The first token of a pass with `logits` clears.
+    A value counts in the logit timing.LOGIT_SUM = 2 cycles later. The first token of a pass with `logits` clears.
     """
-    latency = 2
-
     def __init__(self, config: AccelConfig):
         self.config = config
         super().__init__({
@@ -39,7 +38,8 @@ class LogitSum(wiring.Component):
         m = Module()
         pixels = self.config.pixels_per_cycle
         count = self.control.valid & self.control.final & self.control.logits
-        add, clear = delay(m, count, 1, name="add"), delay(m, self.control.first, 1, name="clear")
+        add = Timed(m, count, 0, name="add").at(timing.LOGIT_GROUP)
+        clear = Timed(m, self.control.first, 0, name="clear").at(timing.LOGIT_GROUP)
         logits = [Signal(signed(32), name=f"logit_{i}") for i in range(2)]
         m.d.comb += self.logit.eq(logits[0])
         for i, following in enumerate([logits[1], self.shift_in]):

@@ -12,7 +12,8 @@ from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.rtl.delay import delay
+from accel import timing
+from accel.rtl.timed import Timed
 
 __all__ = ["ThresholdUnit", "ThresholdWrite"]
 
@@ -24,7 +25,7 @@ class ThresholdWrite(data.StructLayout):
 
 
 class ThresholdUnit(wiring.Component):
-    """code = number of thresholds that value reaches, `latency` cycles later, one value a cycle.
+    """code = number of thresholds that value reaches, timing.threshold_unit(a_bits) cycles later, one value a cycle.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ class ThresholdUnit(wiring.Component):
     -------
     value : In(signed(acc_bits)); code : Out(a_bits)
     write : In(ThresholdWrite): taken if the channel is this unit's; nothing may be in flight
+
+    Stage s takes cycles 2 * s and 2 * s + 1, timing.THRESHOLD_STAGE = 2 in all: it reads its threshold, then compares.
 
     Per stage s > 0: ceil(acc_bits / 4) DPR16X4, a comparator, 3 * acc_bits flip-flops (the last: 2 * acc_bits); stage
     0 keeps its threshold in a register.
@@ -45,21 +48,17 @@ class ThresholdUnit(wiring.Component):
             "write": In(ThresholdWrite(a_bits=a_bits, acc_bits=acc_bits, channels=channels))})
 
     @staticmethod
-    def latency(a_bits):
-        return 2 * a_bits
-
-    @staticmethod
     def model(values, thresholds):
         """uint8 codes (...) from values (...) and ascending thresholds (2**a_bits - 1,): the counting definition."""
         return (np.asarray(values)[..., None] >= thresholds).sum(axis=-1).astype(np.uint8)
 
     def elaborate(self, platform):
         m = Module()
-        mine = self.write.valid & (self.write.channel == self.channel)
-        value, code = self.value, None
+        selected = self.write.valid & (self.write.channel == self.channel)
+        value, code = Timed(m, self.value, 0, name="value"), None
         for stage in range(self.a_bits):
             threshold = Signal(signed(self.acc_bits), name=f"threshold_{stage}")
-            enable = mine & (self.write.node >> stage == 1)
+            enable = selected & (self.write.node >> stage == 1)
             if stage == 0:
                 with m.If(enable):
                     m.d.sync += threshold.eq(self.write.value)
@@ -70,10 +69,13 @@ class ThresholdUnit(wiring.Component):
                 m.d.comb += [write.addr.eq(self.write.node[:stage]), write.data.eq(self.write.value),
                              write.en.eq(enable), read.addr.eq(code)]
                 m.d.sync += threshold.eq(read.data)
-            value = delay(m, value, 1, name=f"value_{stage}a")
+            decided = timing.threshold_unit(stage + 1)
             reached = Signal(name=f"reached_{stage}")
-            m.d.sync += reached.eq(value >= threshold)
-            value = delay(m, value, 1, name=f"value_{stage}b")
-            code = reached if code is None else Cat(reached, delay(m, code, 2, name=f"code_{stage}"))
+            m.d.sync += reached.eq(value.at(decided - 1) >= threshold)
+            if stage == 0:
+                code = reached
+            else:
+                higher = Timed(m, code, timing.threshold_unit(stage), name=f"code_{stage}")
+                code = Cat(reached, higher.at(decided))
         m.d.comb += self.code.eq(code)
         return m

@@ -27,10 +27,8 @@ class LevelDecoder(wiring.Component):
     -------
     table : In(bits << bits): entry u at bits u * bits; codes : In; digits : Out, both ArrayLayout(bits, lanes)
 
-    Latency 1. About 8 * bits LUT4 a lane.
+    Latency timing.LEVEL_DECODER = 1. About 8 * bits LUT4 a lane.
     """
-    latency = 1
-
     def __init__(self, *, bits, lanes):
         self.bits, self.lanes = bits, lanes
         super().__init__({"table": In(bits << bits), "codes": In(data.ArrayLayout(bits, lanes)),

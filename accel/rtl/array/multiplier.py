@@ -25,14 +25,12 @@ class Multiplier(wiring.Component):
     a, b : In(a_width), In(b_width)
     p : Out(a_width + b_width)
 
-    Latency 2, one product a cycle. One MULT18X18D.
+    Latency timing.MULTIPLIER = 2, one product a cycle. One MULT18X18D.
 
         cycle  0     1        2
         a, b   x     .        .
         p      .     .        x
     """
-    latency = 2
-
     def __init__(self, *, a_width, b_width, bel=None):
         if max(a_width, b_width) > 18:
             raise ValueError(f"a multiplier has 18 bits a side, not {a_width} x {b_width}")

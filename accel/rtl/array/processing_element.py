@@ -12,7 +12,8 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.rtl.delay import delay
+from accel import timing
+from accel.rtl.timed import Timed
 
 from .multiplier import Multiplier
 from .packing import Packing
@@ -41,11 +42,13 @@ class ProcessingElement(wiring.Component):
         chain one cycle earlier for each row it has to pass beyond the first
     sums_in : ArrayLayout(signed, 2 m), index i * m + j; sums_out
 
-    Latency: x_in to sums_out 5 cycles, x_in to x_out 1, w_in to w_out 2, sums_in to sums_out 1. A w_in of cycle t is
-    what a swap_in of cycle t + 1 takes.
-    """
-    x_latency = 5
+    Latency: x_in to sums_out timing.ELEMENT = 5, x_in to x_out and sums_in to sums_out timing.ELEMENT_HOP = 1, w_in to
+    w_out 2. A w_in of cycle t is what a swap_in of cycle t + 1 takes.
 
+        cycle  0                   1 HOP          2    3 PRODUCTS   4 FIELDS       5
+               x_in, swap_in       x_out, active       products     sums_in        sums_out
+                                   weights             in one       fields of them
+    """
     def __init__(self, *, bits, pixels, row, bel=None, lut=False):
         self.bits, self.pixels, self.row, self.bel, self.lut = bits, pixels, row, bel, lut
         self.packing = Packing(bits, pixels)
@@ -75,7 +78,7 @@ class ProcessingElement(wiring.Component):
         return m
 
     def _packed_products(self, m, active):
-        """(index of its sum, (field, not its borrow)) of every product, 3 cycles after x_out."""
+        """(index of its sum, (field, not its borrow)) of every product, in cycle timing.ELEMENT_FIELDS."""
         packing = self.packing
         m.submodules.multiplier = multiplier = Multiplier(
             a_width=packing.weight_width, b_width=packing.pixel_width, bel=self.bel)
@@ -83,8 +86,8 @@ class ProcessingElement(wiring.Component):
             m.d.comb += multiplier.a[i * packing.weight_step:][:self.bits].eq(active[i])
         for j in range(self.pixels):
             m.d.comb += multiplier.b[j * packing.pixel_step:][:self.bits].eq(self.x_out[j])
-        low_bits = [delay(m, active[i][0] & self.x_out[j][0], multiplier.latency, name=f"low_{i}_{j}")
-                    for i, j in packing.order]
+        low_bits = [Timed(m, active[i][0] & self.x_out[j][0], timing.ELEMENT_HOP, name=f"low_{i}_{j}")
+                    .at(timing.ELEMENT_PRODUCTS) for i, j in packing.order]
 
         fields = packing.unpack(multiplier.p, low_bits)
         for (i, j), (field, borrow) in zip(packing.order, fields, strict=True):
@@ -94,11 +97,11 @@ class ProcessingElement(wiring.Component):
 
     def _lut_products(self, m, active):
         """The same without a multiplier block: bits of the weight two at a time, then the sum of these."""
+        weights = Timed(m, active, timing.ELEMENT_HOP, name="weights").at(timing.ELEMENT_PRODUCTS - 1)
+        pixels = Timed(m, self.x_out, timing.ELEMENT_HOP, name="pixels").at(timing.ELEMENT_PRODUCTS - 1)
         for i in range(2):
-            w = delay(m, active[i], 1, name=f"operand_{i}")
             for j in range(self.pixels):
-                x = delay(m, self.x_out[j], 1, name=f"operand_{i}_{j}")
-                partial = []
+                w, x, partial = weights[i], pixels[j], []
                 for low in range(0, self.bits, 2):
                     part = Signal(self.bits + 2, name=f"partial_{i}_{j}_{low}")
                     m.d.sync += part.eq(sum(Mux(w[k], x, 0) << k - low for k in range(low, min(low + 2, self.bits))))

@@ -10,14 +10,15 @@ time, so passes follow each other without a gap.
                 |          |          |           token t reaches row r of chain c at cycle t + r + c
     x row 1  ->[PE]------>[PE]------>[PE]
                 |          |          |
-             sums[0]    sums[1]    sums[2]        out at t + rows - 1 + c + 5
+             sums[0]    sums[1]    sums[2]        out at t + timing.array(rows) + c
 """
 import numpy as np
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.rtl.delay import delay
+from accel import timing
+from accel.rtl.timed import Timed
 
 from .processing_element import ProcessingElement
 
@@ -41,7 +42,7 @@ class SystolicArray(wiring.Component):
         cycle before the swap, the others in the cycles before that
     sums : Out, ArrayLayout(ArrayLayout(signed, 2 * pixels), chains); index i * pixels + j
 
-    Latency from x to sums[c]: `latency(rows)` + c. One token a cycle. rows * chains - lut_elements MULT18X18D.
+    Latency from x to sums[c]: timing.array(rows) + c. One token a cycle. rows * chains - lut_elements MULT18X18D.
     """
     def __init__(self, *, rows, chains, bits, pixels, floorplan=None, lut_elements=0):
         if rows > 2 << 2 * bits:
@@ -55,11 +56,6 @@ class SystolicArray(wiring.Component):
             "sums": Out(data.ArrayLayout(data.ArrayLayout(self.sum_shape, 2 * pixels), chains))})
 
     @staticmethod
-    def latency(rows):
-        """Cycles from x to sums[0]."""
-        return rows - 1 + ProcessingElement.x_latency
-
-    @staticmethod
     def model(weights, x):
         """int64 (chains, 2 * pixels) from weights (rows, 2 * chains) and x (rows, pixels)."""
         sums = weights.astype(np.int64).T @ x.astype(np.int64)              # (2 * chains, pixels)
@@ -71,14 +67,16 @@ class SystolicArray(wiring.Component):
         elements = [[ProcessingElement(bits=self.bits, pixels=self.pixels, row=r, lut=c * self.rows + r >= first_lut,
                                        bel=self.floorplan and self.floorplan(r, c))
                      for c in range(self.chains)] for r in range(self.rows)]
+        swap = Timed(m, self.swap, 0, name="swap")
         for c in range(self.chains):
-            w = delay(m, self.w[c], c, name=f"w_{c}")
+            w = Timed(m, self.w[c], 0, name=f"w_{c}").at(c * timing.ELEMENT_HOP)
             sums = None
             for r in range(self.rows):
                 m.submodules[f"pe_{r}_{c}"] = element = elements[r][c]
                 if c == 0:
-                    m.d.comb += [element.x_in.eq(delay(m, self.x[r], r, name=f"x_{r}")),
-                                 element.swap_in.eq(delay(m, self.swap, r, name=f"swap_{r}"))]
+                    at = r * timing.ELEMENT_HOP
+                    m.d.comb += [element.x_in.eq(Timed(m, self.x[r], 0, name=f"x_{r}").at(at)),
+                                 element.swap_in.eq(swap.at(at))]
                 else:
                     m.d.comb += [element.x_in.eq(elements[r][c - 1].x_out),
                                  element.swap_in.eq(elements[r][c - 1].swap_out)]

@@ -22,11 +22,9 @@ class StreamRegister(wiring.Component):
     -------
     i : In(stream of shape); o : Out(stream of shape)
 
-    Latency: 1 cycle. Throughput: a payload every 2 cycles, since `i.ready` waits until the one before has gone; one
-    register of payload and one of control, where a full-rate stage would take two.
+    Latency: timing.STREAM_REGISTER = 1 cycle. Throughput: a payload every 2 cycles, since `i.ready` waits until the one
+    before has gone; one register of payload and one of control, where a full-rate stage would take two.
     """
-    latency = 1
-
     def __init__(self, shape):
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 

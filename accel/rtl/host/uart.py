@@ -22,7 +22,7 @@ def phase_step(clock_hz, baud):
     rounding changes the rate by more than TOLERANCE."""
     if not 0 < 8 * baud <= clock_hz:
         raise ValueError(f"{baud:g} baud: a clock of {clock_hz / 1e6:g} MHz makes at most an eighth of it, "
-                         f"{clock_hz / 8:.0f}")
+                         f"{clock_hz // 8:.0f}")
     exact = (1 << PHASE_BITS) * baud / clock_hz
     if abs(round(exact) - exact) > TOLERANCE * exact:
         raise ValueError(f"{baud:g} baud: a clock of {clock_hz / 1e6:g} MHz makes no rate within {TOLERANCE:.1%} of it")
@@ -44,7 +44,7 @@ class UartReceiver(wiring.Component):
 
     A start bit that is not low for most of its middle half starts nothing. Majority sampling forgives a glitch of an
     eighth of a bit in every start and data bit; 2 % of difference between the two clocks is within reach
-    (tests/accel/test_rtl_uart.py).
+    (tests/accel/rtl/host/test_uart.py).
     """
     def __init__(self, *, clock_hz, baud):
         self.step = phase_step(clock_hz, baud)

@@ -14,15 +14,14 @@ from accel.config import AccelConfig
 
 from .block_memory import BlockMemory
 
-__all__ = ["ActivationMemory", "CodeWrite", "PictureWrite"]
+__all__ = ["ActivationMemory", "CodePlace", "PictureWrite"]
 
 
-class CodeWrite(data.StructLayout):
-    """Codes of m neighbouring pixels, the first at bank `half` * m of bank row `row`."""
+class CodePlace(data.StructLayout):
+    """Where the codes of m neighbouring pixels belong: the first at bank `half` * m of bank row `row`, in channels
+    `part` * 2 * chains on."""
     def __init__(self, config):
-        super().__init__({
-            "row": config.row_address_bits, "half": 1, "part": range(config.parts),
-            "codes": data.ArrayLayout(data.ArrayLayout(config.a_bits, config.channels), config.pixels_per_cycle)})
+        super().__init__({"row": config.row_address_bits, "half": 1, "part": range(config.parts)})
 
 
 class PictureWrite(data.StructLayout):
@@ -37,20 +36,30 @@ class ActivationMemory(wiring.Component):
 
     Members
     -------
-    code_valid : In(1), code_write : In(CodeWrite): always taken
-    image : In(stream of PictureWrite): taken in cycles without code_valid
-    read_row : In, ArrayLayout(row address, banks); read_word : Out, ArrayLayout(rows codes, banks), `latency` later
+    code_valid : In(1), code_place : In(CodePlace), codes : In, ArrayLayout(ArrayLayout(a_bits, 2 * chains), m): always
+        taken
+    picture : In(stream of PictureWrite): taken in cycles without code_valid
+    read_row : In, ArrayLayout(row address, banks); read_word : Out, ArrayLayout(rows codes, banks)
 
-    A word written in cycle t can be read by a read_row of cycle t + `write_latency` on.
+    Latency from read_row to read_word: timing.BLOCK_MEMORY = 2. A word written in cycle t can be read by a read_row of
+    cycle t + timing.ACTIVATION_WRITE = t + 2 on.
+
+        cycle       0           1                   2           3           4
+        codes       X
+                                in front of its     in the
+                                memory              memory
+        read_row                                    of X
+        read_word                                                           X
+
+    banks * parts block memories, banks * (row address + a word) flip-flops.
     """
-    latency = BlockMemory.latency
-    write_latency = 2
 
     def __init__(self, config: AccelConfig):
         self.config = config
         super().__init__({
-            "code_valid": In(1), "code_write": In(CodeWrite(config)),
-            "image": In(stream.Signature(PictureWrite(config))),
+            "code_valid": In(1), "code_place": In(CodePlace(config)),
+            "codes": In(data.ArrayLayout(data.ArrayLayout(config.a_bits, config.channels), config.pixels_per_cycle)),
+            "picture": In(stream.Signature(PictureWrite(config))),
             "read_row": In(data.ArrayLayout(config.row_address_bits, config.banks)),
             "read_word": Out(data.ArrayLayout(data.ArrayLayout(config.a_bits, config.rows), config.banks))})
 
@@ -58,23 +67,23 @@ class ActivationMemory(wiring.Component):
         m = Module()
         config = self.config
         part_width = config.channels * config.a_bits
-        m.d.comb += self.image.ready.eq(~self.code_valid)
+        m.d.comb += self.picture.ready.eq(~self.code_valid)
         for bank in range(config.banks):
             half, pixel = divmod(bank, config.pixels_per_cycle)
             row = Signal(config.row_address_bits, name=f"row_{bank}")
-            m.d.sync += row.eq(Mux(self.code_valid, self.code_write.row, self.image.p.row))
+            m.d.sync += row.eq(Mux(self.code_valid, self.code_place.row, self.picture.p.row))
             for part in range(config.parts):
                 low = part * config.channels
                 m.submodules[f"bank{bank}_part{part}"] = storage = BlockMemory(
                     width=part_width, depth=config.activation_depth)
-                from_image = Cat(self.image.p.lanes[low + c] for c in range(config.channels))
-                from_codes = self.code_write.codes[pixel].as_value()
+                from_picture = Cat(self.picture.p.lanes[low + c] for c in range(config.channels))
+                from_codes = self.codes[pixel].as_value()
                 enable, word = Signal(name=f"enable_{bank}_{part}"), Signal(part_width, name=f"word_{bank}_{part}")
                 m.d.sync += [
                     enable.eq(Mux(self.code_valid,
-                                  (self.code_write.half == half) & (self.code_write.part == part),
-                                  self.image.valid & (self.image.p.bank == bank))),
-                    word.eq(Mux(self.code_valid, from_codes, from_image))]
+                                  (self.code_place.half == half) & (self.code_place.part == part),
+                                  self.picture.valid & (self.picture.p.bank == bank))),
+                    word.eq(Mux(self.code_valid, from_codes, from_picture))]
                 m.d.comb += [
                     storage.write_enable.eq(enable), storage.write_address.eq(row), storage.write_data.eq(word),
                     storage.read_address.eq(self.read_row[bank]),

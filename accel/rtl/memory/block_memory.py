@@ -13,8 +13,9 @@ from amaranth import *
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.rtl.delay import delay
+from accel import timing
 from accel.rtl.platform import is_ecp5
+from accel.rtl.timed import Timed
 
 __all__ = ["BlockMemory"]
 
@@ -23,7 +24,7 @@ DEEPEST = SHAPES[-1][0]
 
 
 class BlockMemory(wiring.Component):
-    """Memory with one write and one read port, two cycles from read address to data.
+    """Memory with one write and one read port.
 
     Parameters
     ----------
@@ -32,13 +33,16 @@ class BlockMemory(wiring.Component):
 
     Members
     -------
-    write_enable, write_address, write_data : a word is readable from an address presented in the next cycle on
-    read_address : In;  read_data : Out, two cycles after its address
+    write_enable, write_address, write_data : a word is readable from an address of the next cycle on
+    read_address : In;  read_data : Out, timing.BLOCK_MEMORY = 2 cycles after its address
 
     A word read in the very cycle that writes it is undefined in hardware; the core's schedule never uses such a read.
-    """
-    latency = 2
 
+        cycle           0       1       2       3
+        write_*         A = x
+        read_address            A
+        read_data                               x
+    """
     def __init__(self, *, width, depth, init=()):
         if depth > 2 * DEEPEST:
             raise ValueError(f"a block memory has at most {2 * DEEPEST} words, not {depth}")
@@ -80,7 +84,7 @@ class BlockMemory(wiring.Component):
             m.d.comb += [part.write_enable.eq(self.write_enable & (self.write_address[-1] == number)),
                          part.write_address.eq(self.write_address), part.write_data.eq(self.write_data),
                          part.read_address.eq(self.read_address)]
-        from_high = delay(m, self.read_address[-1], self.latency, name="from_high")
+        from_high = Timed(m, self.read_address[-1], 0, name="from_high").at(timing.BLOCK_MEMORY)
         m.d.comb += self.read_data.eq(Mux(from_high, high.read_data, low.read_data))
 
     def _block(self, words, bits, low):

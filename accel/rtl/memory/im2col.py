@@ -1,32 +1,30 @@
 """im2col: a pass becomes one read of m neighbouring pixels a cycle, with zero padding and stride; sums their codes.
 
-    cycle  0        1              2         3              4            5                        5 + log2(rows)
-           token    bank rows,     (memory)  words of the   m words      words outside the        sums
-                    columns                  banks          selected     picture and dropped
-                                                                         bits zeroed -> x
+    cycle  0        1 READ         2 INSIDE     3 WORDS        4 PIXELS    5                        5 + log2(rows)
+           token    bank rows,     which of     words of all   words of    words outside the        sums
+                    columns        them count   banks          m pixels    picture and dropped
+                                                                           bits zeroed -> x
 """
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel import isa
+from accel import isa, timing
 from accel.config import AccelConfig
-from accel.rtl.delay import delay
-
-from .activation_memory import ActivationMemory
+from accel.rtl.timed import Timed
 
 __all__ = ["Im2col", "Token", "Window"]
 
 
 class Token(data.Struct):
-    """A pixel group on its way: first of its pass, last of its picture row."""
+    """A pixel group on its way: first of its pass, last of its row of the output tile."""
     valid: 1
     first: 1
     row_end: 1
 
 
 class Window(data.StructLayout):
-    """What a pass reads: fields as in `isa.Source` and `isa.Pass`, base with the image buffer added."""
+    """What a pass reads: fields as in `isa.Source` and `isa.Pass`, base with the picture buffer added."""
     def __init__(self):
         super().__init__({"base": isa.ROW_BITS, "dy": signed(2), "dx": signed(2), "stride2": 1,
                           "width": isa.SIDE_BITS, "height": isa.SIDE_BITS, "pitch": isa.PITCH_BITS,
@@ -41,15 +39,15 @@ class Im2col(wiring.Component):
     -------
     token : In(Token); window : In(Window), constant from the first token of a pass to its last
     read_row : Out, read_word : In, to the activation memory
-    x : Out, ArrayLayout(ArrayLayout(a_bits, m), rows), `latency` cycles after the token
-    sums : Out, ArrayLayout(sum, m), `sum_latency` cycles after the token
+    x : Out, ArrayLayout(ArrayLayout(a_bits, m), rows), timing.IM2COL = 5 cycles after the token
+    sums : Out, ArrayLayout(sum, m), timing.im2col_sums(rows) cycles after the token
+
+    A token a cycle. The memory answers timing.BLOCK_MEMORY cycles after its address.
     """
-    latency = 5
 
     def __init__(self, config: AccelConfig):
         self.config = config
         m = config.pixels_per_cycle
-        self.sum_levels = (config.rows - 1).bit_length()
         self.sum_bits = (config.rows * config.thresholds).bit_length()
         super().__init__({
             "token": In(Token), "window": In(Window()),
@@ -58,16 +56,12 @@ class Im2col(wiring.Component):
             "x": Out(data.ArrayLayout(data.ArrayLayout(config.a_bits, m), config.rows)),
             "sums": Out(data.ArrayLayout(self.sum_bits, m))})
 
-    @property
-    def sum_latency(self):
-        return self.latency + self.sum_levels
-
     def elaborate(self, platform):
         m = Module()
         config, window = self.config, self.window
         pixels, bank_bits = config.pixels_per_cycle, (config.banks - 1).bit_length()
 
-        # Cycle 0: where the token's first pixel lies. The registers hold the next token's place.
+        # Cycle 0, the token: where the token's first pixel lies. The registers hold the next token's place.
         side = signed(isa.SIDE_BITS + 2)
         next_row, next_y, next_x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
         row, y, x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
@@ -81,7 +75,7 @@ class Im2col(wiring.Component):
             with m.Else():
                 m.d.sync += [next_row.eq(row), next_y.eq(y), next_x.eq(x + (pixels << window.stride2))]
 
-        # Cycle 1: bank rows and pixel columns.
+        # READ: bank rows and pixel columns.
         place = x[:bank_bits]
         for bank in range(config.banks):
             m.d.sync += self.read_row[bank].eq(row + (x >> bank_bits) + (place > bank))
@@ -89,22 +83,16 @@ class Im2col(wiring.Component):
         m.d.sync += [column.eq(x + (j << window.stride2)) for j, column in enumerate(columns)]
         row_inside = Signal()
         m.d.sync += row_inside.eq((y >= 0) & (y < window.height) & self.token.valid)
-        width = delay(m, window.width, 1, name="width")
-
-        # Cycle 2: which pixels lie inside the picture, and in which bank each one is.
-        inside = [Signal(name=f"inside_{j}") for j in range(pixels)]
-        banks = [Signal(bank_bits, name=f"bank_{j}") for j in range(pixels)]
+        width = Timed(m, window.width, 0, name="width").at(timing.IM2COL_READ)
+        drop = Timed(m, window.drop, 0, name="drop").at(timing.IM2COL_INSIDE)
         for j, column in enumerate(columns):
-            m.d.sync += [inside[j].eq(row_inside & (column >= 0) & (column < width)),
-                         banks[j].eq(column[:bank_bits])]
-        drop = delay(m, window.drop, 2, name="drop")
-
-        # Cycle 3: words of all banks; 4: the pixels' words; 5: zero padding.
-        for j in range(pixels):
-            bank = delay(m, banks[j], ActivationMemory.latency - 1, name=f"bank_{j}")
-            kept = Signal(config.a_bits, name=f"kept_{j}")
-            m.d.sync += kept.eq(Cat(inside[j] & (drop <= bit) for bit in range(config.a_bits)))
-            keep = delay(m, kept, ActivationMemory.latency - 1, name=f"keep_{j}")
+            # INSIDE: does the pixel lie inside the picture? From here on its bits to keep are known.
+            inside, kept = Signal(name=f"inside_{j}"), Signal(config.a_bits, name=f"kept_{j}")
+            m.d.sync += [inside.eq(row_inside & (column >= 0) & (column < width)),
+                         kept.eq(Cat(inside & (drop <= bit) for bit in range(config.a_bits)))]
+            # WORDS, PIXELS: its word of those of all banks, then zero padding and dropped bits.
+            bank = Timed(m, column[:bank_bits], timing.IM2COL_READ, name=f"bank_{j}").at(timing.IM2COL_WORDS)
+            keep = Timed(m, kept, timing.IM2COL_INSIDE + 1, name=f"keep_{j}").at(timing.IM2COL_PIXELS)
             word = Signal.like(self.read_word[0], name=f"word_{j}")
             m.d.sync += word.eq(self.read_word[bank])
             for r in range(config.rows):

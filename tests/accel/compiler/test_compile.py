@@ -8,14 +8,13 @@ import pytest
 from accel.compiler.compile import DoesNotFit, compile_net
 from accel.compiler.placement import place, sources
 from accel.compiler.terms import kernel_of
-from accel.config import TINY, ULX3S_85F, ULX3S_85F_1PX
+from accel.config import R16C16P1, R16C16P2, TINY
 from accel.interp import Interpreter
 from accel.isa import End, Levels, Pass, Source, Tile, heap_order
 from model.common.errors import UserError
 from model.integer.net import PICTURE, Layer, MaxPool, Skip
-from tests.accel.nets import NetBuilder, random_net, resnet8_like
-from tests.accel.reference import levels_of
 from tests.accel.variants import VARIANTS
+from tests.nets import NetBuilder, random_net, resnet8_like
 
 
 def instructions(image):
@@ -33,9 +32,10 @@ def passes(image, layer):
 def small_net(**changes):
     """One 3x3 layer of 4 channels on the picture and 3 logits; `changes` of the first term."""
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
-    term = replace(build.conv(PICTURE, 4), **changes)
+    term = build.conv(PICTURE, 4)
     build.logits(build.layer(term), 3, w_bits=4)
-    return build.net()
+    net = build.net()
+    return replace(net, layers=(replace(net.layers[0], terms=(replace(term, **changes),)), net.layers[1]))
 
 
 # What the array multiplies.
@@ -49,7 +49,7 @@ def test_kernels_are_their_weights(name, w_bits, style):
     term = build.conv(PICTURE, 5, w_bits=w_bits, style=style, shift=2)
     kernel = kernel_of(term, config)
     weights = kernel.weights(1).reshape(3, 3, 5, 3).transpose(2, 3, 0, 1)
-    np.testing.assert_array_equal(weights, levels_of(term) << 2)
+    np.testing.assert_array_equal(weights, term.weights())
     digits = sum(_digit(kernel, j, config.w_bits) << config.w_bits * j
                  for j in range(kernel.digits))
     np.testing.assert_array_equal(
@@ -148,12 +148,12 @@ def test_weights_are_stored_once():
 
 def test_image_taps_share_a_word():
     """The large array takes three horizontal taps of the picture at once."""
-    image = compile_net(resnet8_like(), ULX3S_85F)
+    image = compile_net(resnet8_like(), R16C16P2)
     first = passes(image, "layer0")
     assert [(p.dy, p.dx) for p in first] == [(-1, 0), (-1, 0), (0, 0), (0, 0), (1, 0), (1, 0)]
 
 
-@pytest.mark.parametrize("config", [ULX3S_85F, ULX3S_85F_1PX], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [R16C16P2, R16C16P1], ids=lambda config: config.name)
 def test_resnet8_size(config):
     image = compile_net(resnet8_like(), config)
     counts = [len(passes(image, info.name)) for info in image.layers]
@@ -219,7 +219,7 @@ def test_memory_is_used_again():
     for _ in range(6):
         layer = build.layer(build.conv(layer, 16))
     build.logits(layer, 10)
-    bases = [info.base for info in compile_net(build.net(), ULX3S_85F).layers[:-1]]
+    bases = [info.base for info in compile_net(build.net(), R16C16P2).layers[:-1]]
     assert bases == [1024, 1280] * 3
 
 
@@ -321,7 +321,7 @@ def test_refused_sources():
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
     build.logits(build.layer(build.conv(PICTURE, 4, kernel=1)), 2)
     compile_net(build.net(), TINY)
-    assert refusal(build.net(), ULX3S_85F).startswith("layer0: kernel over the picture: needs 1x1")
+    assert refusal(build.net(), R16C16P2).startswith("layer0: kernel over the picture: needs 1x1")
 
 
 def test_refused_logits():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from accel import timing
 from accel.rtl.array.systolic_array import SystolicArray
 from tests.accel.simulate import run_cycles
 
@@ -24,7 +25,7 @@ def run_array(rows, chains, bits, pixels, lengths, gap, extreme=None, lut_elemen
             expected[cycle] = dut.model(w, x)
             first = False
             cycle += 1 + gap
-    total = cycle + SystolicArray.latency(rows) + chains + 1
+    total = cycle + timing.array(rows) + chains + 1
 
     def stimulus(ctx, cycle):
         x, swap = tokens.get(cycle, (rng.integers(0, top + 1, (rows, pixels)), False))
@@ -39,7 +40,7 @@ def run_array(rows, chains, bits, pixels, lengths, gap, extreme=None, lut_elemen
     seen = run_cycles(dut, stimulus, sample, total)
     for token, sums in expected.items():
         for c in range(chains):
-            np.testing.assert_array_equal(seen[token + SystolicArray.latency(rows) + c, c], sums[c])
+            np.testing.assert_array_equal(seen[token + timing.array(rows) + c, c], sums[c])
 
 
 @pytest.mark.parametrize("bits, pixels", [(4, 1), (4, 2), (3, 3), (2, 4)])

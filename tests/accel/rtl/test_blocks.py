@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from amaranth import signed
 
+from accel import timing
 from accel.config import TINY
 from accel.isa import heap_order
 from accel.rtl.activation.accumulator import Accumulator, AccumulatorControl
@@ -26,8 +27,8 @@ def test_multiplier():
         ctx.set(dut.a, a)
         ctx.set(dut.b, b)
 
-    products = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.p), len(pairs) + Multiplier.latency)
-    np.testing.assert_array_equal(products[Multiplier.latency:], [a * b for a, b in pairs])
+    products = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.p), len(pairs) + timing.MULTIPLIER)
+    np.testing.assert_array_equal(products[timing.MULTIPLIER:], [a * b for a, b in pairs])
 
 
 def test_multiplier_wider_than_the_block_is_refused():
@@ -52,20 +53,21 @@ def test_block_memory(depth, blocks_of):
         ctx.set(dut.write_enable, int(writing))
         ctx.set(dut.write_address, int(addresses[cycle % n]))
         ctx.set(dut.write_data, int(words[cycle % n]) if writing else 0)
-        if cycle > 0:                                   # a word can be read from the cycle after its write on
-            ctx.set(dut.read_address, int(addresses[(cycle - 1) % n]))
+        if cycle >= timing.BLOCK_MEMORY_WRITE:          # the first cycle in which a word can be read
+            ctx.set(dut.read_address, int(addresses[(cycle - timing.BLOCK_MEMORY_WRITE) % n]))
 
-    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.read_data), 2 * n + 1 + BlockMemory.latency)
-    np.testing.assert_array_equal(seen[1 + BlockMemory.latency:][:n], words)
-    np.testing.assert_array_equal(seen[1 + BlockMemory.latency + n:][:n], words)
+    first = timing.BLOCK_MEMORY_WRITE + timing.BLOCK_MEMORY
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.read_data), 2 * n + first)
+    np.testing.assert_array_equal(seen[first:][:n], words)
+    np.testing.assert_array_equal(seen[first + n:][:n], words)
 
 
 def test_initial_words_on_both_sides_of_the_seam():
     init = np.random.default_rng(1).integers(0, 1 << 20, 18432)
     dut, addresses = BlockMemory(width=20, depth=18432, init=init), [0, 16383, 16384, 18431]
     seen = run_cycles(dut, lambda ctx, cycle: ctx.set(dut.read_address, addresses[cycle % 4]),
-                      lambda ctx, cycle: ctx.get(dut.read_data), 4 + BlockMemory.latency)
-    np.testing.assert_array_equal(seen[BlockMemory.latency:], init[addresses])
+                      lambda ctx, cycle: ctx.get(dut.read_data), 4 + timing.BLOCK_MEMORY)
+    np.testing.assert_array_equal(seen[timing.BLOCK_MEMORY:], init[addresses])
 
 
 def test_block_memory_too_deep_is_refused():
@@ -87,8 +89,9 @@ def test_level_decoder(bits, identity):
         ctx.set(dut.table, packed)
         ctx.set(dut.codes, codes[cycle % 60].tolist())
 
-    seen = run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(dut.digits[i]) for i in range(3)], 61)
-    np.testing.assert_array_equal(seen[1:], table[codes])
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(dut.digits[i]) for i in range(3)],
+                      60 + timing.LEVEL_DECODER)
+    np.testing.assert_array_equal(seen[timing.LEVEL_DECODER:], table[codes])
 
 
 def threshold_cases():
@@ -120,7 +123,7 @@ def test_threshold_unit_counts(a_bits, thresholds):
         start = 2 * len(nodes)
         ctx.set(dut.value, int(values[(cycle - start) % len(values)]) if cycle >= start else 0)
 
-    start = 2 * len(nodes) + ThresholdUnit.latency(a_bits)
+    start = 2 * len(nodes) + timing.threshold_unit(a_bits)
     seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.code), start + len(values))
     np.testing.assert_array_equal(seen[start:], ThresholdUnit.model(values, thresholds))
 
@@ -133,7 +136,7 @@ def test_threshold_model_is_the_counting_definition():
 
 def test_accumulator_against_its_model():
     """Random passes over 6 pixel groups, back to back: the shortest distance at which an index may come again."""
-    config, groups, passes = TINY, Accumulator.reuse, 12
+    config, groups, passes = TINY, timing.ACCUMULATOR_REUSE, 12
     lanes = 2 * config.pixels_per_cycle
     dut = Accumulator(config, sum_shape=signed(13))
     rng = np.random.default_rng(6)
@@ -162,14 +165,28 @@ def test_accumulator_against_its_model():
                 "final": int(last), "shift": int(shifts[p])}))
         else:
             ctx.set(dut.control, AccumulatorControl(config).const({}))
-        late = cycle - Accumulator.correction_lag
+        late = cycle - timing.ACCUMULATOR_ALIGNED
         if 0 <= late < total:
             p, g = divmod(late, groups)
             ctx.set(dut.correction, [int(v) % wrap for v in correction[p, g]])
 
     seen = run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(dut.values[i]) for i in range(lanes)],
-                      total + Accumulator.latency)
-    np.testing.assert_array_equal(seen[Accumulator.latency:].reshape(passes, groups, lanes), expected)
+                      total + timing.ACCUMULATOR)
+    np.testing.assert_array_equal(seen[timing.ACCUMULATOR:].reshape(passes, groups, lanes), expected)
+
+
+@pytest.mark.parametrize("distance", [timing.ACCUMULATOR_REUSE - 1, timing.ACCUMULATOR_REUSE])
+def test_an_index_may_come_again_when_its_accumulators_are_back_and_not_before(distance):
+    dut = Accumulator(TINY, sum_shape=signed(13))
+
+    def stimulus(ctx, cycle):                           # 3, then 5 is added to it
+        ctx.set(dut.sums, [3 if cycle == 0 else 5] * 4)
+        ctx.set(dut.control, AccumulatorControl(TINY).const({
+            "valid": int(cycle in (0, distance)), "index": 7, "clear": int(cycle == 0)}))
+
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.values[0]), distance + timing.ACCUMULATOR + 1)
+    assert seen[timing.ACCUMULATOR] == 3
+    assert (seen[-1] == 8) == (distance >= timing.ACCUMULATOR_REUSE)
 
 
 def test_accumulator_model_wraps_and_maximum_compares_codes():
@@ -200,10 +217,10 @@ def test_logit_sum_masks_and_shifts():
         ctx.set(dut.control, AccumulatorControl(config).const({
             "valid": int(valid[k] and running), "first": int(cycle == 0), "final": 1, "logits": 1,
             "inside": int(inside[k] @ (1 << np.arange(config.pixels_per_cycle)))}))
-        ctx.set(dut.shift, int(cycle == n + LogitSum.latency))
+        ctx.set(dut.shift, int(cycle == n + timing.LOGIT_SUM))
         ctx.set(dut.shift_in, -123456)
 
-    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.logit), n + LogitSum.latency + 3)
-    assert seen[n + LogitSum.latency] == expected[0]
-    assert seen[n + LogitSum.latency + 1] == expected[1]
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.logit), n + timing.LOGIT_SUM + 3)
+    assert seen[n + timing.LOGIT_SUM] == expected[0]
+    assert seen[n + timing.LOGIT_SUM + 1] == expected[1]
 

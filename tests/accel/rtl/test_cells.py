@@ -5,6 +5,7 @@ A whole core of them: tests/sim/test_cells.py."""
 import numpy as np
 import pytest
 
+from accel import timing
 from accel.rtl.array.multiplier import Multiplier
 from accel.rtl.memory.block_memory import SHAPES, BlockMemory
 from tests.accel.ecp5_cells import use_cells
@@ -37,9 +38,10 @@ def test_a_memory_of_every_shape_keeps_initial_and_written_words(depth, bits):
         else:
             ctx.set(dut.write_enable, 0)
 
-    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.read_data), 3 * count + dut.latency)
-    assert seen[dut.latency:][:count].tolist() == [init[address] for address in addresses]
-    assert seen[dut.latency + 2 * count:].tolist() == [written.get(address, init[address]) for address in addresses]
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.read_data), 3 * count + timing.BLOCK_MEMORY)
+    read = seen[timing.BLOCK_MEMORY:].tolist()
+    assert read[:count] == [init[address] for address in addresses]
+    assert read[2 * count:] == [written.get(address, init[address]) for address in addresses]
 
 
 def test_a_word_is_readable_in_the_cycle_after_its_write_and_not_before():
@@ -52,7 +54,8 @@ def test_a_word_is_readable_in_the_cycle_after_its_write_and_not_before():
         ctx.set(dut.read_address, 5)
 
     seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.read_data), 4)
-    assert seen[2:].tolist() == [0xFFFFF, 0x12345]                      # undefined, which the model shows as this
+    first = timing.BLOCK_MEMORY + timing.BLOCK_MEMORY_WRITE
+    assert seen[first - 1:].tolist() == [0xFFFFF, 0x12345]              # undefined, which the model shows as this
 
 
 def test_the_multiplier():
@@ -65,5 +68,5 @@ def test_the_multiplier():
         ctx.set(dut.a, int(a[cycle % 40]))
         ctx.set(dut.b, int(b[cycle % 40]))
 
-    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.p), 40 + dut.latency)
-    np.testing.assert_array_equal(seen[dut.latency:], a * b)
+    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.p), 40 + timing.MULTIPLIER)
+    np.testing.assert_array_equal(seen[timing.MULTIPLIER:], a * b)

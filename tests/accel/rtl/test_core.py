@@ -8,25 +8,41 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from accel import timing
 from accel.compiler.compile import compile_net
 from accel.config import TINY, TINY_1PX
 from accel.cycles import cycles, layer_cycles, schedule
 from accel.interp import Interpreter
-from accel.rtl.core import drain_cycles
-from tests.accel.core_bench import run_core, run_loads
-from tests.accel.nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures
+from accel.rtl.core import Core
+from sim.engine import Gaps
+from sim.engines import timeout_cycles
+from sim.pysim import PysimEngine
+from tests.accel.streams import Monitor
+from tests.nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures
+
+
+def open_core(image, *, gaps=0.0, seed=0):
+    """An engine with a trace that watches the protocol of the logits too. gaps: chance of a pause on every stream, in
+    each cycle."""
+    gaps = Gaps(pixels=gaps, logits=gaps, seed=seed)
+    return PysimEngine(image, lambda: Core(image.config), trace=True, gaps=gaps, timeout=timeout_cycles(image, gaps),
+                       testbenches=[lambda core: Monitor(core.logits).watch])
 
 
 def check(image, pictures, **options):
-    """Runs the pictures and compares everything; returns logits and cycles."""
-    logits, counted, writes = run_core(image, pictures, **options)
-    interpreter = Interpreter(image)
-    for k, picture in enumerate(pictures):
+    """Runs the pictures and compares everything; returns the logits."""
+    return check_results(image, pictures, open_core(image, **options).run(pictures))
+
+
+def check_results(image, pictures, results):
+    interpreter, logits = Interpreter(image), []
+    for picture, result in zip(pictures, results, strict=True):
         expected, (groups, words) = interpreter.run(picture)
-        np.testing.assert_array_equal(writes[k][0], groups)
-        np.testing.assert_array_equal(writes[k][1], words)
-        np.testing.assert_array_equal(logits[k], expected)
-    np.testing.assert_array_equal(counted, cycles(image))
+        np.testing.assert_array_equal(result.writes[0], groups)
+        np.testing.assert_array_equal(result.writes[1], words)
+        np.testing.assert_array_equal(result.logits, expected)
+        assert result.cycles == cycles(image)
+        logits.append(result.logits)
     return np.array(logits)
 
 
@@ -73,15 +89,17 @@ def test_every_tile_is_written_when_the_schedule_says():
     """The first code of each output tile leaves the core in the very cycle that follows from its last pass's start."""
     image = small_net(4, TINY)
     picture = np.zeros((1, 3, *image.picture_shape), np.uint8)
-    _, _, ((groups, _, written),) = run_core(image, picture)
+    engine = open_core(image)
+    [result] = engine.run(picture)
+    groups, written = result.writes[0], engine.write_cycles
     program = Interpreter(image).program
     ends = [p for p in schedule(image)[1] if program[p.index][1]["final"] and not program[p.index][1]["logits"]]
     tokens = [layer.shape[1] * -(-layer.shape[2] // image.config.pixels_per_cycle) for layer in image.layers
               for _ in range(sum(layer.start <= p.index < layer.stop for p in ends))]
     first = np.cumsum([0, *tokens])
     assert first[-1] == len(groups)
-    delay = image.config.rows + drain_cycles(image.config)
-    np.testing.assert_array_equal(written[first[:-1]], [p.start + delay for p in ends])
+    late = image.config.rows + timing.drain(image.config)
+    np.testing.assert_array_equal(written[first[:-1]], [p.start + late for p in ends])
 
 
 def skip_only_net():
@@ -108,11 +126,12 @@ def test_another_net_is_loaded(gaps):
     """Pixels are on offer while nets are loaded, with gaps in the load too: none is lost, none meets half a net."""
     images = [small_net(5, TINY), small_net(6, TINY), small_net(5, TINY)]
     rng = np.random.default_rng(13)
-    loads = [(image, rng.integers(0, 256, (2, 3, *image.picture_shape), dtype=np.uint8)) for image in images]
-    logits, _, _ = run_loads(loads, gaps=gaps, seed=3)
-    expected = [Interpreter(image).run(picture)[0] for image, pictures in loads for picture in pictures]
-    for got, want in zip(logits, expected, strict=True):
-        np.testing.assert_array_equal(got, want)
+    engine = open_core(images[0], gaps=gaps, seed=3)
+    for k, image in enumerate(images):
+        if k:
+            engine.load(image)
+        pictures = rng.integers(0, 256, (2, 3, *image.picture_shape), dtype=np.uint8)
+        check_results(image, pictures, engine.run(pictures))
 
 
 def test_one_pixel_pictures_of_one_group():

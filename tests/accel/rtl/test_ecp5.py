@@ -10,7 +10,7 @@ from amaranth import *
 from amaranth.back import rtlil
 from amaranth.lib import memory
 
-from accel.config import ULX3S_85F
+from accel.config import R16C16P2
 from accel.rtl.activation.accumulator import Accumulator
 from accel.rtl.array.multiplier import Multiplier
 from accel.rtl.array.systolic_array import SystolicArray
@@ -55,7 +55,7 @@ def test_array(tmp_path):
 @pytest.mark.synth
 def test_accumulator(tmp_path):
     sum_shape = SystolicArray(rows=16, chains=8, bits=4, pixels=2).sum_shape
-    assert cells(Accumulator(ULX3S_85F, sum_shape=sum_shape), "DP16KD", tmp_path) == 5
+    assert cells(Accumulator(R16C16P2, sum_shape=sum_shape), "DP16KD", tmp_path) == 5
 
 
 class InferredMemory(Elaboratable):

@@ -7,9 +7,9 @@ import pytest
 from amaranth import Value
 from amaranth.lib import data
 
-from accel import isa
+from accel import isa, timing
 from accel.config import TINY, TINY_1PX
-from accel.rtl.memory.activation_memory import ActivationMemory, PictureWrite
+from accel.rtl.memory.activation_memory import PictureWrite
 from accel.rtl.memory.im2col import Im2col
 from accel.rtl.memory.picture_loader import PictureLoader
 from tests.accel.simulate import run_cycles
@@ -166,8 +166,8 @@ def test_im2col(config, stride, dy, dx):
         ctx.set(dut.window, current)
         ctx.set(dut.token, token)
         asked.append([ctx.get(dut.read_row[bank]) for bank in range(banks)])
-        if cycle >= ActivationMemory.latency:
-            rows = asked[cycle - ActivationMemory.latency]
+        if cycle >= timing.BLOCK_MEMORY:
+            rows = asked[cycle - timing.BLOCK_MEMORY]
             ctx.set(dut.read_word, [memory[row, bank].tolist() for bank, row in enumerate(rows)])
 
     def sample(ctx, cycle):
@@ -176,10 +176,10 @@ def test_im2col(config, stride, dy, dx):
         totals = [[sums >> j * dut.sum_bits & (1 << dut.sum_bits) - 1] for j in range(m)]
         return np.concatenate([codes, totals], axis=1)
 
-    seen = run_cycles(dut, stimulus, sample, len(inputs) + dut.sum_latency + 1)
+    seen = run_cycles(dut, stimulus, sample, len(inputs) + timing.im2col_sums(config.rows) + 1)
     for cycle, codes in expected:
-        np.testing.assert_array_equal(seen[cycle + dut.latency, :, :-1], codes)
-        np.testing.assert_array_equal(seen[cycle + dut.sum_latency, :, -1], codes.sum(axis=1))
+        np.testing.assert_array_equal(seen[cycle + timing.IM2COL, :, :-1], codes)
+        np.testing.assert_array_equal(seen[cycle + timing.im2col_sums(config.rows), :, -1], codes.sum(axis=1))
 
 
 def test_the_words_of_a_picture_are_what_its_settings_say():

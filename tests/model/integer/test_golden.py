@@ -14,7 +14,7 @@ from model.integer.net import (
     channel_ranges,
     tensor_bounds,
 )
-from tests.model.random_net import random_images, random_net
+from tests.nets import corner_pictures, every_term_net, random_pictures
 
 
 def accumulate_by_definition(layer, tensors):
@@ -52,7 +52,8 @@ def run_by_definition(net, image):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_forward_and_trace_are_the_definition(seed):
-    net, images = random_net(seed), random_images(3)
+    net = every_term_net(seed)
+    images = np.concatenate([random_pictures(net, 2), corner_pictures(net)])
     logits, codes = golden.forward(net, images), golden.trace(net, images)
     assert logits.dtype == np.int32 and list(codes) == ["a", "b", "c", "d"]
     for index, image in enumerate(images):
@@ -64,7 +65,8 @@ def test_forward_and_trace_are_the_definition(seed):
 
 
 def test_accumulators_are_what_the_thresholds_are_compared_with():
-    net, images = random_net(), random_images(3)
+    net = every_term_net()
+    images = random_pictures(net, 3)
     codes = golden.trace(net, images)
     for layer in net.layers[:2]:
         acc = golden.accumulators(net, images, layer.name)
@@ -76,7 +78,8 @@ def test_accumulators_are_what_the_thresholds_are_compared_with():
 
 
 def test_batches_do_not_matter():
-    net, images = random_net(), random_images(golden.BATCH + 7)
+    net = every_term_net()
+    images = random_pictures(net, golden.BATCH + 7)
     np.testing.assert_array_equal(golden.forward(net, images[-3:]), golden.forward(net, images)[-3:])
     np.testing.assert_array_equal(golden.trace(net, images[-3:])["d"], golden.trace(net, images)["d"][-3:])
 
@@ -129,7 +132,7 @@ def test_equal_and_extreme_thresholds():
 
 
 def test_ranges_hold_and_are_reached():
-    net = random_net()
+    net = every_term_net()
     bounds = tensor_bounds(net)
     assert bounds == {"image": 255, "a": 15, "b": 7, "c": 7, "d": 15}
     for layer in net.layers:

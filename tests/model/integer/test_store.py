@@ -11,22 +11,22 @@ from model import zoo
 from model.common.errors import UserError
 from model.integer import golden, store
 from model.integer.net import MaxPool
-from tests.model.random_net import random_images, random_net
+from tests.nets import every_term_net, random_pictures
 
 
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "net.npz"
-    store.save(random_net(), path)
+    store.save(every_term_net(), path)
     return path
 
 
 def test_round_trip(saved):
-    net, back = random_net(), store.load(saved)
+    net, back = every_term_net(), store.load(saved)
     assert (back.name, back.input_shape, back.classes, back.header) == (
         net.name, net.input_shape, net.classes, net.header)
     assert store.digest(back) == store.digest(net)
-    images = random_images(2)
+    images = random_pictures(net, 2)
     np.testing.assert_array_equal(golden.forward(back, images), golden.forward(net, images))
     for layer, wanted in zip(back.layers, net.layers, strict=True):
         if not isinstance(layer, MaxPool):
@@ -35,10 +35,10 @@ def test_round_trip(saved):
 
 
 def test_digest_covers_integers_and_names_but_not_the_header():
-    net = random_net()
+    net = every_term_net()
     assert store.digest(dataclasses.replace(net, header={"seed": 2})) == store.digest(net)
     assert store.digest(dataclasses.replace(net, name="other")) != store.digest(net)
-    assert store.digest(random_net(1)) != store.digest(net)
+    assert store.digest(every_term_net(1)) != store.digest(net)
     layer = dataclasses.replace(net.layers[0], bias=net.layers[0].bias + 1)
     assert store.digest(dataclasses.replace(net, layers=(layer, *net.layers[1:]))) != store.digest(net)
     digests = {store.digest(dataclasses.replace(net, layers=tuple(dropping(net, 1, drop)))) for drop in (0, 1, 2)}
@@ -60,7 +60,7 @@ def test_every_truncation_is_refused(saved):
 
 def test_corrupt_bytes_are_refused(saved):
     content = saved.read_bytes()
-    digest = store.digest(random_net())
+    digest = store.digest(every_term_net())
     rng = np.random.default_rng(0)
     for position in rng.integers(0, len(content), 60):
         changed = bytearray(content)
@@ -88,7 +88,7 @@ def test_foreign_files_are_refused(tmp_path):
     refused(path, "format 'net 0'")
     np.savez(path, header=np.frombuffer(b"[1, 2]", np.uint8))
     refused(path)
-    store.save(dataclasses.replace(random_net(), header=["no", "names"]), path)
+    store.save(dataclasses.replace(every_term_net(), header=["no", "names"]), path)
     refused(path, "names and values")
 
 
@@ -121,7 +121,7 @@ def dropping(net, index, drop):
     (lambda net: (), "no layers"),
 ])
 def test_nets_that_do_not_fit_together_are_refused(tmp_path, change, match):
-    net = random_net()
+    net = every_term_net()
     path = tmp_path / "net.npz"
     store.save(dataclasses.replace(net, layers=tuple(change(net))), path)
     refused(path, match)

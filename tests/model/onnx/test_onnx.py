@@ -7,11 +7,12 @@ import pytest
 
 from model import __main__ as command
 from model import zoo
+from model.commands import export
 from model.common.errors import UserError
 from model.integer import golden, store
-from model.integer.net import PICTURE, IntegerNet, Layer, MaxPool, Skip
-from tests.model.random_net import convolution, layer, random_net
+from model.integer.net import PICTURE, Layer, Skip
 from tests.model.test_main import failure
+from tests.nets import NetBuilder, every_term_net
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -26,12 +27,15 @@ from qonnx.util.cleanup import cleanup_model  # noqa: E402
 
 from model.onnx import exporter, importer  # noqa: E402
 
-NETS = [*zoo.names(), *range(6)]
+# In the default tier the small ones: a graph of ResNet-18 takes seconds to write, read and run.
+LARGE = ("resnet18", "resnet20", "vgg")
+NETS = [*(pytest.param(name, marks=pytest.mark.slow) if name.startswith(LARGE) else name for name in zoo.names()),
+        *range(6)]
 QONNX = exporter.QONNX
 
 
 def net_of(name):
-    return random_net(name) if isinstance(name, int) else zoo.load(name)
+    return every_term_net(name) if isinstance(name, int) else zoo.load(name)
 
 
 def pictures(net, count, seed=0):
@@ -119,7 +123,7 @@ def test_datatype(low, high, wanted):
 
 @pytest.mark.parametrize("standard", [False, True])
 def test_what_float32_cannot_hold_is_not_written(standard, tmp_path):
-    net = random_net()
+    net = every_term_net()
     wide = replace(net.layers[1], terms=(replace(net.layers[1].terms[0], shift=12), net.layers[1].terms[1]))
     with pytest.raises(UserError, match="layer b: sums of up to .* not exact"):
         exporter.save(replace(net, layers=(net.layers[0], wide, *net.layers[2:])), tmp_path / "net.onnx",
@@ -148,18 +152,15 @@ def test_round_trip(name, tmp_path):
 
 
 def odd_net():
-    """What `random_net` has not: no padding, odd sizes, several terms in the last layer, names like the graph's own."""
-    rng = np.random.default_rng(3)
-    bias = rng.integers(-99, 99, 4).astype(np.int32)
-    skip = Skip(source="b", gain=rng.integers(-9, 9, 4).astype(np.int32))
-    layers = (
-        layer(rng, "logits", [convolution(rng, PICTURE, (5, 2, 3, 3), padding=0, stride=2)], 5, a_bits=2, spread=9000),
-        MaxPool(name="a.term0", source="logits"),
-        layer(rng, "a", [convolution(rng, "a.term0", (4, 5, 1, 1)), convolution(rng, "a.term0", (4, 5, 3, 3))], 4),
-        layer(rng, "b", [Skip(source="a", gain=np.array([3, -1, 0, 8], np.int32))], 4, spread=30),
-        Layer(name="c", bias=bias, terms=(convolution(rng, "b", (4, 4, 3, 3), shift=1), skip,
-                                          convolution(rng, "a", (4, 4, 1, 1), shift=3))))
-    return IntegerNet(name="odd", layers=layers, input_shape=(2, 15, 11), classes=tuple("abcd"))
+    """What `every_term_net` has not: no padding, odd sizes, several terms in the last layer, names like the graph's
+    own."""
+    build = NetBuilder(np.random.default_rng(3), (2, 15, 11), "odd")
+    build.layer(replace(build.conv(PICTURE, 5, stride=2), padding=0), a_bits=2, name="logits")
+    build.max_pool("logits", name="a.term0")
+    build.layer(build.conv("a.term0", 4, kernel=1), build.conv("a.term0", 4), name="a")
+    build.layer(Skip(source="a", gain=np.array([3, -1, 0, 8], np.int32)), name="b")
+    return build.net(Layer(name="c", bias=build.rng.integers(-99, 99, 4).astype(np.int32), terms=(
+        build.conv("b", 4, shift=1), build.skip("b", largest=9), build.conv("a", 4, kernel=1, shift=3))))
 
 
 def test_odd_net(tmp_path):
@@ -174,7 +175,7 @@ def test_odd_net(tmp_path):
 
 
 def test_what_qonnx_cleaned_is_still_understood(tmp_path):
-    net = random_net(7)
+    net = every_term_net(7)
     cleaned = cleanup_model(ModelWrapper(exporter.model_of(net)))
     cleaned.save(tmp_path / "net.onnx")
     back, _ = importer.load(tmp_path / "net.onnx", "cleaned")
@@ -402,14 +403,14 @@ def test_the_input_must_be_pixels(tmp_path):
 
 
 def test_the_standard_form_is_refused_at_its_thresholds(tmp_path):
-    exporter.save(random_net(), tmp_path / "net.onnx", standard=True)
+    exporter.save(every_term_net(), tmp_path / "net.onnx", standard=True)
     with pytest.raises(UserError, match=r"node 'a.acc' \(Unsqueeze\): this operator is not supported"):
         importer.load(tmp_path / "net.onnx")
 
 
 def test_damaged_files_are_refused_or_read(tmp_path):
     path = tmp_path / "net.onnx"
-    exporter.save(random_net(), path)
+    exporter.save(every_term_net(), path)
     content, rng, refused = path.read_bytes(), np.random.default_rng(5), 0
     for _ in range(300):
         damaged = bytearray(content)
@@ -425,12 +426,12 @@ def test_damaged_files_are_refused_or_read(tmp_path):
 
 
 def test_unreadable_metadata_do_not_count(tmp_path):
-    exporter.save(random_net(), tmp_path / "net.onnx")
+    exporter.save(every_term_net(), tmp_path / "net.onnx")
     model = onnx.load(tmp_path / "net.onnx")
     next(entry for entry in model.metadata_props if entry.key == "uniqore.classes").value = "[cat"
     onnx.save(model, tmp_path / "net.onnx")
     net, _ = importer.load(tmp_path / "net.onnx")
-    assert net.classes == tuple(map(str, range(len(random_net().classes))))
+    assert net.classes == tuple(map(str, range(len(every_term_net().classes))))
 
 
 # Commands
@@ -447,7 +448,7 @@ def test_commands(capsys, tmp_path):
 
 
 def test_a_checkpoint_is_made_an_integer_net_first(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "integer_net", lambda checkpoint, data_dir: (random_net(), []))
+    monkeypatch.setattr(export, "integer_net", lambda checkpoint, data_dir: (every_term_net(), []))
     assert command.main(["export", str(tmp_path / "02_qat.pt"), "--onnx", str(tmp_path / "net.onnx")]) == 0
     assert onnx.load(tmp_path / "net.onnx").graph.name == "random"
 

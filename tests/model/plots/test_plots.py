@@ -24,8 +24,8 @@ from model.plots import canvas, distributions, drawings, results  # noqa: E402
 from model.training.convert import quantize  # noqa: E402
 from model.training.network import Network, QuantConfig  # noqa: E402
 from model.zoo import card  # noqa: E402
-from tests.model.random_net import random_images, random_net  # noqa: E402
 from tests.model.test_main import failure  # noqa: E402
+from tests.nets import every_term_net, random_pictures  # noqa: E402
 
 pytestmark = pytest.mark.train
 ROOT = Path(__file__).parents[3]
@@ -37,12 +37,12 @@ def quantized():
     """Quantized Networks of untrained weights, by quantizer."""
     torch.manual_seed(0)
     net = Network(arch("resnet8half"), 10)
-    images = torch.as_tensor(random_pictures(8))
+    images = torch.as_tensor(pictures_of_cifar_size(8))
     return {name: quantize(net, images, QuantConfig(quantizer=name, w_bits=3, a_bits=3))
             for name in ("plain", "learned", "uniform")}
 
 
-def random_pictures(count):
+def pictures_of_cifar_size(count):
     return np.random.default_rng(3).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
 
 
@@ -83,7 +83,8 @@ def test_paper_thresholds_follow_the_rule_from_any_zero():
 
 @pytest.mark.parametrize("name", ["a", "b", "d"])
 def test_a_channel_is_its_accumulators_and_thresholds(name):
-    net, images = random_net(), random_images(5)
+    net = every_term_net()
+    images = random_pictures(net, 5)
     layer = next(layer for layer in net.layers if layer.name == name)
     one = distributions.channel(net, images, layer, 2)
     codes = golden.trace(net, images)[name][:, 2]
@@ -107,7 +108,8 @@ def test_distance_to_normal_is_that_of_kolmogorov_and_smirnov():
 
 
 def test_the_channel_shown_is_the_most_normal_one_that_is_open():
-    net, images = random_net(), random_images(6)
+    net = every_term_net()
+    images = random_pictures(net, 6)
     shown = distributions.channel_of(net, images)
     candidates = []
     for layer in net.layers[:2] + net.layers[3:4]:
@@ -122,7 +124,8 @@ def test_the_channel_shown_is_the_most_normal_one_that_is_open():
 
 
 def test_a_constant_channel_is_refused():
-    net, images = random_net(), random_images(2)
+    net = every_term_net()
+    images = random_pictures(net, 2)
     with pytest.raises(UserError, match="all accumulators of layer a, channel 0, are"):
         distributions.channel(net, np.zeros_like(images), net.layers[0], 0)
 
@@ -152,7 +155,7 @@ def test_kquantile_codes_are_equally_likely(quantized):
 
 
 def test_integer_weights_are_the_shares_of_levels():
-    net = random_net()
+    net = every_term_net()
     bins = distributions.integer_weights(net)
     assert [one.layer for one in bins] == ["a", "b", "d", "d", "d", "e"]
     terms = [term for layer in net.layers if hasattr(layer, "terms") for term in layer.terms if hasattr(term, "codes")]
@@ -214,7 +217,8 @@ def test_accuracy_by_bits_groups_and_sorts():
 
 
 def test_every_number_of_a_channel_is_in_the_picture():
-    net, images = random_net(), random_images(5)
+    net = every_term_net()
+    images = random_pictures(net, 5)
     one = distributions.channel(net, images, net.layers[1], 2)
     upper, lower = drawings.accumulators([one]).axes
     thresholds, rule = upper.collections
@@ -299,7 +303,7 @@ def test_bad_input(quantized, capsys, tmp_path, monkeypatch):
     assert "--channel needs --layer" in refused("accumulators", "--channel", 1)
     assert "--images 0: " in refused("accumulators", zoo.SYNTHETIC, "--images", 0)
     assert "no cifar10 there" in refused("accumulators", "--data", tmp_path)
-    store.save(random_net(), tmp_path / "net.npz")
+    store.save(every_term_net(), tmp_path / "net.npz")
     assert "takes 3 x 12 x 12" in refused("accumulators", tmp_path / "net.npz", "--data", "synthetic")
     assert "no net with a measured accuracy on imagenet" in refused("bits", "--dataset", "imagenet")
     for text in ("", "epoch,loss,accuracy\n", "epoch,loss\n1,2\n", "epoch,loss,accuracy\none,2,3\n",

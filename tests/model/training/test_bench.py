@@ -21,6 +21,7 @@ def few_pictures(monkeypatch):
     monkeypatch.setattr(train, "compiled", lambda net: net)
 
 
+@pytest.mark.slow
 def test_rows(capsys):
     assert command.main(["bench", "resnet8half", "--steps", "1", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

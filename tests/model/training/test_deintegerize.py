@@ -22,7 +22,8 @@ PICTURES, LABELS = map(torch.as_tensor, synthetic.chunk(np.random.default_rng(5)
 LEARNED = [name for name in zoo.names() if zoo.load(name).header["quant"]["quantizer"] == "learned"]
 
 
-@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("name", [name if name.startswith("resnet8") else pytest.param(name, marks=pytest.mark.slow)
+                                  for name in LEARNED])
 def test_every_learned_net_of_the_zoo_comes_back(name):
     net = zoo.load(name)
     restored = deintegerize(net, PICTURES, LABELS)

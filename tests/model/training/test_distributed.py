@@ -97,6 +97,7 @@ def distance(state, other):
     return max((state[name] - value).abs().max().item() for name, value in other.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_two_processes_train_what_one_does(tmp_path, kind):
     alone = trained(kind, tmp_path / "alone.pt")
@@ -113,7 +114,7 @@ def test_two_processes_train_what_one_does(tmp_path, kind):
     assert distance(checkpoint["net"], first["state"]) == 0           # one of them wrote it
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", ["float", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("learned", "uniq"))])
 def test_two_processes_in_bfloat16(tmp_path, kind):
     alone = trained_as_usual(kind, tmp_path / "alone.pt")
     first, second = two_processes(trained_as_usual, kind, tmp_path)

@@ -97,6 +97,7 @@ def test_a_checkpoint_without_its_optimizer_cannot_go_on(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")         # torch.compile imports what torch deprecates
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [None, QuantConfig()], ids=["float", "learned"])
 def test_a_compiled_step_is_the_eager_one(config, monkeypatch):
     """But for the rounding of bfloat16. What trains float nets, and on a GPU, which has no fused kernels, all that have

@@ -1,4 +1,5 @@
-"""Integer nets for tests: random ones that fit an accelerator, and one shaped as ResNet-8.
+"""Integer nets for tests, and pictures for them: random nets that fit an accelerator, one that has every kind of term,
+one shaped as ResNet-8.
 
 Thresholds are put where the accumulators of a random picture are, so that codes vary everywhere.
 """
@@ -7,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from accel.compiler.compile import DoesNotFit, compile_net
-from model.integer.net import PICTURE, Convolution, IntegerNet, Layer, MaxPool, Skip
+from model.integer import golden
+from model.integer.net import PICTURE, Convolution, IntegerNet, Layer, MaxPool, Skip, tensor_shapes
 
-from .reference import accumulate, max_pool, to_codes
+__all__ = ["NetBuilder", "corner_pictures", "every_term_net", "extreme_net", "random_net", "random_pictures",
+           "resnet8_like"]
 
 INT32 = np.iinfo(np.int32)
 
@@ -26,16 +29,17 @@ def corner_pictures(net):
 
 
 class NetBuilder:
-    """Appends layers, and evaluates each on a random picture. The methods that append a layer
-    return its name, by which the next ones read it."""
+    """Appends layers, which are called as they say or layer0, layer1, ... The methods that append a layer return its
+    name, by which the next ones read it."""
 
     def __init__(self, rng, input_shape, name="random"):
         self.rng, self.name, self.input_shape = rng, name, input_shape
         self.layers = []
-        self.tensors = {PICTURE: rng.integers(0, 256, input_shape, dtype=np.uint8)}
+        self.picture = rng.integers(0, 256, (1, *input_shape), dtype=np.uint8)
 
     def shape(self, name):
-        return self.tensors[name].shape
+        """(C, H, W) of the tensor of that name."""
+        return tensor_shapes(self.net())[name]
 
     def conv(self, source, out_channels, *, kernel=3, stride=1, w_bits=4, shift=0, style="index", drop=0):
         """A convolution term. style: "index" (the centred index grid), "affine" (alpha 1), or
@@ -56,11 +60,11 @@ class NetBuilder:
         gain = self.rng.integers(low, largest + 1, self.shape(source)[0]) * scale
         return Skip(source=source, gain=gain.astype(np.int32))
 
-    def layer(self, *terms, a_bits=4, corners=False):
+    def layer(self, *terms, a_bits=4, corners=False, name=None):
         """A layer with thresholds. corners: some equal their neighbours, always or never fire."""
-        layer = Layer(name=f"layer{len(self.layers)}", terms=terms, bias=None, a_bits=a_bits)
-        acc = accumulate(layer, self.tensors)
-        channels, count = len(acc), (1 << a_bits) - 1
+        channels, count = self._channels(terms), (1 << a_bits) - 1
+        layer = Layer(name=name or f"layer{len(self.layers)}", terms=terms, bias=np.zeros(channels, np.int32))
+        acc = golden.accumulators(self.net(layer), self.picture, layer.name)[0]
         bias = self.rng.integers(-200, 201, channels)
         parts = np.arange(1, count + 1) / (count + 1)
         thresholds = np.quantile(acc.reshape(channels, -1), parts, axis=1).T + bias[:, None]
@@ -71,27 +75,30 @@ class NetBuilder:
             thresholds = np.where(chance < 0.2, np.roll(thresholds, 1, axis=1), thresholds)
             thresholds[chance > 0.95] = INT32.min
             thresholds[chance > 0.975] = INT32.max
-        layer = replace(layer, bias=bias.astype(np.int32),
-                        thresholds=np.sort(thresholds, axis=1).astype(np.int32))
-        return self._append(layer, to_codes(acc + bias[:, None, None], layer.thresholds))
+        return self._append(replace(layer, bias=bias.astype(np.int32), a_bits=a_bits,
+                                    thresholds=np.sort(thresholds, axis=1).astype(np.int32)))
 
-    def max_pool(self, source):
-        layer = MaxPool(name=f"layer{len(self.layers)}", source=source)
-        return self._append(layer, max_pool(self.tensors[source]))
+    def max_pool(self, source, *, name=None):
+        return self._append(MaxPool(name=name or f"layer{len(self.layers)}", source=source))
 
-    def logits(self, source, classes, *, w_bits=8, style="affine", drop=0):
+    def logits(self, source, classes, *, w_bits=8, style="affine", drop=0, name="logits"):
         term = self.conv(source, classes, kernel=1, w_bits=w_bits, style=style, drop=drop)
         bias = self.rng.integers(-100_000, 100_001, classes).astype(np.int32)
-        return self._append(Layer(name="logits", terms=(term,), bias=bias), None)
+        return self._append(Layer(name=name, terms=(term,), bias=bias))
 
-    def net(self):
-        classes = tuple(f"class {i}" for i in range(len(self.layers[-1].bias)))
-        return IntegerNet(name=self.name, layers=tuple(self.layers), input_shape=self.input_shape,
-                          classes=classes, header={"dataset": "random"})
+    def net(self, *more):
+        """The layers so far, and `more`."""
+        layers = (*self.layers, *more)
+        count = len(layers[-1].bias) if layers and hasattr(layers[-1], "bias") else 0
+        return IntegerNet(name=self.name, layers=layers, input_shape=self.input_shape,
+                          classes=tuple(f"class {i}" for i in range(count)), header={"dataset": "random"})
 
-    def _append(self, layer, codes):
+    @staticmethod
+    def _channels(terms):
+        return len(terms[0].gain if isinstance(terms[0], Skip) else terms[0].codes)
+
+    def _append(self, layer):
         self.layers.append(layer)
-        self.tensors[layer.name] = codes
         return layer.name
 
 
@@ -140,6 +147,18 @@ def _random_net(rng, config, name):
         block = rng.choice(["conv", "conv", "skip", "projection", "max-pool"])
     build.logits(name, int(rng.integers(2, 2 * config.channels + 3)), w_bits=int(rng.choice([2, 4, 8])),
                  drop=int(rng.integers(bits["a_bits"])))
+    return build.net()
+
+
+def every_term_net(seed=0):
+    """A small net that has every kind of term: layers a, b, d of them, the max-pool c and the logits e."""
+    build = NetBuilder(np.random.default_rng(seed), (3, 12, 12))
+    build.layer(build.conv(PICTURE, 6), name="a")
+    build.layer(build.conv("a", 6, style="table", drop=2), build.skip("a"), a_bits=3, name="b")
+    build.max_pool("b", name="c")
+    build.layer(build.conv("c", 8, w_bits=2, stride=2, drop=1), build.conv("c", 8, kernel=1, stride=2, drop=2),
+                build.conv("c", 8, kernel=1, w_bits=3, style="affine", stride=2, shift=2, drop=1), name="d")
+    build.logits("d", 5, drop=2, name="e")
     return build.net()
 
 

@@ -4,6 +4,7 @@ import binascii
 import random
 import struct
 from collections import deque
+from fractions import Fraction
 
 import pytest
 from amaranth.lib import data
@@ -14,6 +15,7 @@ from accel.rtl.host.controller import Controller
 from tests.accel.streams import Monitor, get, put, simulate
 
 BAUD = 3_000_000
+CLOCK_HZ = Fraction(325_000_000, 3)
 INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, INFER, ERROR = 0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x20, 0x7F
 LENGTH, COMMAND, BUSY, NOT_LOADED, CONFIG, ORDER, IMAGE_CHECK = 3, 6, 7, 8, 9, 10, 11
 OF_THE_FRAME = (1, 2, 3, 4, 5)                      # faults that the receiver finds
@@ -48,7 +50,7 @@ class Bench:
     load, pixels: Monitors of what the core took.
     """
     def __init__(self, host, *, net=None, pictures=(), released=1 << 30, pauses=0.0, seed=0):
-        self.dut = dut = Controller(TINY, baud=BAUD, net=net)
+        self.dut = dut = Controller(TINY, clock_hz=CLOCK_HZ, baud=BAUD, net=net)
         self.load, self.pixels = Monitor(dut.load), Monitor(dut.pixels)
         self.released = released
         self._pictures, self._chance, self._pauses = deque(pictures), random.Random(seed), pauses
@@ -128,7 +130,7 @@ def refusal(sequence, fault):
 
 def info(*, loaded=0, net=0, n_logits=0, pixel_bytes=0):
     return struct.pack(
-        "<B3B8sII8B6HBBQHH", 1, 2, 0, 0, DIGEST, int(TINY.clock_hz), BAUD, TINY.rows, TINY.channels,
+        "<B3B8sII8B6HBBQHH", 1, 2, 0, 0, DIGEST, 108_333_333, BAUD, TINY.rows, TINY.channels,
         TINY.pixels_per_cycle, TINY.w_bits, TINY.a_bits, TINY.acc_bits, TINY.picture_width, TINY.picture_height,
         TINY.activation_depth, TINY.accumulator_depth, TINY.weight_depth, TINY.threshold_depth, TINY.program_depth,
         4096, 2, loaded, net, n_logits, pixel_bytes)

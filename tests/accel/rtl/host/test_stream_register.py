@@ -9,6 +9,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Assert
 from amaranth.sim import Simulator
 
+from accel import timing
 from accel.rtl.host.stream_register import StreamRegister
 from model.common.tools import find_tool
 from tests.accel.streams import Monitor, simulate, sink, source
@@ -35,7 +36,7 @@ def test_nothing_is_lost_doubled_or_reordered(before, behind):
 
 def test_latency_and_rate():
     came, went = run(WORDS)
-    assert [b - a for a, b in zip(came.cycles, went.cycles, strict=True)] == [StreamRegister.latency] * len(WORDS)
+    assert [b - a for a, b in zip(came.cycles, went.cycles, strict=True)] == [timing.STREAM_REGISTER] * len(WORDS)
     assert went.cycles == list(range(went.cycles[0], went.cycles[0] + 2 * len(WORDS), 2))
 
 

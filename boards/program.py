@@ -1,4 +1,4 @@
-"""Programs a ULX3S through openFPGALoader."""
+"""Programs a board through openFPGALoader."""
 import re
 import shlex
 import subprocess
@@ -7,39 +7,39 @@ from pathlib import Path
 from model.common.errors import UserError
 from model.common.tools import find_tool
 
-__all__ = ["flash", "flash_command"]
+__all__ = ["program", "program_command"]
 
 TOOL = "openFPGALoader"
 
 
-def flash_command(bitstream, *, write_flash):
+def program_command(board, bitstream, *, write_flash):
     """The command line, a list. UserError where there is no openFPGALoader."""
-    return [find_tool(TOOL), "-b", "ulx3s", *(["-f"] if write_flash else []), str(bitstream)]
+    return [find_tool(TOOL), *board.programmer, *(["-f"] if write_flash else []), str(bitstream)]
 
 
-def flash(bitstream, *, write_flash=False, dry_run=False):
+def program(board, bitstream, *, write_flash=False, dry_run=False):
     """Programs the board: its SRAM, gone with the power, or with `write_flash` the flash that it starts from."""
-    command = flash_command(bitstream, write_flash=write_flash)
+    command = program_command(board, bitstream, write_flash=write_flash)
     if dry_run:
         print(shlex.join(command))
         return
     if not Path(bitstream).is_file():
-        raise UserError(f"no bitstream {bitstream}: python -m boards.ulx3s build makes it")
+        raise UserError(f"no bitstream {bitstream}: python -m boards.{board.family} build makes it")
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True)
     if done.returncode:
-        raise UserError(_explain(done.stdout))
+        raise UserError(_explain(done.stdout, board))
     print(done.stdout, end="")
 
 
-def _explain(output):
-    text = output.lower()
+def _explain(output, board):
+    said = output.lower()
     missing = re.search(r"error while loading shared libraries: (\S+?):|(libusb\S*|libftdi\S*): cannot open", output)
     if missing:
         return (f"{TOOL} needs {missing[1] or missing[2]} of the system: apt install libusb-1.0-0 libftdi1-2, or "
                 "brew install libusb libftdi")
-    if "permission" in text or "access" in text:
+    if "permission" in said or "access" in said:
         return f"no permission for the board's USB device: install {TOOL}'s udev rules and plug it in again"
-    if "unable to open" in text or "no device" in text or "not found" in text or "cable" in text:
-        return "no ULX3S found: connect its US1 socket and switch it on"
+    if "unable to open" in said or "no device" in said or "not found" in said or "cable" in said:
+        return f"no {board.title} found: connect its {board.socket} and switch it on"
     return f"{TOOL} failed: {(output.strip().splitlines() or ['no message'])[-1]}"

@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from accel import timing
 from accel.rtl.array.packing import Packing
 from accel.rtl.array.processing_element import ProcessingElement
 from tests.accel.simulate import run_cycles
@@ -54,6 +55,6 @@ def test_processing_element_on_every_operand():
         ctx.set(dut.sums_in, [-1] * 2 * pixels)
 
     seen = run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(dut.sums_out[k]) for k in range(2 * pixels)],
-                      1 + len(grid) + ProcessingElement.x_latency)
+                      1 + len(grid) + timing.ELEMENT)
     expected = (weights[:, :, None] * values[:, None, :]).reshape(len(grid), -1)
-    np.testing.assert_array_equal(seen[1 + ProcessingElement.x_latency:], expected)
+    np.testing.assert_array_equal(seen[1 + timing.ELEMENT:], expected)

@@ -1,60 +1,43 @@
-"""The board's top for each ULX3S: pins, clock, and the system behind a UART."""
-from dataclasses import dataclass
+"""The top of a board: its pins, its clock, and the system behind its UART.
+
+    oscillator -> PLL -> gate -> clock of all the rest
+    UART pins <-> System -> LEDs
+"""
+from fractions import Fraction
 
 from amaranth import *
+from amaranth.build import Subsignal
 from amaranth.lib import io
-from amaranth_boards import ulx3s
 
-from accel.config import ULX3S_25F, ULX3S_45F, ULX3S_85F, AccelConfig
 from accel.rtl.system import System
 
-from .floorplan import lfe5u_85f
-from .pll import pll_dividers
+from .clocking import pll_dividers
 
-__all__ = ["DEVICES", "Board", "Top", "make_platform"]
-
-OSCILLATOR_HZ = 25_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Board:
-    """device: 12F, 25F, 45F or 85F. net: zoo name of the net that its bitstream starts with."""
-    device: str
-    config: AccelConfig
-    platform: type
-    net: str
-    floorplan: object = None
-
-
-SMALL_NET = "resnet8half-w4a4-cifar10"
-DEVICES = {board.device: board for board in (
-    Board(device="12F", config=ULX3S_25F, platform=ulx3s.ULX3S_12F_Platform, net=SMALL_NET),
-    Board(device="25F", config=ULX3S_25F, platform=ulx3s.ULX3S_25F_Platform, net=SMALL_NET),
-    Board(device="45F", config=ULX3S_45F, platform=ulx3s.ULX3S_45F_Platform, net="resnet8-w4a4-cifar10"),
-    Board(device="85F", config=ULX3S_85F, platform=ulx3s.ULX3S_85F_Platform, net="resnet8-w4a4-cifar10",
-          floorplan=lfe5u_85f))}
+__all__ = ["Top", "led_levels", "make_platform", "oscillator_hz"]
 
 
 class Top(Elaboratable):
     """Oscillator -> PLL -> the system; UART and LEDs on their pins.
 
+    board : Board; image : accel.image.Image of the net it starts with, or None; baud : of the UART
+
     The clock reaches the system through a gate that opens when the PLL has locked: registers have no reset, so they
-    must not see a clock before it is one.
+    must not see a clock before it is one. UserError from `elaborate` where no PLL setting makes the board's clock.
     """
     def __init__(self, board, *, image, baud):
-        self.clock_hz = board.config.clock_hz
-        self.system = System(board.config, baud=baud, floorplan=board.floorplan, image=image)
+        self.board = board
+        self.system = System(board.config, clock_hz=board.clock_hz, baud=baud, floorplan=board.floorplan, image=image)
 
     def elaborate(self, platform):
         m = Module()
-        clk25 = platform.request("clk25", 0, dir="-")
-        uart = platform.request("uart", 0, dir="-")
-        m.submodules.clk25 = oscillator = io.Buffer("i", clk25)
+        board = self.board
+        uart = platform.request(board.uart, 0, dir="-")
+        m.submodules.oscillator = oscillator = io.Buffer("i", platform.request(board.oscillator, 0, dir="-"))
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.Buffer("o", uart.tx)
-        leds = [io.Buffer("o", platform.request("led", i, dir="-")) for i in range(8)]
+        leds = [io.Buffer("o", port) for port in _led_ports(board, platform)]
 
-        dividers = pll_dividers(OSCILLATOR_HZ, self.clock_hz)
+        dividers = pll_dividers(oscillator_hz(board, platform), board.clock_hz)
         pll_clock, locked, clock = Signal(), Signal(), Signal()
         m.domains.sync = ClockDomain(reset_less=True)
         m.submodules.pll = Instance(
@@ -71,14 +54,32 @@ class Top(Elaboratable):
 
         m.submodules.system = system = self.system
         m.d.comb += [system.rx.eq(rx.i), tx.o.eq(system.tx)]
+        levels = led_levels(system.leds, len(leds))
         for i, led in enumerate(leds):
             m.submodules[f"led{i}"] = led
-            m.d.comb += led.o.eq(system.leds[i])
+            m.d.comb += led.o.eq(levels[i])
         return m
+
+
+def led_levels(leds, count):
+    """What `count` LEDs, at most 8, show of the controller's 8: the busy one last, before it the class's low bits."""
+    return Cat(leds[:count - 1], leds[-1])
+
+
+def _led_ports(board, platform):
+    for name, number in board.leds:
+        port = platform.request(name, number, dir="-")
+        parts = [part.name for part in platform.lookup(name, number).ios if isinstance(part, Subsignal)]
+        yield from (getattr(port, part) for part in parts) if parts else [port]
+
+
+def oscillator_hz(board, platform):
+    """Fraction, as the platform has it."""
+    return Fraction(platform.lookup(board.oscillator, 0).clock.frequency)
 
 
 def make_platform(board):
     """The board's platform, without openFPGALoader among the tools a build needs."""
-    class Platform(board.platform):
+    class Platform(board.platform_class()):
         required_tools = ["yosys", "nextpnr-ecp5", "ecppack"]
     return Platform()

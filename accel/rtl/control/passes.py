@@ -1,0 +1,158 @@
+"""Runs passes back to back: weight words, then tokens, then a count of what is still on its way.
+
+A pass has two stages, `rows` cycles apart. The weight stage reads the `rows` weight words; it is where a pass starts,
+ends and is counted. The token stage is the weight stage's flags, `rows` cycles later: by then the weights are where
+the first token meets them.
+
+    weight stage   | pass 0            | pass 1        |             pass length = max(tokens, shortest pass)
+    token stage         | pass 0            | pass 1        |
+
+A pass of n tokens that is taken in cycle 0, and no other behind it:
+
+    cycle                 what happens
+    0                     passes: valid and ready
+    1 .. rows             weight_address: its words, one a cycle (and on to the end of the pass)
+    length                passes.ready again, for the next pass; its first weight address is in cycle length + 1
+    1 + TABLE             table: its level table, until the next pass's
+    1 + rows .. n + rows  token: valid; state and window are the pass's from the first on, until the next pass's
+    n + 1 + drain         passes.ready for a tile with a barrier: its first read comes `rows` + 1 cycles later
+    n + 1 + rows + drain  drained; thresholds_free, if the pass was final
+
+Everything behind the token stage has a fixed latency, so "drained" is a counter.
+"""
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel import isa, timing
+from accel.config import AccelConfig
+from accel.rtl.memory.im2col import Token, Window
+from accel.rtl.timed import Timed
+
+__all__ = ["PassPipeline", "PassRequest", "PassState"]
+
+
+class PassState(data.StructLayout):
+    """Everything a running pass needs: its instruction, its source and its tile."""
+    def __init__(self):
+        super().__init__({"instruction": isa.Pass, "source": isa.Source, "tile": isa.Tile})
+
+
+class PassRequest(data.StructLayout):
+    """A pass to run, and the level table of its weights."""
+    def __init__(self, config):
+        super().__init__({"state": PassState(), "table": config.w_bits << config.w_bits})
+
+
+class PassPipeline(wiring.Component):
+    """Weight stage, token stage, drain counters.
+
+    Parameters
+    ----------
+    config : AccelConfig
+
+    Members
+    -------
+    passes : In(stream of PassRequest): ready in the last cycle of the pass before, if the thresholds of a final pass
+        are there and what a barrier waits for is written
+    start : In(1), for one cycle in which no pass is taken: the next pass reads weight word 0
+    picture_buffer : In(1): buffer of the picture, constant from its first pass to its last
+    thresholds_busy : In(1): thresholds are still to be read; final passes wait
+    weight_address : Out: a pass reads the words behind those of the pass before, or the same again with `repeat`
+    table : Out(w_bits << w_bits)
+    token : Out(Token); window : Out(Window); state : Out(PassState): the token stage
+    drained : Out(1): no pass runs, all codes are at the activation memory and all logits are summed
+    thresholds_free : Out(1): nothing in flight needs the thresholds any more; up to date from the second cycle of a
+        pass on
+
+    Latency: 1 cycle from the handshake to the first weight address, 1 + `rows` to the first token. Throughput: a token
+    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 2 * 123 flip-flops of state, 64 of window,
+    2 * (w_bits << w_bits) of table, three weight addresses, the token's flags `rows` times; no memory.
+    """
+    def __init__(self, config: AccelConfig):
+        self.config = config
+        super().__init__({
+            "passes": In(stream.Signature(PassRequest(config))), "start": In(1), "picture_buffer": In(1),
+            "thresholds_busy": In(1),
+            "weight_address": Out(range(config.weight_depth)), "table": Out(config.w_bits << config.w_bits),
+            "token": Out(Token), "window": Out(Window()), "state": Out(PassState()),
+            "drained": Out(1), "thresholds_free": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config, request = self.config, self.passes.p
+        following, tile = request.state.instruction, request.state.tile
+        accept, running, ending, readable = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.passes.ready.eq((~running | ending) & ~(following.final & self.thresholds_busy)
+                                 & (~tile.barrier | readable)),
+            accept.eq(self.passes.valid & self.passes.ready)]
+
+        # Weight stage: where the pass is. Ends are flags registered one cycle ahead of the counters: `accept` enables
+        # some 250 flip-flops and is short of time.
+        current, table, token, first = Signal(PassState()), Signal.like(self.table), Signal(Token), Signal()
+        shortest = timing.shortest_pass(config)
+        steps, groups, lines = Signal(range(shortest)), Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS)
+        long_enough, row_end, last_line, tokens_left = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [token.valid.eq(running & tokens_left), token.first.eq(first), token.row_end.eq(row_end),
+                     ending.eq(long_enough & (row_end & last_line | ~tokens_left))]
+        with m.If(running):
+            m.d.sync += [first.eq(0), self.weight_address.eq(self.weight_address + 1),
+                         groups.eq(groups - 1), row_end.eq(groups == 1)]
+            with m.If(~long_enough):
+                m.d.sync += [steps.eq(steps - 1), long_enough.eq(steps == 1)]
+            with m.If(row_end):
+                m.d.sync += [groups.eq(current.tile.groups - 1), row_end.eq(current.tile.groups == 1),
+                             lines.eq(lines - 1), last_line.eq(lines == 1)]
+            with m.If(row_end & last_line):
+                m.d.sync += tokens_left.eq(0)
+            with m.If(ending):
+                m.d.sync += running.eq(0)
+        with m.If(accept):
+            m.d.sync += [current.eq(request.state), table.eq(request.table),
+                         running.eq(1), first.eq(1), tokens_left.eq(1),
+                         steps.eq(shortest - 1), long_enough.eq(0),
+                         groups.eq(tile.groups - 1), row_end.eq(tile.groups == 1),
+                         lines.eq(tile.height - 1), last_line.eq(tile.height == 1)]
+
+        # The words of a pass, if it is repeated, and the words behind them.
+        words, next_words = Signal.like(self.weight_address), Signal.like(self.weight_address)
+        with m.If(accept):
+            with m.If(following.repeat):
+                m.d.sync += self.weight_address.eq(words)
+            with m.Else():
+                m.d.sync += [self.weight_address.eq(next_words), words.eq(next_words),
+                             next_words.eq(next_words + config.rows)]
+        with m.If(self.start):
+            m.d.sync += next_words.eq(0)
+
+        # Token stage, cycle 0. What belongs to the pass is there with its first token.
+        tokens = Timed(m, token, -config.rows, name="token")
+        with m.If(tokens.at(timing.TABLE - config.rows - 1).first):
+            m.d.sync += self.table.eq(table)
+        m.d.comb += self.token.eq(tokens.at(0))
+        instruction, source = current.instruction, current.source
+        with m.If(tokens.at(-1).first):
+            m.d.sync += [
+                self.state.eq(current), self.window.dy.eq(instruction.dy), self.window.dx.eq(instruction.dx),
+                self.window.base.eq(instruction.base + Mux(source.picture & self.picture_buffer,
+                                                           config.picture_rows, 0)),
+                self.window.stride2.eq(source.stride2), self.window.width.eq(source.width),
+                self.window.height.eq(source.height), self.window.pitch.eq(source.pitch),
+                self.window.drop.eq(instruction.drop)]
+
+        # Cycles until the last token's codes are written. The first read of a pass comes `rows` + 1 cycles after it
+        # was taken, more than a write of the activation memory takes: that many may be left.
+        assert config.rows + 1 >= timing.ACTIVATION_WRITE
+        full = config.rows + timing.drain(config)
+        to_drain, final_to_drain = Signal(range(full + 1)), Signal(range(full + 1))
+        nearly_drained = Signal(init=1)                          # to_drain <= rows, registered
+        m.d.sync += nearly_drained.eq((to_drain <= config.rows + 1) & ~token.valid)
+        m.d.comb += [readable.eq(nearly_drained & ~token.valid), self.drained.eq(~running & (to_drain == 0)),
+                     self.thresholds_free.eq(final_to_drain == 0)]
+        for counter, reload in ((to_drain, token.valid), (final_to_drain, token.valid & instruction.final)):
+            with m.If(reload):
+                m.d.sync += counter.eq(full)
+            with m.Elif(counter != 0):
+                m.d.sync += counter.eq(counter - 1)
+        return m

@@ -1,0 +1,85 @@
+"""The table of commands (docs/uart.md): what each needs, what refuses it, who carries it out.
+
+    command      needs, in this order, or else the fault                         carried out by   answer
+    INFO         -                                                               -                at once
+    STATUS       -                                                               -                at once
+    RESET        -                                                               pictures         when done
+    BEGIN_LOAD   nothing outstanding (BUSY), 8 bytes (LENGTH)                    loader           when done
+    LOAD         nothing outstanding (BUSY), loading (ORDER), 4 bytes (LENGTH)   loader           when done
+    END_LOAD     loading (ORDER), 28 bytes (LENGTH)                              loader           when done
+    INFER        a net (NOT_LOADED), a picture (LENGTH), room (BUSY)             pictures         later, in turn
+
+`Dispatcher` is generated from it: a new command is a row here, what carries it out, and what its answer holds
+(`Replies`).
+"""
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel import link
+
+__all__ = ["COMMANDS", "Condition", "Order", "Row", "Situation", "order_signature"]
+
+
+class Situation(data.Struct):
+    """What the device is in the midst of, as far as a command may depend on it. outstanding: pictures sent and not yet
+    answered. pixel_bytes: of the picture of the net that is loaded."""
+    loaded: 1
+    loading: 1
+    outstanding: range(link.WINDOW + 1)
+    pixel_bytes: 16
+
+
+class Order(data.Struct):
+    """A command that may be carried out."""
+    command: link.Command
+    sequence: 8
+
+
+def order_signature():
+    """From the dispatcher to who carries a command out.
+
+    order : Out(stream of Order): on offer until it has been carried out, then taken
+    fault : In(link.Fault): NONE, or what went wrong, in the cycle in which the order is taken
+    """
+    return wiring.Signature({"order": Out(stream.Signature(Order)), "fault": In(link.Fault)})
+
+
+@dataclass(frozen=True)
+class Condition:
+    """holds: of (payload's length in bytes, Situation), 1 bit. fault: what the sender is told where it does not."""
+    holds: Callable
+    fault: link.Fault
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """conditions: the first that does not hold refuses the command. unit: who carries it out, a port of the dispatcher;
+    None where the answer is all. payload: whether it is read. answered: by the dispatcher, when it has been carried
+    out."""
+    conditions: tuple = ()
+    unit: str | None = None
+    payload: bool = False
+    answered: bool = True
+
+
+NOTHING_OUTSTANDING = Condition(lambda length, situation: situation.outstanding == 0, link.Fault.BUSY)
+ROOM = Condition(lambda length, situation: situation.outstanding != link.WINDOW, link.Fault.BUSY)
+LOADED = Condition(lambda length, situation: situation.loaded, link.Fault.NOT_LOADED)
+LOADING = Condition(lambda length, situation: situation.loading, link.Fault.ORDER)
+A_PICTURE = Condition(lambda length, situation: length == situation.pixel_bytes, link.Fault.LENGTH)
+A_BEGIN_LOAD = Condition(lambda length, situation: length == link.size(link.BeginLoad), link.Fault.LENGTH)
+A_LOAD_INDEX = Condition(lambda length, situation: length >= link.size(link.LoadIndex), link.Fault.LENGTH)
+AN_END_LOAD = Condition(lambda length, situation: length == link.size(link.EndLoad), link.Fault.LENGTH)
+
+COMMANDS = {
+    link.Command.INFO: Row(),
+    link.Command.STATUS: Row(),
+    link.Command.RESET: Row(unit="pictures"),
+    link.Command.BEGIN_LOAD: Row(conditions=(NOTHING_OUTSTANDING, A_BEGIN_LOAD), unit="loader", payload=True),
+    link.Command.LOAD: Row(conditions=(NOTHING_OUTSTANDING, LOADING, A_LOAD_INDEX), unit="loader", payload=True),
+    link.Command.END_LOAD: Row(conditions=(LOADING, AN_END_LOAD), unit="loader", payload=True),
+    link.Command.INFER: Row(conditions=(LOADED, A_PICTURE, ROOM), unit="pictures", payload=True, answered=False)}

@@ -1,0 +1,61 @@
+"""What a board is: the data of which its bitstreams, reports and command line are made (docs/boards.md)."""
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from accel.config import AccelConfig
+from model.common.extras import with_extra
+
+__all__ = ["Board"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board of one family with one FPGA on it.
+
+    family: name of its module here, its command and its files ("ulx3s"). title: as people write it.
+    device: the FPGA, as --device has it ("85F").
+    platform: "module:class" of its platform in amaranth-boards, which is imported only where it is needed.
+    config: the accelerator. clock_hz: Fraction; the PLL makes exactly this clock for it.
+    oscillator, uart: resources of the platform, number 0: a clock; `rx` and `tx`.
+    leds: resources of the platform, (name, number) each, at most 8 LEDs in all; one with subsignals is a LED a
+    subsignal. The last LED is lit while a picture is being classified, those before it show the last picture's class in
+    binary, lowest bit first, as far as they reach.
+    adapters: (vendor, product) of every USB adapter that its UART may be behind. socket: where that is plugged in.
+    programmer: arguments by which openFPGALoader knows the board.
+    floorplan: function (row, chain) -> BEL of that multiplier, or None: they are placed freely.
+    net: zoo name of the net that its bitstream starts with.
+    """
+    family: str
+    title: str
+    device: str
+    platform: str
+    config: AccelConfig
+    clock_hz: Fraction
+    oscillator: str
+    uart: str = "uart"
+    leds: tuple
+    adapters: frozenset
+    socket: str
+    programmer: tuple
+    floorplan: Callable | None = None
+    net: str
+
+    def __post_init__(self):
+        if not isinstance(self.clock_hz, Fraction) or self.clock_hz <= 0:
+            raise ValueError(f"clock_hz must be a positive Fraction, not {self.clock_hz!r}")
+
+    @property
+    def name(self):
+        """Of its files: family and device."""
+        return f"{self.family}-{self.device.lower()}"
+
+    @property
+    def clock_mhz(self):
+        """For people and reports: a float, rounded to kHz."""
+        return round(float(self.clock_hz / 10**6), 3)
+
+    def platform_class(self):
+        """UserError where amaranth-boards is not installed."""
+        module, _, name = self.platform.partition(":")
+        return getattr(with_extra("fpga", module), name)

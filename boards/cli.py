@@ -1,0 +1,108 @@
+"""The command line of every family of boards: `python -m boards.FAMILY`."""
+import json
+import os
+from functools import partial
+
+from accel import link
+from accel.rtl.host.uart import phase_step
+from model.common.command import Parser, run_command
+from model.common.errors import UserError
+
+from . import stream
+from .build import build, prepare
+from .paths import bitstream_path, work_folder
+from .program import program
+from .report import BASELINES, report
+
+__all__ = ["main"]
+
+
+def run_build(boards, options):
+    board = boards[options.device]
+    net = {None: board.net, "none": None}.get(options.net, options.net)
+    baud = options.baud
+    try:
+        phase_step(board.clock_hz, baud)
+    except ValueError as error:
+        raise UserError(f"--baud: {error}") from None
+    if options.jobs < 1 or options.limit <= 0:
+        raise UserError("--jobs and --limit must be positive")
+    if options.dry_run:
+        folder = work_folder(options.output, board)
+        prepare(board, net=net, baud=baud, folder=folder)
+        print(f"{folder}: all that the tools need; they were not run")
+        return 0
+    figures = build(board, net=net, baud=baud, output=options.output, seeds=options.seed, jobs=options.jobs,
+                    limit=60 * options.limit)
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        print(f"{figures['bitstream']}: {figures['fmax_mhz']} MHz for a clock of {figures['clock_mhz']:g} MHz, "
+              f"{figures['lut4']} LUT4, {figures['ff']} FF, {figures['dsp']} DSP, {figures['dp16kd']} DP16KD, "
+              f"seed {figures['seed']}, {figures['seconds']} s")
+    return 0
+
+
+def run_report(boards, options):
+    chosen = [boards[options.device]] if options.device else list(boards.values())
+    print(json.dumps(report(chosen, options.output or BASELINES), indent=None if options.json else 1))
+    return 0
+
+
+def run_flash(boards, options):
+    board = boards[options.device]
+    program(board, options.bitstream or bitstream_path(options.output, board), write_flash=options.write_flash,
+            dry_run=options.dry_run)
+    return 0
+
+
+def run_stream(boards, options):
+    return stream.run(next(iter(boards.values())), options)         # all of a family have the same adapter
+
+
+def _parser(boards, *, default, output):
+    family, title = boards[default].family, boards[default].title
+    parser = Parser(prog=f"python -m boards.{family}",
+                    description=f"Bitstreams for the {title}, and pictures over its UART.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name, run, purpose):
+        sub = verbs.add_parser(name, help=purpose)
+        sub.set_defaults(run=partial(run, boards))
+        return sub
+
+    sub = verb("build", run_build, "make a bitstream that meets its clock")
+    sub.add_argument("--device", choices=boards, default=default, help="default: %(default)s")
+    sub.add_argument("--net", help="net it starts with: zoo name, .npz, or none (default: the device's own)")
+    sub.add_argument("--baud", type=int, default=link.BAUD, help="of its UART (default: %(default)s)")
+    sub.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3, 4], metavar="N",
+                     help="place and route seeds, tried in this order (default: 1 2 3 4)")
+    sub.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N",
+                     help="seeds tried side by side (default: %(default)s)")
+    sub.add_argument("--limit", type=float, default=30, metavar="MINUTES", help="per seed (default: %(default)s)")
+    sub.add_argument("-o", "--output", default=output, metavar="DIR", help="default: %(default)s")
+    sub.add_argument("--dry-run", action="store_true", help="write the tools' inputs and stop")
+    sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
+
+    sub = verb("report", run_report, "figures of the builds, as JSON")
+    sub.add_argument("--device", choices=boards, help="one device only")
+    sub.add_argument("-o", "--output", metavar="DIR", help="folder of your builds (default: the committed ones)")
+    sub.add_argument("--json", action="store_true", help="on one line")
+
+    sub = verb("flash", run_flash, "program the board")
+    sub.add_argument("bitstream", nargs="?", metavar="FILE", help="default: the build of --device")
+    sub.add_argument("--device", choices=boards, default=default, help="default: %(default)s")
+    sub.add_argument("-o", "--output", default=output, metavar="DIR",
+                     help="folder of the builds (default: %(default)s)")
+    sub.add_argument("--write-flash", action="store_true", help="into the flash, so that it survives power-off")
+    sub.add_argument("--dry-run", action="store_true", help="print the command only")
+
+    stream.add_arguments(verb("stream", run_stream, "classify pictures on the board"))
+    return parser
+
+
+def main(boards, argv=None, *, default, output="build"):
+    """boards: the `Board`s of one family. default: the device that is meant where none is named. output: the folder
+    of their builds, one a family. Exit code: 1 for a difference from the integer model, else see
+    `model.common.command`."""
+    return run_command(_parser({board.device: board for board in boards}, default=default, output=output), argv)

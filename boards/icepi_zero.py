@@ -1,0 +1,26 @@
+"""`python -m boards.icepi_zero`: bitstreams for the Icepi Zero, and pictures over its UART."""
+import sys
+
+from accel.clocks import CORE_CLOCKS
+from accel.config import R8C8P2
+
+from . import cli
+from .board import Board
+
+__all__ = ["BOARDS", "main"]
+
+BOARDS = (Board(
+    family="icepi_zero", title="Icepi Zero", device="25F", platform="amaranth_boards.icepi_zero:IcepiZero1_3Platform",
+    config=R8C8P2, clock_hz=CORE_CLOCKS[R8C8P2.name], net="resnet8half-w4a4-cifar10",
+    oscillator="clk50", leds=tuple(("led", number) for number in range(5)),
+    adapters=frozenset({(0x0403, 0x6015)}), socket="programming USB-C socket",       # FT231X: UART and JTAG
+    programmer=("-b", "icepi-zero")),)
+
+
+def main(argv=None):
+    """Exit code, see `boards.cli.main`."""
+    return cli.main(BOARDS, argv, default="25F", output="build/icepi_zero")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

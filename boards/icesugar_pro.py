@@ -1,0 +1,27 @@
+"""`python -m boards.icesugar_pro`: bitstreams for the iCESugar-Pro, and pictures over its UART."""
+import sys
+
+from accel.clocks import CORE_CLOCKS
+from accel.config import R8C8P2
+
+from . import cli
+from .board import Board
+
+__all__ = ["BOARDS", "main"]
+
+BOARDS = (Board(
+    family="icesugar_pro", title="iCESugar-Pro", device="25F",
+    platform="amaranth_boards.icesugar_pro:ICESugarProPlatform",
+    config=R8C8P2, clock_hz=CORE_CLOCKS[R8C8P2.name], net="resnet8half-w4a4-cifar10",
+    oscillator="clk25", leds=(("rgb_led", 0),),
+    adapters=frozenset({(0x1D50, 0x602B)}), socket="USB-C socket",      # iCELink: UART and programmer
+    programmer=("-c", "cmsisdap", "--vid", "0x1d50", "--pid", "0x602b")),)
+
+
+def main(argv=None):
+    """Exit code, see `boards.cli.main`."""
+    return cli.main(BOARDS, argv, default="25F", output="build/icesugar_pro")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Every board is data that holds together: clocks exact, pins there, a bitstream's inputs made without any tool."""
+import json
+import re
+from dataclasses import replace
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+
+pytest.importorskip("amaranth_boards")
+
+from accel import link
+from accel.clocks import CORE_CLOCKS
+from accel.config import CONFIGS
+from boards.build import prepare
+from boards.clocking import pll_dividers
+from boards.index import BOARDS
+from boards.report import BASELINES
+from boards.top import led_levels, make_platform, oscillator_hz
+from model.common.errors import UserError
+
+MULTIPLIERS = {"12F": 28, "25F": 28, "45F": 72, "85F": 156}          # MULT18X18D of an LFE5U
+PACKAGES = {"ulx3s": "BG381", "icesugar_pro": "BG256", "icepi_zero": "BG256"}
+OSCILLATORS = {"ulx3s": 25_000_000, "icesugar_pro": 25_000_000, "icepi_zero": 50_000_000}
+LEDS = {"ulx3s": "B2 C2 C1 D2 D1 E2 E1 H3", "icesugar_pro": "A11 A12 B11", "icepi_zero": "E13 D14 E12 C13 D13"}
+UARTS = {"ulx3s": "M1 L4", "icesugar_pro": "A9 B9", "icepi_zero": "K16 K15"}      # rx tx
+
+each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+
+
+def test_every_family_is_in_the_index():
+    """A module with a `Board` in it that the index lacks would be tested by nobody."""
+    files = {path.stem for path in Path(import_module("boards").__file__).parent.glob("*.py")
+             if "Board(" in path.read_text() and path.stem != "board"}
+    assert files == {board.family for board in BOARDS.values()}
+
+
+@each_board
+def test_data_hold_together(board):
+    family = import_module(f"boards.{board.family}")
+    assert board in family.BOARDS and callable(family.main)
+    assert CONFIGS[board.config.name] is board.config
+    assert type(board.clock_hz) is Fraction and board.clock_hz == CORE_CLOCKS[board.config.name]
+    assert (board.floorplan is not None) == (board.device == "85F")
+    assert all(0 < number < 1 << 16 for adapter in board.adapters for number in adapter)
+
+
+@each_board
+def test_the_chip_is_the_one_of_the_platform(board):
+    platform = make_platform(board)
+    assert platform.device == f"LFE5U-{board.device}" and platform.speed == "6"
+    assert platform.package == PACKAGES[board.family]
+    assert oscillator_hz(board, platform) == OSCILLATORS[board.family]
+    assert board.oscillator == platform.default_clk
+
+
+@each_board
+def test_the_pll_makes_exactly_the_clock_within_its_limits(board):
+    check_pll(oscillator_hz(board, make_platform(board)), board.clock_hz)
+
+
+@pytest.mark.parametrize("input_hz", [25_000_000, Fraction(50_000_000)])
+@pytest.mark.parametrize("hertz", [100_000_000, 25_000_000, 112_500_000, Fraction(325_000_000, 3)])
+def test_other_clocks(input_hz, hertz):
+    check_pll(input_hz, hertz)
+
+
+def check_pll(input_hz, hertz):
+    dividers = pll_dividers(input_hz, hertz)
+    assert all(type(number) is int for number in vars(dividers).values())
+    assert Fraction(input_hz) / dividers.reference * dividers.feedback == hertz
+    assert 400_000_000 <= hertz * dividers.output <= 800_000_000
+    assert Fraction(input_hz) / dividers.reference >= 3_125_000
+
+
+@pytest.mark.parametrize("hertz", [107_770_000, Fraction(325_000_001, 3), Fraction(1_000_000)])
+def test_a_clock_that_no_pll_setting_makes_is_refused(hertz):
+    """However near one is that can be made."""
+    with pytest.raises(UserError, match=rf"no PLL setting makes {float(hertz / Fraction(10**6)):g} MHz of 25 MHz: "
+                                        "choose a multiple of 3.125 MHz or of 5 MHz"):
+        pll_dividers(Fraction(25_000_000), hertz)
+
+
+@pytest.mark.parametrize("clock", [80e6, 80_000_000, Fraction(0)])
+def test_a_clock_that_is_no_fraction_is_refused(clock):
+    with pytest.raises(ValueError, match="clock_hz must be a positive Fraction, not "):
+        replace(BOARDS["ulx3s-85f"], clock_hz=clock)
+
+
+class Echo(wiring.Component):
+    """In the place of a `System`, whose netlist takes long to write."""
+    def __init__(self, config, **_):
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += [self.tx.eq(self.rx), self.leds.eq(self.leds + 1)]
+        return m
+
+
+@each_board
+def test_the_pins_are_the_board_s(board, tmp_path, monkeypatch):
+    monkeypatch.setattr("boards.top.System", Echo)
+    prepare(board, net=None, baud=link.BAUD, folder=tmp_path)
+    sites = dict(re.findall(r'LOCATE COMP "([^"]+)" SITE "([^"]+)"', (tmp_path / "top.lpf").read_text()))
+    assert [site for name, site in sites.items() if "led" in name] == LEDS[board.family].split()
+    assert [sites["uart_0__rx__io"], sites["uart_0__tx__io"]] == UARTS[board.family].split()
+    assert len(sites) == len(LEDS[board.family].split()) + 3               # and the oscillator
+    option = {"12F": "--12k", "25F": "--25k", "45F": "--45k", "85F": "--85k"}[board.device]
+    assert option in (tmp_path / "build_top.sh").read_text()
+
+
+@pytest.mark.parametrize("board", [pytest.param(board, id=name, marks=[] if name == "ulx3s-25f" else pytest.mark.slow)
+                                   for name, board in BOARDS.items()])
+def test_every_board_is_prepared_with_its_net_and_needs_no_tool(board, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    main = import_module(f"boards.{board.family}").main
+    assert main(["build", "--device", board.device, "-o", str(tmp_path), "--dry-run"]) == 0
+    folder = tmp_path / f"work-{board.device.lower()}"
+    assert capsys.readouterr().out == f"{folder}: all that the tools need; they were not run\n"
+    netlist = (folder / "top.il").read_text()
+    assert "INITVAL_00" in netlist and "EHXPLLL" in netlist
+    multipliers = sum(line.strip().startswith("cell \\MULT18X18D") for line in netlist.splitlines())
+    assert 0 < multipliers <= MULTIPLIERS[board.device]
+    assert not list(tmp_path.glob("*.bit"))
+
+
+@pytest.mark.parametrize("path", sorted(BASELINES.glob("uniqore-*.json")), ids=lambda path: path.stem)
+def test_a_committed_build_is_of_a_board_as_it_is(path):
+    figures, board = json.loads(path.read_text()), BOARDS[path.stem.removeprefix("uniqore-")]
+    assert (figures["device"], figures["config"], figures["net"]) == (board.device, board.config.name, board.net)
+    assert figures["config_digest"] == board.config.digest() and figures["clock_mhz"] == board.clock_mhz
+    assert figures["timing_met"] and figures["fmax_mhz"] >= board.clock_hz / 10**6
+    assert figures["command"].startswith(f"python -m boards.{board.family} build --device {board.device} --seed ")
+
+
+@pytest.mark.parametrize("count, shown", [(8, 0b1_0110101), (5, 0b1_0101), (3, 0b1_01), (1, 0b1)])
+def test_few_leds_show_that_it_is_busy_and_the_low_bits_of_the_class(count, shown):
+    m = Module()
+    leds = Signal(8, init=0b1_0110101)
+    levels = Signal(count)
+    m.d.comb += levels.eq(led_levels(leds, count))
+    simulator = Simulator(m)
+
+    async def check(ctx):
+        assert ctx.get(levels) == shown
+    simulator.add_testbench(check)
+    simulator.run()

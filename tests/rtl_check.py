@@ -1,0 +1,44 @@
+"""Nets through a compiled simulator of the RTL, compared with the golden model: logits, codes and cycles."""
+from dataclasses import replace
+
+import numpy as np
+
+from accel.compiler.compile import compile_net
+from accel.config import TINY, TINY_1PX
+from accel.cycles import cycles
+from model.integer.golden import forward, trace
+from sim.compare import first_mismatch
+from sim.engine import NO_GAPS, Gaps
+from sim.engines import open_engine
+from tests.nets import corner_pictures, random_net, random_pictures
+
+__all__ = ["FUZZED", "check_net", "check_random_net"]
+
+# Small, and different in every parameter that the RTL is made of.
+FUZZED = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
+          replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4, picture_width=20),
+          replace(TINY, name="tiny-parts", rows=8),
+          replace(TINY, name="tiny-three-taps", rows=12, chains=3)]         # the picture's taps side by side
+
+
+def check_net(net, config, library, *, count=2, seed=0, gaps=NO_GAPS):
+    """`count` random pictures, an all black and an all white one, through the simulator in `library`. Returns how many
+    pictures that were."""
+    image = compile_net(net, config)
+    pictures = np.concatenate([random_pictures(net, count, seed), corner_pictures(net)])
+    engine = open_engine("cxxrtl", image, library=library, trace=True, gaps=gaps)
+    logits, codes = forward(net, pictures), trace(net, pictures)
+    for k, result in enumerate(engine.run(pictures)):
+        np.testing.assert_array_equal(result.logits, logits[k], err_msg=f"{net.name}, picture {k}")
+        assert result.cycles == cycles(image)
+        expected = {name: tensor[k] for name, tensor in codes.items()}
+        mismatch = first_mismatch(expected, image.tensors(*result.writes))
+        assert mismatch is None, f"{net.name}, picture {k}: {mismatch}"
+    engine.close()
+    return len(pictures)
+
+
+def check_random_net(seed, config, library):
+    """`random_net(seed, config)`, with back-pressure for every third seed."""
+    gaps = Gaps(pixels=0.4, logits=0.7, seed=seed) if seed % 3 == 0 else NO_GAPS
+    return check_net(random_net(seed, config), config, library, seed=seed, gaps=gaps)

@@ -1,0 +1,65 @@
+"""Committed figures say which RTL they are of, and are reported, not refused, where that is an older one."""
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from accel.config import CONFIGS
+from accel.digest import CORE, SYSTEM, rtl_digest
+from model import zoo
+from model.common.errors import UserError
+from model.data import datasets
+from model.integer import golden, store
+from tests.nightly_record import RECORD
+
+ROOT = Path(__file__).parents[1]
+RUNS = sorted((ROOT / "docs" / "measurements").glob("rtl-*.json"))
+BASELINES = sorted((ROOT / "boards" / "baselines").glob("*.json"))
+FEW = 200                   # pictures that the integer model evaluates in seconds
+
+
+def check_digest(figures, top):
+    """Fails where there is no digest, and marks the test as expected to fail where it is of another RTL."""
+    assert re.fullmatch("[0-9a-f]{64}", figures.get("rtl_digest", "")), "no rtl_digest"
+    if figures["rtl_digest"] != rtl_digest(top):
+        pytest.xfail(f"stale: of another {top}, measured again by: {figures['command']}")
+    if "config" in figures and figures.get("config_digest") != CONFIGS[figures["config"]].digest():
+        pytest.xfail(f"stale: of another configuration {figures['config']}: {figures['command']}")
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_runs_are_of_the_present_rtl_and_net(path):
+    run = json.loads(path.read_text())
+    check_digest(run, CORE)
+    if run["net_digest"] != store.digest(zoo.load(run["net"])):
+        pytest.xfail(f"stale: of another {run['net']}: {run['command']}")
+
+
+@pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
+def test_baselines_are_of_the_present_rtl(path):
+    check_digest(json.loads(path.read_text()), CORE if path.stem.startswith("core-") else SYSTEM)
+
+
+def test_the_nightly_tests_ran_on_the_present_rtl():
+    if not RECORD.exists():
+        pytest.xfail("no nightly run is recorded: python -m pytest -m nightly --record")
+    record = json.loads(RECORD.read_text())
+    assert f"test_real_pictures[{zoo.DEFAULT}]" in record["tests"] and record["commit"] and record["date"]
+    check_digest(record, CORE)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_runs_classified_as_the_integer_model_does(path, cifar):
+    """The pictures of a run, evaluated again: as many are right, and every logit of the RTL was the model's."""
+    run = json.loads(path.read_text())
+    assert run["exact"] == run["images"] and run["engine"] == "cxxrtl"
+    if run["images"] > FEW:
+        pytest.skip(f"{run['images']} pictures take minutes")
+    try:
+        pictures = datasets.load(run["dataset"], "test", None if run["dataset"] == "synthetic" else cifar)
+    except UserError as missing:
+        pytest.skip(str(missing))
+    chosen = slice(run["start"], run["start"] + run["images"])
+    predictions = golden.forward(zoo.load(run["net"]), pictures.images[chosen]).argmax(axis=1)
+    assert run["correct"] == (predictions == pictures.labels[chosen]).sum()
