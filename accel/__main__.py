@@ -25,7 +25,7 @@ def main(argv=None):
                         help="accelerator: %(choices)s (default: %(default)s)")
     verb = verbs.add_parser("compile", parents=[config], help="compile a net to an image")
     verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")
-    verb.add_argument("-o", "--output", metavar="IMAGE", required=True, help="file to write")
+    verb.add_argument("-o", "--output", metavar="PICTURE", required=True, help="file to write")
     verb.set_defaults(run=_compile)
     verb = verbs.add_parser("cycles", parents=[config], help="cycles of a net, layer by layer, exact")
     verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")
@@ -67,10 +67,10 @@ def _cycles(options):
 
 def _verilog(options):
     refuse_unwritable(options.output)
-    verilog = core_verilog(CONFIGS[options.config])
+    text = core_verilog(CONFIGS[options.config])
     with replacing(options.output) as file:
-        file.write(verilog.encode())
-    print(f"{options.output}: core of {options.config}, {len(verilog.splitlines())} lines")
+        file.write(text.encode())
+    print(f"{options.output}: core of {options.config}, {len(text.splitlines())} lines")
 
 
 if __name__ == "__main__":

@@ -93,6 +93,19 @@ def test_files_exist(page):
     assert not missing
 
 
+def test_blocks_of_the_rtl_are_files_and_each_has_a_row():
+    page = read(ROOT / "docs" / "architecture.md")
+    tables = re.findall(r"^\| block \(.*\n\|---.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    rows = [row for table in tables for row in table.splitlines()]
+    blocks = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    mentioned = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    rooms = ("array", "memory", "activation", "control", "host")
+    files = {path.stem for room in rooms for path in (ROOT / "accel" / "rtl" / room).glob("[!_]*.py")}
+    assert len(tables) == 2
+    assert not blocks - files
+    assert not files - mentioned
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_modules_and_their_names_exist(page):
     named = [span for span in spans(page) if re.fullmatch(rf"({'|'.join(PACKAGES)})(\.\w+)+(\(.*\))?", span)]

@@ -11,7 +11,14 @@ from model.common.bits import pack_codes, unpack_codes
 from model.data import datasets
 from model.integer import golden, store
 
-PAGE = Path(__file__).parents[3] / "docs" / "net-file.md"
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = DOCS / "net-file.md"
+NETS = {                                                                # pictures to classify, by file
+    zoo.FOLDER / "resnet8-w4a4-cifar10.npz": 20,
+    zoo.FOLDER / "resnet8-w4a4-synthetic.npz": 4,                       # a shift
+    zoo.FOLDER / "resnet20-w2a2r4-cifar10.npz": 4,                      # codes of which convolutions see half
+    zoo.FOLDER / "vgg-w4a4-cifar10.npz": 2,                             # max-pool
+    DOCS / "measurements" / "one-budget" / "resnet8-w4a4-uniq-median-cifar10.npz": 4}       # a table of levels
 
 
 @pytest.fixture(scope="module")
@@ -24,30 +31,39 @@ def reader():
     return names
 
 
-@pytest.mark.parametrize("net, count", [
-    ("resnet8-w4a4-cifar10", 20), ("resnet8-w4a4-uniq-cifar10", 4),
-    ("resnet20-w2a2r4-cifar10", 4),                                     # codes of which convolutions see half
-    ("vgg-w4a4-cifar10", 2)])                                           # max-pool
-def test_the_reader_on_the_page_gives_the_logits_of_nets_of_the_zoo(reader, net, count):
+@pytest.mark.parametrize("path, count", NETS.items(), ids=lambda value: getattr(value, "stem", value))
+def test_the_reader_on_the_page_gives_the_golden_models_logits(reader, path, count):
     pictures = datasets.load("synthetic", "test").pictures[:count]
-    header, arrays = reader["read"](zoo.FOLDER / f"{net}.npz")
+    header, arrays = reader["read"](path)
     got = np.stack([reader["logits"](header, arrays, picture) for picture in pictures])
-    np.testing.assert_array_equal(got, golden.forward(zoo.load(net), pictures))
+    np.testing.assert_array_equal(got, golden.forward(store.load(path), pictures))
 
 
-def test_the_reader_on_the_page_knows_every_kind_of_term(reader, tmp_path):
-    store.save(random_net(), tmp_path / "net.npz")
-    header, arrays = reader["read"](tmp_path / "net.npz")
-    pictures = random_images(3)
-    got = np.stack([reader["logits"](header, arrays, picture) for picture in pictures])
-    np.testing.assert_array_equal(got, golden.forward(random_net(), pictures))
+def test_these_nets_have_every_kind_of_layer_and_every_field(reader):
+    headers = [reader["read"](path)[0] for path in NETS]
+    layers = [layer for header in headers for layer in header["layers"]]
+    terms = [term for layer in layers for term in layer.get("terms", ())]
+    assert {layer["kind"] for layer in layers} == {"layer", "max_pool"}
+    assert {term["kind"] for term in terms} == {"convolution", "skip"}
+    convolutions = [term for term in terms if term["kind"] == "convolution"]
+    for field in ("drop", "shift", "padding", "levels", "stride", "alpha", "w_bits"):
+        assert len({str(term.get(field)) for term in convolutions}) > 1, field
+
+
+def test_the_page_names_every_field(reader):
+    documented = set(re.findall(r"`(\w+)`", PAGE.read_text()))
+    for path in NETS:
+        header, _ = reader["read"](path)
+        assert header.keys() <= documented
+        for layer in header["layers"]:
+            assert layer.keys() <= documented | {"kind"}
+            assert all(term.keys() <= documented | {"kind"} for term in layer.get("terms", ()))
 
 
 def test_the_reader_on_the_page_refuses_another_integer(reader, tmp_path):
-    store.save(random_net(), tmp_path / "net.npz")
-    with np.load(tmp_path / "net.npz") as archive:
+    with np.load(zoo.FOLDER / "resnet8-w4a4-cifar10.npz") as archive:
         arrays = {name: archive[name] for name in archive.files}
-    arrays["a.bias"][0] += 1
+    arrays["head.bias"][0] += 1
     np.savez(tmp_path / "other.npz", **arrays)
     with pytest.raises(ValueError, match="damaged"):
         reader["read"](tmp_path / "other.npz")
