@@ -10,13 +10,15 @@ from tests.accel.streams import Monitor, simulate, sink
 
 
 class Bench:
-    """A reader that is started for each of `payloads`, (bytes, how many of them are wanted before it is stopped).
+    """A reader that is started for each of `payloads`, (bytes, how many of them are wanted before it is stopped; or,
+    with `stops` off, before it is started again at once).
 
     runs: the bytes that each gave. cycles: of their transfers, from its start on. left: `left` in the same cycles.
     """
-    def __init__(self, payloads, *, pauses=0.0, idle=0, seed=0):
+    def __init__(self, payloads, *, pauses=0.0, idle=0, stops=True, seed=0):
         self.dut = dut = PayloadReader()
         self._buffer, self._payloads, self._idle, self._over = bytearray(4096), payloads, idle, False
+        self._stops = stops
         self.runs, self.cycles, self.left = [], [], []
         monitor = Monitor(dut.octets)
         watch = [] if any(len(octets) != count for octets, count in payloads) else [monitor.watch]
@@ -45,6 +47,8 @@ class Bench:
             self.runs.append(bytes(taken))
             self.cycles.append(cycles)
             self.left.append(lefts)
+            if not self._stops:
+                continue
             if count == len(octets):                    # it stops of itself
                 await ctx.tick().repeat(5)
             else:
@@ -63,7 +67,7 @@ class Bench:
         async for _, _, address, reading, stop in ctx.tick().sample(dut.buffer_address, dut.reading, dut.stop):
             pipeline.append(self._buffer[address])
             ctx.set(dut.buffer_data, pipeline.pop(0))
-            if reading and not stop:
+            if reading and not stop and self._stops:
                 for k in range(kept, address):
                     self._buffer[k] ^= 0x5A
             kept = address
@@ -95,3 +99,35 @@ def test_after_a_stop_the_next_payload_is_its_own(idle, pauses):
     payloads = [(chance.randbytes(20), chance.randrange(0, 20)) for _ in range(40)]
     bench = Bench(payloads, pauses=pauses, idle=idle, seed=5)
     assert bench.runs == [octets[:count] for octets, count in payloads]
+
+
+@pytest.mark.parametrize("pauses", [0.0, 0.6])
+def test_a_start_in_the_middle_of_a_payload_begins_anew(pauses):
+    chance = random.Random(6)
+    payloads = [(chance.randbytes(9), k % 10) for k in range(40)]
+    bench = Bench(payloads, pauses=pauses, stops=False, seed=7)
+    assert bench.runs == [octets[:count] for octets, count in payloads]
+
+
+@pytest.mark.parametrize("wait", range(12))
+def test_a_start_whatever_is_on_offer(wait):
+    """The byte on offer is not one of the payload that is started."""
+    dut, taken = PayloadReader(), []
+
+    async def host(ctx):
+        for length, fill, cycles in ((5, 0x11, wait), (2, 0x22, 0)):
+            ctx.set(dut.length, length)
+            ctx.set(dut.start, 1)
+            ctx.set(dut.buffer_data, fill)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            for _ in range(cycles):
+                await ctx.tick()
+        ctx.set(dut.octets.ready, 1)
+        while len(taken) < 2:
+            _, _, valid, octet = await ctx.tick().sample(dut.octets.valid, dut.octets.payload)
+            if valid:
+                taken.append(octet)
+
+    simulate(dut, host, done=lambda: len(taken) == 2, timeout=100)
+    assert taken == [0x22, 0x22]
