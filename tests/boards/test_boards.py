@@ -25,7 +25,7 @@ from boards.top import led_levels, make_platform, oscillator_hz
 from model.common.errors import UserError
 
 MULTIPLIERS = {"12F": 28, "25F": 28, "45F": 72, "85F": 156}          # MULT18X18D of an LFE5U
-PACKAGES = {"ulx3s": "BG381", "icesugar_pro": "BG256", "icepi_zero": "BG256"}
+PACKAGES = {"ulx3s": "BG381 6", "icesugar_pro": "BG256 6", "icepi_zero": "BG256 6"}       # and speed grade
 OSCILLATORS = {"ulx3s": 25_000_000, "icesugar_pro": 25_000_000, "icepi_zero": 50_000_000}
 LEDS = {"ulx3s": "B2 C2 C1 D2 D1 E2 E1 H3", "icesugar_pro": "A11 A12 B11", "icepi_zero": "E13 D14 E12 C13 D13"}
 UARTS = {"ulx3s": "M1 L4", "icesugar_pro": "A9 B9", "icepi_zero": "K16 K15"}      # rx tx
@@ -46,15 +46,16 @@ def test_data_hold_together(board):
     assert board in family.BOARDS and callable(family.main)
     assert CONFIGS[board.config.name] is board.config
     assert type(board.clock_hz) is Fraction and board.clock_hz == CORE_CLOCKS[board.config.name]
-    assert (board.floorplan is not None) == (board.device == "85F")
+    places = [(row, chain) for row in range(board.config.rows) for chain in range(board.config.chains)]
+    assert board.floorplan is None or len({board.floorplan(*place) for place in places}) == len(places)
     assert all(0 < number < 1 << 16 for adapter in board.adapters for number in adapter)
 
 
 @each_board
 def test_the_chip_is_the_one_of_the_platform(board):
     platform = make_platform(board)
-    assert platform.device == f"LFE5U-{board.device}" and platform.speed == "6"
-    assert platform.package == PACKAGES[board.family]
+    assert platform.device == f"LFE5U-{board.device}"
+    assert f"{platform.package} {platform.speed}" == PACKAGES[board.family]
     assert oscillator_hz(board, platform) == OSCILLATORS[board.family]
     assert board.oscillator == platform.default_clk
 
