@@ -22,7 +22,7 @@ from .route_log import read_log
 from .toolchain import mapping_options, tool_environment, tool_versions
 from .top import Top, make_platform
 
-__all__ = ["Router", "build", "prepare"]
+__all__ = ["Router", "build", "command_of", "prepare", "route", "synthesize"]
 
 NAME = "top"
 POLL_SECONDS = 1.0
@@ -84,11 +84,11 @@ class Router:
 
     def state(self):
         """What it is at, in words."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        arcs = ARCS.findall(text)
+        said = self.log.read_text(errors="replace") if self.log.exists() else ""
+        arcs = ARCS.findall(said)
         if arcs:
             return f"routing, {arcs[-1]} arcs left"
-        return next((name for mark, name in PHASES if mark in text), "starting")
+        return next((name for mark, name in PHASES if mark in said), "starting")
 
     def stop(self):
         if self.process.poll() is None:
@@ -193,6 +193,6 @@ def command_of(board, *, net, baud, seed):
     return shlex.join(["python", "-m", f"boards.{board.family}", "build", *options, "--seed", str(seed)])
 
 
-def _say(text):
-    print(text, file=sys.stderr, flush=True)
+def _say(sentence):
+    print(sentence, file=sys.stderr, flush=True)
 

@@ -17,7 +17,7 @@ from .report import BASELINES, report
 __all__ = ["main"]
 
 
-def run_build(boards, options):
+def _run_build(boards, options):
     board = boards[options.device]
     net = {None: board.net, "none": None}.get(options.net, options.net)
     baud = options.baud
@@ -43,20 +43,20 @@ def run_build(boards, options):
     return 0
 
 
-def run_report(boards, options):
+def _run_report(boards, options):
     chosen = [boards[options.device]] if options.device else list(boards.values())
     print(json.dumps(report(chosen, options.output or BASELINES), indent=None if options.json else 1))
     return 0
 
 
-def run_flash(boards, options):
+def _run_flash(boards, options):
     board = boards[options.device]
     program(board, options.bitstream or bitstream_path(options.output, board), write_flash=options.write_flash,
             dry_run=options.dry_run)
     return 0
 
 
-def run_stream(boards, options):
+def _run_stream(boards, options):
     return stream.run(next(iter(boards.values())), options)         # all of a family have the same adapter
 
 
@@ -71,7 +71,7 @@ def _parser(boards, *, default, output):
         sub.set_defaults(run=partial(run, boards))
         return sub
 
-    sub = verb("build", run_build, "make a bitstream that meets its clock")
+    sub = verb("build", _run_build, "make a bitstream that meets its clock")
     sub.add_argument("--device", choices=boards, default=default, help="default: %(default)s")
     sub.add_argument("--net", help="net it starts with: zoo name, .npz, or none (default: the device's own)")
     sub.add_argument("--baud", type=int, default=link.BAUD, help="of its UART (default: %(default)s)")
@@ -84,12 +84,12 @@ def _parser(boards, *, default, output):
     sub.add_argument("--dry-run", action="store_true", help="write the tools' inputs and stop")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
 
-    sub = verb("report", run_report, "figures of the builds, as JSON")
+    sub = verb("report", _run_report, "figures of the builds, as JSON")
     sub.add_argument("--device", choices=boards, help="one device only")
     sub.add_argument("-o", "--output", metavar="DIR", help="folder of your builds (default: the committed ones)")
     sub.add_argument("--json", action="store_true", help="on one line")
 
-    sub = verb("flash", run_flash, "program the board")
+    sub = verb("flash", _run_flash, "program the board")
     sub.add_argument("bitstream", nargs="?", metavar="FILE", help="default: the build of --device")
     sub.add_argument("--device", choices=boards, default=default, help="default: %(default)s")
     sub.add_argument("-o", "--output", default=output, metavar="DIR",
@@ -97,7 +97,7 @@ def _parser(boards, *, default, output):
     sub.add_argument("--write-flash", action="store_true", help="into the flash, so that it survives power-off")
     sub.add_argument("--dry-run", action="store_true", help="print the command only")
 
-    stream.add_arguments(verb("stream", run_stream, "classify pictures on the board"))
+    stream.add_arguments(verb("stream", _run_stream, "classify pictures on the board"))
     return parser
 
 

@@ -28,6 +28,9 @@ def cache(tmp_path, monkeypatch):
     shared = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "YoWASP"      # a minute to fill
     monkeypatch.setenv("YOWASP_CACHE_DIR", os.environ.get("YOWASP_CACHE_DIR", str(shared)))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for kind in ("FAST", "WAVEFORMS"):                                                      # quick to compile
+        script, flags = getattr(library, kind)
+        monkeypatch.setattr(library, kind, (script, ("-O0", *flags[1:])))
     return tmp_path / "uniqore" / "simulators"
 
 

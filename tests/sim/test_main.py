@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from accel.compiler.compile import compile_net
 from accel.config import R16C16P2, R16C16P2_DEEP, TINY
@@ -18,6 +17,7 @@ from accel.digest import rtl_digest
 from model import zoo
 from model.data import datasets
 from model.integer import golden, store
+from model.zoo import workload
 from sim import __main__ as command
 from sim import classify
 from tests.nets import corner_pictures, random_net
@@ -102,17 +102,15 @@ def test_an_interrupted_run_is_continued(tmp_path):
 
 
 @pytest.mark.cxx
-def test_the_rtl_of_a_small_core(tmp_path):
-    """From a net file and picture files to logits: two processes, each with the compiled RTL."""
+def test_the_rtl_of_a_small_core(tmp_path, monkeypatch, capsys):
+    """The whole program, two processes with the compiled RTL in it, on pictures smaller than those of files are."""
     net = random_net(3, TINY)
     store.save(net, tmp_path / "net.npz")
-    pictures, files = corner_pictures(net), []
-    for k, picture in enumerate(pictures):
-        files.append(tmp_path / f"{k}.png")
-        Image.fromarray(picture.transpose(1, 2, 0)).save(files[-1])
-    code, out, err = run("classify", tmp_path / "net.npz", *files, "--config", "tiny", "--jobs", 2, "--trace", "--json")
-    assert code == 0, err
-    summary = json.loads(out)
+    pictures = corner_pictures(net)
+    monkeypatch.setattr(workload, "load_pictures", lambda files: pictures)
+    assert command.main(["classify", str(tmp_path / "net.npz"), "a.png", "b.png", "--config", "tiny", "--jobs", "2",
+                         "--trace", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
     assert (summary["engine"], summary["exact"], summary["rtl_digest"]) == ("cxxrtl", 2, rtl_digest())
     assert summary["cycles_per_image"] == cycles(compile_net(net, TINY))
     assert [r["logits"] for r in summary["results"]] == golden.forward(net, pictures).tolist()

@@ -36,7 +36,7 @@ class LogitSender(wiring.Component):
     logits : Out(stream of isa.LogitWord): `last` with the last one of an `Emit` that has `last`
 
     Latency: `timing.LOGIT` + 1 cycles from the request to the first offer. Throughput: a logit in `timing.LOGIT` + 1
-    cycles. Resources: 65 flip-flops of logit and bias, a 32-bit adder, a counter of isa.SIDE_BITS.
+    cycles. Resources: 75 flip-flops (logit, bias, a count), a 32-bit adder; no memory.
     """
     def __init__(self, config: AccelConfig):
         super().__init__({

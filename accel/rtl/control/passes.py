@@ -66,8 +66,9 @@ class PassPipeline(wiring.Component):
         pass on
 
     Latency: 1 cycle from the handshake to the first weight address, 1 + `rows` to the first token. Throughput: a token
-    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 2 * 123 flip-flops of state, 64 of window,
-    2 * (w_bits << w_bits) of table, three weight addresses, the token's flags `rows` times; no memory.
+    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 499 flip-flops in ulx3s-85f (2 * 123 of
+    state, 53 of window, 2 * (w_bits << w_bits) of table, three weight addresses, the token's flags `rows` times,
+    counters); no memory.
     """
     def __init__(self, config: AccelConfig):
         self.config = config
@@ -82,7 +83,7 @@ class PassPipeline(wiring.Component):
         m = Module()
         config, request = self.config, self.passes.p
         following, tile = request.state.instruction, request.state.tile
-        accept, running, ending, readable = Signal(), Signal(), Signal(), Signal()
+        accept, running, ending, readable = Signal(), Signal(), Signal(), Signal(init=1)
         m.d.comb += [
             self.passes.ready.eq((~running | ending) & ~(following.final & self.thresholds_busy)
                                  & (~tile.barrier | readable)),
@@ -146,10 +147,9 @@ class PassPipeline(wiring.Component):
         assert config.rows + 1 >= timing.ACTIVATION_WRITE
         full = config.rows + timing.drain(config)
         to_drain, final_to_drain = Signal(range(full + 1)), Signal(range(full + 1))
-        nearly_drained = Signal(init=1)                          # to_drain <= rows, registered
-        m.d.sync += nearly_drained.eq((to_drain <= config.rows + 1) & ~token.valid)
-        m.d.comb += [readable.eq(nearly_drained & ~token.valid), self.drained.eq(~running & (to_drain == 0)),
-                     self.thresholds_free.eq(final_to_drain == 0)]
+        # A flag too, registered one cycle ahead: wrong in the first cycle of a pass alone, in which none is taken.
+        m.d.sync += readable.eq((to_drain <= config.rows + 1) & ~token.valid)
+        m.d.comb += [self.drained.eq(~running & (to_drain == 0)), self.thresholds_free.eq(final_to_drain == 0)]
         for counter, reload in ((to_drain, token.valid), (final_to_drain, token.valid & instruction.final)):
             with m.If(reload):
                 m.d.sync += counter.eq(full)

@@ -29,7 +29,7 @@ def cells(dut, kind, tmp_path):
     (tmp_path / "dut.il").write_text(text)
     script = ("read_verilog -lib -specify +/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v; read_rtlil dut.il; "
               "hierarchy -check -top dut; proc; check -assert")
-    done = subprocess.run([find_tool("YOSYS", "yosys"), "-q", "-p", script], cwd=tmp_path,
+    done = subprocess.run([find_tool("yosys"), "-q", "-p", script], cwd=tmp_path,
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return len(re.findall(rf"cell \\{kind} ", text))
@@ -80,7 +80,7 @@ def test_initial_words_lie_where_yosys_puts_them(depth, width, tmp_path):
     dut = InferredMemory(width, depth, init)
     (tmp_path / "dut.il").write_text(rtlil.convert(dut, name="dut", ports=[dut.address, dut.word], emit_src=False))
     script = "read_rtlil dut.il; synth_ecp5 -top dut; write_json dut.json"
-    subprocess.run([find_tool("YOSYS", "yosys"), "-q", "-p", script], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([find_tool("yosys"), "-q", "-p", script], cwd=tmp_path, check=True, capture_output=True)
     mapped = json.loads((tmp_path / "dut.json").read_text())["modules"]["dut"]["cells"].values()
     (block,) = [cell["parameters"] for cell in mapped if cell["type"] == "DP16KD"]
     text = rtlil.convert(BlockMemory(width=width, depth=depth, init=init), name="dut", platform=Ecp5(), emit_src=False)

@@ -1,5 +1,6 @@
 """The procedural pictures: always the same, out of reach for a linear classifier, not for the shipped net."""
 import numpy as np
+import pytest
 
 from model import zoo
 from model.data import datasets, synthetic

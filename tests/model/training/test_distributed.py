@@ -114,7 +114,8 @@ def test_two_processes_train_what_one_does(tmp_path, kind):
     assert distance(checkpoint["net"], first["state"]) == 0           # one of them wrote it
 
 
-@pytest.mark.parametrize("kind", ["float", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("learned", "uniq"))])
+@pytest.mark.parametrize("kind", [kind if kind == "float" else pytest.param(kind, marks=pytest.mark.slow)
+                                  for kind in CONFIGS])
 def test_two_processes_in_bfloat16(tmp_path, kind):
     alone = trained_as_usual(kind, tmp_path / "alone.pt")
     first, second = two_processes(trained_as_usual, kind, tmp_path)

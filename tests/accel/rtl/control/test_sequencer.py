@@ -42,6 +42,8 @@ PROGRAMS = {
     "barriers": [*tile(height=7), *tile(barrier=1, passes=3), *tile(groups=9, barrier=1), *emit(1, last=1), *END],
     "thresholds-late": [*tile(groups=5, height=4, thresholds=1), *tile(groups=1, thresholds=1), *emit(1, last=1), *END],
     "emits": [*tile(groups=4, thresholds=1), *emit(3, last=0), *tile(thresholds=1), *emit(5, last=1), *END],
+    "not-final-behind-final": [*tile(height=3), instruction(isa.Op.PASS), *emit(1, last=1), *tile(height=3),
+                               instruction(isa.Op.PASS), *END],
     "no-wait-at-the-end": [*tile(height=9), *emit(1, last=1), *tile(groups=3, passes=2), *END],
 }
 
@@ -51,7 +53,7 @@ def random_program(seed):
     program = []
     for _ in range(5):
         for _ in range(rng.randrange(3)):
-            program.append(rng.choice([instruction(isa.Op.SOURCE, width=rng.randrange(128)),
+            program.append(rng.choice([instruction(isa.Op.SOURCE, picture=rng.randrange(2)),
                                        instruction(isa.Op.LEVELS, half=rng.randrange(2), table=rng.getrandbits(32))]))
         groups, height = rng.choice([(1, 1), (1, rng.randrange(1, 9)), (rng.randrange(1, 9), rng.randrange(1, 5))])
         program += tile(groups=groups, height=height, thresholds=rng.randrange(2), barrier=rng.randrange(2),
@@ -67,34 +69,39 @@ def threshold_word(address, config):
 
 class Bench:
     """Runs `PICTURES` pictures that wait from the first cycle on; hold lasts for the first cycles. What comes out, with
-    the cycle of each: tokens, threshold writes, releases; the cycle counter of every cycle."""
+    the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle counter of every cycle."""
     def __init__(self, config, program, *, pauses=0.0, hold=0):
         self.dut = dut = Sequencer(config)
-        self.logits = Monitor(dut.logits)
-        self.tokens, self.writes, self.releases, self.cycles, self.busy = [], [], [], [], []
+        self.logits, self.weights = Monitor(dut.logits), []
+        self.tokens, self.bases, self.writes, self.releases, self.cycles, self.busy = [], [], [], [], [], []
 
         async def surroundings(ctx):
             words, thresholds, total, cycle = [0] * timing.BLOCK_MEMORY, [0] * timing.BLOCK_MEMORY, 0, 0
             while True:
                 ctx.set(dut.picture_full, len(self.releases) < PICTURES)
+                ctx.set(dut.picture_buffer, len(self.releases) % 2)
                 ctx.set(dut.hold, cycle < hold)
                 ctx.set(dut.program_data, words.pop(0))
                 ctx.set(dut.threshold_data, thresholds.pop(0))
                 ctx.set(dut.logit, total)
-                _, _, address, threshold_address, shift, token, state, write, release, count, busy = (
+                _, _, address, threshold_address, shift, token, state, base, words_at, write, release, count, busy = (
                     await ctx.tick().sample(
                         dut.program_address, dut.threshold_address, dut.logit_shift, dut.token,
-                        Value.cast(dut.state.instruction), dut.threshold_write, dut.release, dut.cycles, dut.busy))
+                        Value.cast(dut.state.instruction), dut.window.base, dut.weight_address,
+                        dut.threshold_write, dut.release, dut.cycles, dut.busy))
                 words.append(program[address] if address < len(program) else END[0])
                 thresholds.append(threshold_word(threshold_address, config))
                 total += 1000 * shift                              # a sum that tells how often it was shifted
                 if token.valid:
                     self.tokens.append((cycle, token.first, state))
+                if token.first:
+                    self.bases.append(base)
                 if write.valid:
                     self.writes.append((cycle, write.channel, write.node, write.value % (1 << config.acc_bits)))
                 if release:
                     self.releases.append(cycle)
                 self.cycles.append(count)
+                self.weights.append(words_at)
                 self.busy.append(busy)
                 cycle += 1
 
@@ -117,6 +124,18 @@ def check(config, program, bench):
             (p.start, program[p.index] % (1 << len(isa.Pass.const({}).as_value()))) for p in passes]
     lasts = [cycle for cycle, logit in zip(bench.logits.cycles, bench.logits.payloads, strict=True) if logit >> 32]
     assert [bench.cycles[cycle] for cycle in lasts] == [total] * PICTURES
+    # A pass reads the buffer of its picture, if it reads the picture.
+    bases, reads_picture = [], 0
+    for buffer in range(PICTURES):
+        for word in program:
+            layout, fields = isa.decode(word)
+            if layout is isa.Source:
+                reads_picture = fields.picture
+            if layout is isa.Pass:
+                bases.append((fields.base + reads_picture * buffer * config.picture_rows) % (1 << isa.ROW_BITS))
+    assert bench.bases == bases
+    # Each picture begins with weight word 0.
+    assert [bench.weights[starts[k * (len(passes) + behind)][0]] for k in range(PICTURES)] == [0] * PICTURES
     # Threshold words go, in the order of the program, to units and logits.
     writes, biases, address = [], [], 0
     for word in program:

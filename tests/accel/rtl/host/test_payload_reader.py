@@ -58,14 +58,15 @@ class Bench:
         self._over = True
 
     async def _memory(self, ctx):
-        dut, chance = self.dut, random.Random(9)
+        dut, kept = self.dut, 0
         pipeline = [0] * (timing.BLOCK_MEMORY - 1)
-        async for _, _, address, reading in ctx.tick().sample(dut.buffer_address, dut.reading):
+        async for _, _, address, reading, stop in ctx.tick().sample(dut.buffer_address, dut.reading, dut.stop):
             pipeline.append(self._buffer[address])
             ctx.set(dut.buffer_data, pipeline.pop(0))
-            if reading:
-                for k in range(address):
-                    self._buffer[k] = chance.randrange(256)
+            if reading and not stop:
+                for k in range(kept, address):
+                    self._buffer[k] ^= 0x5A
+            kept = address
 
 
 @pytest.mark.parametrize("pauses", [0.0, 0.3, 0.8])

@@ -102,6 +102,6 @@ def test_proof(kind, holds, tmp_path):
     (tmp_path / "dut.il").write_text(rtlil.convert(Contract(dut), name="dut", ports=ports, emit_src=False))
     script = ("read_rtlil dut.il; prep -top dut -flatten; chformal -lower; async2sync; formalff -clk2ff; "
               "sat -verify -tempinduct -prove-asserts dut")
-    done = subprocess.run([find_tool("YOSYS", "yosys"), "-p", script], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([find_tool("yosys"), "-p", script], cwd=tmp_path, capture_output=True, text=True)
     assert ("Induction step proven: SUCCESS!" in done.stdout) == holds == (done.returncode == 0), done.stdout
     assert holds or "model found for base case" in done.stdout
