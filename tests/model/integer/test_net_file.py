@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.model.random_net import random_images, random_net
 
 from model import zoo
 from model.common.bits import pack_codes, unpack_codes
