@@ -13,6 +13,7 @@ from pathlib import Path
 
 from accel import link
 from accel.compiler.compile import compile_net
+from accel.digest import SYSTEM, rtl_digest
 from model import zoo
 from model.common.errors import UserError
 from model.common.files import replacing, write_text
@@ -22,7 +23,7 @@ from .route_log import read_log
 from .toolchain import mapping_options, tool_environment, tool_versions
 from .top import Top, make_platform
 
-__all__ = ["Router", "build", "command_of", "prepare", "route", "synthesize"]
+__all__ = ["Router", "build", "command_of", "prepare", "route"]
 
 NAME = "top"
 POLL_SECONDS = 1.0
@@ -170,7 +171,7 @@ def build(board, *, net, baud, output, seeds, jobs, limit):
         raise UserError(f"packing failed: {(packed.stderr.strip().splitlines() or ['no message'])[-1]}")
     report = {
         "board": board.family, "device": board.device, "config": board.config.name,
-        "config_digest": board.config.digest(), "net": net,
+        "config_digest": board.config.digest(), "rtl_digest": rtl_digest(SYSTEM), "net": net,
         "baud": int(baud), "clock_mhz": board.clock_mhz, "timing_met": True, **figures,
         "macs_per_cycle": board.config.macs_per_cycle,
         "peak_gmacs": round(board.config.macs_per_cycle * board.clock_mhz / 1e3, 1), "seed": seed,

@@ -12,7 +12,7 @@ from accel.rtl.system import System
 
 from .library import build_library, open_library, rtl_sources
 
-__all__ = ["CYCLES_PER_BIT", "BoardSimulator", "build_board"]
+__all__ = ["CYCLES_PER_BIT", "TIMEOUT", "BoardSimulator", "build_board"]
 
 DRIVER = Path(__file__).with_name("board_driver.cc")
 CYCLES_PER_BIT = 8          # of the default baud rate: the fastest a board takes, so that simulation has less to do

@@ -21,7 +21,7 @@ from amaranth.lib.wiring import In, Out
 
 from accel import link
 
-__all__ = ["COMMANDS", "Condition", "Order", "Row", "Situation", "order_signature"]
+__all__ = ["COMMANDS", "Condition", "Row", "Situation", "order_signature"]
 
 
 class Situation(data.Struct):
