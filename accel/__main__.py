@@ -67,10 +67,10 @@ def _cycles(options):
 
 def _verilog(options):
     refuse_unwritable(options.output)
-    text = core_verilog(CONFIGS[options.config])
+    source = core_verilog(CONFIGS[options.config])
     with replacing(options.output) as file:
-        file.write(text.encode())
-    print(f"{options.output}: core of {options.config}, {len(text.splitlines())} lines")
+        file.write(source.encode())
+    print(f"{options.output}: core of {options.config}, {len(source.splitlines())} lines")
 
 
 if __name__ == "__main__":

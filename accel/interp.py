@@ -21,7 +21,7 @@ class Interpreter:
         self.program = [(layout, _fields(layout, word)) for layout, word in map(decode, image.program)]
         self.weights = unpack_fields(image.weights[:, None], config.w_bits, config.channels)
         self.thresholds = image.thresholds
-        self.settings = _fields(Settings, view(Settings, image.settings))
+        self.settings = _fields(Settings, unpacked(Settings, image.settings))
         self.bank_rows = 1 << config.row_address_bits       # addresses wrap around here
         self.activations = np.zeros((self.bank_rows, config.banks, config.rows), dtype=np.uint8)
         self.buffer = 0                                     # picture buffer in use

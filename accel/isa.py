@@ -36,7 +36,7 @@ from amaranth.lib import data, enum
 
 __all__ = ["Op", "Source", "Tile", "Levels", "Pass", "Emit", "End", "INSTRUCTION_BITS", "LAYOUTS", "Target", "LoadWord",
            "Settings", "PixelWord", "LogitWord", "BETA_BITS", "DROP_BITS", "HALF_BITS", "PITCH_BITS", "ROW_BITS",
-           "SHIFT_BITS", "SIDE_BITS", "decode", "heap_order", "view"]
+           "SHIFT_BITS", "SIDE_BITS", "decode", "heap_order", "unpacked"]
 
 INSTRUCTION_BITS = 64
 ROW_BITS = 14              # bank row address
@@ -128,7 +128,7 @@ class End(data.Struct):
 LAYOUTS = {Op.END: End, Op.SOURCE: Source, Op.TILE: Tile, Op.LEVELS: Levels, Op.PASS: Pass, Op.EMIT: Emit}
 
 
-def view(layout, word):
+def unpacked(layout, word):
     """A constant view of `layout` over the low bits of the number `word`."""
     shape = data.Layout.cast(layout)
     return shape.from_bits(int(word) % (1 << shape.size))
@@ -136,8 +136,8 @@ def view(layout, word):
 
 def decode(word):
     """(its layout, a constant view of it) of an instruction."""
-    layout = LAYOUTS[view(End, word).op]
-    return layout, view(layout, word)
+    layout = LAYOUTS[unpacked(End, word).op]
+    return layout, unpacked(layout, word)
 
 
 class Target(enum.Enum, shape=2):

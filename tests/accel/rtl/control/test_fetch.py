@@ -79,11 +79,11 @@ def reference(config, program, given):
                 source = low(op, word)
             elif op == isa.Op.TILE:
                 tile = low(op, word)
-                outputs[execute]["read_thresholds"] = isa.view(isa.Tile, word).thresholds
+                outputs[execute]["read_thresholds"] = isa.unpacked(isa.Tile, word).thresholds
             elif op == isa.Op.LEVELS:
-                half = isa.view(isa.Levels, word).half
+                half = isa.unpacked(isa.Levels, word).half
                 mask = (1 << 32) - 1 << 32 * half
-                table = (table & ~mask | isa.view(isa.Levels, word).table << 32 * half) % (
+                table = (table & ~mask | isa.unpacked(isa.Levels, word).table << 32 * half) % (
                     1 << (config.w_bits << config.w_bits))
             elif op == isa.Op.PASS:
                 parts = [(isa.Op.PASS, low(op, word)), (isa.Op.SOURCE, source), (isa.Op.TILE, tile)]

@@ -155,11 +155,11 @@ def check(config, program, bench):
                                      for k, (bias, last) in enumerate(biases * PICTURES)]
     # None comes while a token may still need those that it takes the place of, and all of a tile are there before the
     # first token of its final pass.
-    final = [cycle for cycle, _, state in bench.tokens if isa.view(isa.Pass, state).final]
+    final = [cycle for cycle, _, state in bench.tokens if isa.unpacked(isa.Pass, state).final]
     drain = timing.drain(config)
     for cycle, *_ in bench.writes:
         assert not any(token < cycle <= token + drain for token in final)
-    first_tokens = [cycle + rows for cycle, state in starts if isa.view(isa.Pass, state).final]
+    first_tokens = [cycle + rows for cycle, state in starts if isa.unpacked(isa.Pass, state).final]
     tiles = [isa.decode(word)[1].thresholds for word in program if isa.decode(word)[0] is isa.Tile] * PICTURES
     last_writes = [cycle for cycle, *_ in bench.writes][config.threshold_words - 1::config.threshold_words]
     needed_by = [cycle for cycle, thresholds in zip(first_tokens, tiles, strict=True) if thresholds]
