@@ -2,14 +2,17 @@
 
 Timing is a gate: nextpnr fails where the clock is missed, and no bitstream is packed.
 """
+import contextlib
 import json
 import re
 import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from accel import link
 from accel.compiler.compile import compile_net
@@ -56,12 +59,15 @@ def prepare(board, *, net, baud, folder):
 
 @dataclass
 class Router:
-    """One place and route in the background, of seed `seed`; its log is top-seedN.tim."""
+    """One place and route in the background, of seed `seed`; its log is top-seedN.tim.
+
+    seconds: of processor time it has taken, as last seen by `look`: a busy machine makes no seed fail.
+    """
     seed: int
     folder: Path
     arguments: list
     environment: dict
-    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
     shown: str = ""
 
     def __post_init__(self):
@@ -79,9 +85,14 @@ class Router:
     def config(self):
         return self.folder / f"{NAME}-seed{self.seed}.config"
 
-    @property
-    def seconds(self):
-        return time.monotonic() - self.started
+    def look(self):
+        """Its exit code, None while it runs."""
+        code = self.process.poll()
+        if code is None:
+            with contextlib.suppress(psutil.Error):             # it has ended meanwhile
+                times = psutil.Process(self.process.pid).cpu_times()
+                self.seconds = times.user + times.system
+        return code
 
     def state(self):
         """What it is at, in words."""
@@ -113,8 +124,8 @@ def route(folder, arguments, environment, *, clock_mhz, seeds, jobs, limit):
     """(seed, figures) of the first of `seeds` that meets the clock, `jobs` of them at a time; UserError where none
     does.
 
-    clock_mhz: Fraction, to be met by the figures too, whatever nextpnr's exit code says. limit: seconds a seed may
-    take. The router's last few arcs can take it longer than starting again.
+    clock_mhz: Fraction, to be met by the figures too, whatever nextpnr's exit code says. limit: seconds of
+    processor time a seed may take. The router's last few arcs can take it longer than starting again.
     """
     waiting, running, best = list(seeds), [], None
     try:
@@ -123,17 +134,16 @@ def route(folder, arguments, environment, *, clock_mhz, seeds, jobs, limit):
                 running.append(Router(waiting.pop(0), folder, arguments, environment))
             time.sleep(POLL_SECONDS)
             for router in list(running):
-                state = router.state()
+                code, state = router.look(), router.state()
                 if state.split(",")[0] != router.shown or (sys.stderr.isatty() and int(router.seconds) % 10 == 0):
                     router.shown = state.split(",")[0]
                     _say(f"seed {router.seed}: {state} ({router.seconds:.0f} s)")
-                code = router.process.poll()
                 if code is None and router.seconds < limit:
                     continue
                 running.remove(router)
                 if code is None:
                     router.stop()
-                    _say(f"seed {router.seed}: given up after {limit / 60:.0f} minutes")
+                    _say(f"seed {router.seed}: given up after {limit / 60:g} minutes of processor time")
                     continue
                 try:
                     figures = read_log(router.log.read_text())

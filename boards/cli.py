@@ -79,7 +79,8 @@ def _parser(boards, *, default, output):
                      help="place and route seeds, tried in this order (default: 1 2 3 4)")
     sub.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N",
                      help="seeds tried side by side (default: %(default)s)")
-    sub.add_argument("--limit", type=float, default=30, metavar="MINUTES", help="per seed (default: %(default)s)")
+    sub.add_argument("--limit", type=float, default=30, metavar="MINUTES",
+                     help="of processor time per seed (default: %(default)s)")
     sub.add_argument("-o", "--output", default=output, metavar="DIR", help="default: %(default)s")
     sub.add_argument("--dry-run", action="store_true", help="write the tools' inputs and stop")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")

@@ -52,7 +52,7 @@ class FakeTools:
         tool = folder / "nextpnr"
         tool.write_text(f"""#!/bin/sh
 while [ $# -gt 0 ]; do case $1 in --log) log=$2;; --textcfg) out=$2;; --seed) seed=$2;; esac; shift; done
-case " {' '.join(map(str, slow))} " in *" $seed "*) sleep 60;; esac
+case " {' '.join(map(str, slow))} " in *" $seed "*) while :; do :; done;; esac
 case " {' '.join(map(str, broken))} " in *" $seed "*) echo ERROR: no legal placement > $log; exit 1;; esac
 cp log $log
 case " {' '.join(map(str, good))} " in *" $seed "*) echo bits > $out; exit 0;; esac
