@@ -75,8 +75,8 @@ def _docstrings(source):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             if ast.get_docstring(node, clean=False) is not None:
-                text = node.body[0]
-                places.append(((text.lineno, text.col_offset), (text.end_lineno, float("inf"))))
+                docstring = node.body[0]
+                places.append(((docstring.lineno, docstring.col_offset), (docstring.end_lineno, float("inf"))))
     return places
 
 

@@ -128,8 +128,8 @@ def _build(library, rtl, driver, yosys, script, compiler, flags):
             except two_state.UnexpectedCode as error:
                 raise UserError(f"{yosys.version} writes C++ that the compiled simulator does not know "
                                 f"({str(error).splitlines()[0]}): unset YOSYS to use the wheel's") from error
-            for name, text in parts.items():
-                (folder / name).write_text(text)
+            for name, source in parts.items():
+                (folder / name).write_text(source)
             sources += [name for name in parts if name.endswith(".cc")]
         compile_one = [*compiler.command, *flags, f"-I{yosys.include}", "-c"]
         with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

@@ -69,7 +69,7 @@ def rewrite(source):
     nodes = _writes_last(nodes)
     carried = _carried_over(nodes, registers)
     functions = _functions(nodes)
-    shared, own = _place_locals(functions, local)
+    shared, private = _place_locals(functions, local)
 
     outputs = [name for name in registers if f"/*output*/ wire<{registers[name]}> {name};" in struct]
     header = HEADER % {
@@ -84,14 +84,14 @@ def rewrite(source):
         *(f"\tnext->{name} = now->{name};\n" for name in carried),
         *(f"\teval_{k}(*now, *next);\n" for k in range(len(functions))),
         *(f"\t{name} = now->{name};\n" for name in outputs), "}\n"])
-    texts = [_function(k, function, own[k], local) for k, function in enumerate(functions)]
+    texts = [_function(k, function, private[k], local) for k, function in enumerate(functions)]
     include = '#include "core.h"\n\n'
     return {"core.h": header, "core_main.cc": include + main,
             **{f"core_{part}.cc": include + "\n".join(texts[part::PARTS]) for part in range(PARTS)}}
 
 
-def _between(text, start, stop):
-    _, found, rest = text.partition(start)
+def _between(cxx, start, stop):
+    _, found, rest = cxx.partition(start)
     inside, ended, _ = rest.partition(stop)
     if not (found and ended):
         raise UnexpectedCode(f"no {start.strip()!r} ... {stop.strip()!r}")
@@ -139,11 +139,11 @@ def _writes_last(nodes):
     """The nodes with those that write memories at the end, as direct writes."""
     reads, writes, ports = [], [], Counter()
     for node in nodes:
-        text = "\n".join(node)
-        direct, n = MEMORY_WRITE.subn(r"write_memory(memory_\1, \2);", text)
-        if "converged" in text or (".update(" in text and not n):
-            raise UnexpectedCode(text)
-        ports.update(m[1] for m in MEMORY_WRITE.finditer(text))
+        cxx = "\n".join(node)
+        direct, n = MEMORY_WRITE.subn(r"write_memory(memory_\1, \2);", cxx)
+        if "converged" in cxx or (".update(" in cxx and not n):
+            raise UnexpectedCode(cxx)
+        ports.update(m[1] for m in MEMORY_WRITE.finditer(cxx))
         (writes if n else reads).append(direct.splitlines())
     if any(n > 1 for n in ports.values()):
         raise UnexpectedCode("a memory with several write ports")
@@ -181,12 +181,12 @@ def _place_locals(functions, local):
             if name in local:
                 users[name].add(k)
     shared = [name for name in local if len(users[name]) > 1]
-    own = [[name for name in local if users[name] == {k}] for k in range(len(functions))]
-    return shared, own
+    private = [[name for name in local if users[name] == {k}] for k in range(len(functions))]
+    return shared, private
 
 
-def _function(k, lines, own, local):
+def _function(k, lines, private, local):
     code = REGISTER.sub(lambda m: f"{'now' if m[2] == 'curr' else 'next'}.{m[1]}", "\n".join(lines))
-    declared = "".join(f"\tvalue<{local[name]}> {name};\n" for name in own)
+    declared = "".join(f"\tvalue<{local[name]}> {name};\n" for name in private)
     return (f"void Core::eval_{k}(const State &now, State &next) {{\n"
             f"\tconstexpr bool posedge_p_clk = true;\n{declared}{code}\n}}\n")

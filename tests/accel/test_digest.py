@@ -58,8 +58,8 @@ def test_code_changes_it(name):
 
 
 def test_an_f_string_is_one_token_in_every_python():
-    text = "name = f'{a:{width}} of {{b}} {c!r}' f\"\"\"two\n{lines + f'{in_it}'}\"\"\" + 'd'\n"
-    assert code_of(text).split("\n;")[0] == "\n".join([
+    source = "name = f'{a:{width}} of {{b}} {c!r}' f\"\"\"two\n{lines + f'{in_it}'}\"\"\" + 'd'\n"
+    assert code_of(source).split("\n;")[0] == "\n".join([
         "name", "=", "f'{a:{width}} of {{b}} {c!r}'", "f\"\"\"two\n{lines + f'{in_it}'}\"\"\"", "+", "'d'"])
 
 

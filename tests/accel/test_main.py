@@ -63,10 +63,10 @@ def test_a_folder_that_is_not_there(tmp_path, capsys):
 def test_verilog(tmp_path, capsys):
     output = tmp_path / "core.v"
     assert main(["verilog", "-o", str(output), "--config", "tiny-1px"]) == 0
-    text = output.read_text()
-    assert re.search(r"^module core\(", text, re.MULTILINE)
+    verilog = output.read_text()
+    assert re.search(r"^module core\(", verilog, re.MULTILINE)
     for port in ("load", "pixels", "logits"):
-        assert re.search(rf"put (\[\d+:0\] )?{port}__payload;", text)
+        assert re.search(rf"put (\[\d+:0\] )?{port}__payload;", verilog)
     assert capsys.readouterr().out.startswith(f"{output}: core of tiny-1px, ")
 
 

@@ -93,9 +93,9 @@ def test_waveforms_on_request(open_engine, tmp_path):
     engine.close()
     np.testing.assert_array_equal([r.logits for r in results], PICTURE.logits(PICTURES[:2]))
     check_trace(results, PICTURES[:2])
-    text = path.read_text()
-    assert "pixels_left" in text and "$enddefinitions $end" in text
-    times = [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
+    vcd_text = path.read_text()
+    assert "pixels_left" in vcd_text and "$enddefinitions $end" in vcd_text
+    times = [int(line[1:]) for line in vcd_text.splitlines() if line.startswith("#")]
     assert all(a < b for a, b in itertools.pairwise(times))
 
 

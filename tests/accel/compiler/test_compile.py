@@ -26,7 +26,7 @@ def passes(image, layer):
     """The passes of a layer, by its index or name."""
     info = next(info for info in image.layers if info.name == layer)
     chosen = instructions(image)[info.start:info.stop]
-    return [view for layout, view in chosen if layout is Pass]
+    return [instruction for layout, instruction in chosen if layout is Pass]
 
 
 def small_net(**changes):
@@ -94,11 +94,11 @@ def test_state_changes_only_where_needed(name):
     """No Source or Levels repeats what is in force."""
     image = compile_net(random_net(5, VARIANTS[name]), VARIANTS[name])
     force = {}
-    for layout, view in instructions(image):
+    for layout, instruction in instructions(image):
         if layout in (Source, Levels):
-            key = (layout, view.half if layout is Levels else 0)
-            assert force.get(key) != view
-            force[key] = view
+            key = (layout, instruction.half if layout is Levels else 0)
+            assert force.get(key) != instruction
+            force[key] = instruction
     assert instructions(image)[-1][0] is End
     assert [layout for layout, _ in instructions(image)].count(End) == 1
 
@@ -112,7 +112,7 @@ def test_barriers_only_before_unwritten_tensors():
     d = build.layer(build.conv(b, 4), build.conv(c, 4))
     build.logits(d, 3)
     image = compile_net(build.net(), TINY)
-    tiles = {info.name: [view.barrier for layout, view in instructions(image)[info.start:info.stop]
+    tiles = {info.name: [instruction.barrier for layout, instruction in instructions(image)[info.start:info.stop]
                          if layout is Tile] for info in image.layers}
     assert tiles == {a: [0, 0], b: [1, 0], c: [0, 0], d: [1], "logits": [1]}
 
@@ -120,11 +120,11 @@ def test_barriers_only_before_unwritten_tensors():
 def test_first_and_last_frame_every_tile():
     image = compile_net(random_net(3, TINY), TINY)
     flags, tiles = [], 0
-    for layout, view in instructions(image):
+    for layout, instruction in instructions(image):
         if layout is Tile:
             tiles += 1
         elif layout is Pass:
-            flags.append((view.clear, view.final))
+            flags.append((instruction.clear, instruction.final))
     firsts = [index for index, (first, _) in enumerate(flags) if first]
     lasts = [index for index, (_, last) in enumerate(flags) if last]
     assert len(firsts) == len(lasts) == tiles
@@ -173,7 +173,7 @@ def test_activation_words_are_written_whole():
     build.logits(layer, 2)
     image = compile_net(build.net(), config)
     info = image.layers[0]
-    tiles = [view for layout, view in instructions(image)[info.start:info.stop] if layout is Tile]
+    tiles = [instruction for layout, instruction in instructions(image)[info.start:info.stop] if layout is Tile]
     assert [tile.part for tile in tiles] == [0, 1, 2, 3] * 2
     assert info.writes == 8 * 8 * 4
     interpreter = Interpreter(image)

@@ -25,14 +25,14 @@ class Ecp5:
 
 def cells(dut, kind, tmp_path):
     """Number of `kind` cells; yosys has found every cell and port of the design in its ECP5 library."""
-    text = rtlil.convert(dut, name="dut", platform=Ecp5(), emit_src=False)
-    (tmp_path / "dut.il").write_text(text)
+    netlist = rtlil.convert(dut, name="dut", platform=Ecp5(), emit_src=False)
+    (tmp_path / "dut.il").write_text(netlist)
     script = ("read_verilog -lib -specify +/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v; read_rtlil dut.il; "
               "hierarchy -check -top dut; proc; check -assert")
     done = subprocess.run([find_tool("yosys"), "-q", "-p", script], cwd=tmp_path,
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return len(re.findall(rf"cell \\{kind} ", text))
+    return len(re.findall(rf"cell \\{kind} ", verilog))
 
 
 @pytest.mark.synth
@@ -83,8 +83,9 @@ def test_initial_words_lie_where_yosys_puts_them(depth, width, tmp_path):
     subprocess.run([find_tool("yosys"), "-q", "-p", script], cwd=tmp_path, check=True, capture_output=True)
     mapped = json.loads((tmp_path / "dut.json").read_text())["modules"]["dut"]["cells"].values()
     (block,) = [cell["parameters"] for cell in mapped if cell["type"] == "DP16KD"]
-    text = rtlil.convert(BlockMemory(width=width, depth=depth, init=init), name="dut", platform=Ecp5(), emit_src=False)
-    ours = dict(re.findall(r"parameter \\(INITVAL_\w\w) 320'([01]+)", text))
+    memory = BlockMemory(width=width, depth=depth, init=init)
+    netlist = rtlil.convert(memory, name="dut", platform=Ecp5(), emit_src=False)
+    ours = dict(re.findall(r"parameter \\(INITVAL_\w\w) 320'([01]+)", netlist))
     assert len(ours) == 64
     assert {name: int(value, 2) for name, value in ours.items()} == {
         name: int(value, 2) for name, value in block.items() if name.startswith("INITVAL_")}

@@ -61,11 +61,11 @@ def test_in_its_own_cycle_it_is_itself(cycle):
     assert registers(m) == 0
 
 
-@pytest.mark.parametrize("own, asked", [(0, -1), (5, 4), (-2, -17)])
-def test_the_past_is_refused_by_name(own, asked):
+@pytest.mark.parametrize("made, asked", [(0, -1), (5, 4), (-2, -17)])
+def test_the_past_is_refused_by_name(made, asked):
     m = Module()
-    value = Timed(m, Signal(), own, name="token_first")
-    with pytest.raises(ValueError, match=f"token_first is a value of cycle {own}, it cannot be had in cycle {asked}$"):
+    value = Timed(m, Signal(), made, name="token_first")
+    with pytest.raises(ValueError, match=f"token_first is a value of cycle {made}, it cannot be had in cycle {asked}$"):
         value.at(asked)
     assert registers(m) == 0
 

@@ -57,8 +57,8 @@ def test_forward_and_trace_are_the_definition(seed):
     logits, codes = golden.forward(net, images), golden.trace(net, images)
     assert logits.dtype == np.int32 and list(codes) == ["a", "b", "c", "d"]
     for index, image in enumerate(images):
-        wanted, tensors = run_by_definition(net, image)
-        np.testing.assert_array_equal(logits[index], wanted)
+        expected, tensors = run_by_definition(net, image)
+        np.testing.assert_array_equal(logits[index], expected)
         for name, code in codes.items():
             assert code.dtype == np.uint8
             np.testing.assert_array_equal(code[index], tensors[name])
@@ -140,11 +140,11 @@ def test_ranges_hold_and_are_reached():
             continue
         low, high = channel_ranges(layer, bounds)
         assert accumulator_range(layer, bounds) == (low.min(), high.max())
-        for sign, wanted in ((1, high), (-1, low)):
+        for sign, expected in ((1, high), (-1, low)):
             reached = layer.bias.astype(np.int64)
             for term in layer.terms:
                 weights = term.gain if isinstance(term, Skip) else term.weights()
                 largest = bounds[term.source] - bounds[term.source] % 2 ** getattr(term, "drop", 0)
                 best = np.where(sign * weights > 0, largest, 0) * weights
                 reached = reached + best.reshape(len(reached), -1).sum(1)
-            np.testing.assert_array_equal(reached, wanted)
+            np.testing.assert_array_equal(reached, expected)

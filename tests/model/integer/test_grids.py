@@ -29,9 +29,9 @@ def test_every_weight_comes_back(values, shift, repeats):
     (range(-128, 128), (8, 1, -128, 0)),                # the last layer's
     ([-100, 27], (7, 1, -100, 0)),                      # not centred
     ([0], (1, 1, -1, 0)), ([-1, 1], (1, 2, -1, 0)), ([7], (1, 2, 7, 0))])
-def test_even_grids(values, wanted):
+def test_even_grids(values, expected):
     term = convolution(np.array(values, np.int64))
-    assert term.levels is None and (term.w_bits, term.alpha, term.beta, term.shift) == wanted
+    assert term.levels is None and (term.w_bits, term.alpha, term.beta, term.shift) == expected
 
 
 def test_a_table_only_where_it_pays():

@@ -28,9 +28,9 @@ def test_round_trip(saved):
     assert store.digest(back) == store.digest(net)
     images = random_pictures(net, 2)
     np.testing.assert_array_equal(golden.forward(back, images), golden.forward(net, images))
-    for layer, wanted in zip(back.layers, net.layers, strict=True):
+    for layer, expected in zip(back.layers, net.layers, strict=True):
         if not isinstance(layer, MaxPool):
-            np.testing.assert_array_equal(layer.bias, wanted.bias)
+            np.testing.assert_array_equal(layer.bias, expected.bias)
     assert [path.name for path in saved.parent.iterdir()] == ["net.npz"]
 
 

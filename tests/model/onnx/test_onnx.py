@@ -44,11 +44,11 @@ def pictures(net, count, seed=0):
     return images
 
 
-def assert_same_net(net, wanted, images):
+def assert_same_net(net, expected, images):
     """Same logits, and same codes in every layer, whatever its name."""
-    np.testing.assert_array_equal(golden.forward(net, images), golden.forward(wanted, images))
+    np.testing.assert_array_equal(golden.forward(net, images), golden.forward(expected, images))
     codes = golden.trace(net, images).values()
-    for tensor, (name, wanted_tensor) in zip(codes, golden.trace(wanted, images).items(), strict=True):
+    for tensor, (name, wanted_tensor) in zip(codes, golden.trace(expected, images).items(), strict=True):
         np.testing.assert_array_equal(tensor, wanted_tensor, err_msg=name)
 
 
@@ -80,8 +80,8 @@ def test_onnxruntime_runs_the_standard_graph(name, optimized):
     logits, *tensors = session.run(None, {"image": images})
     assert logits.dtype == np.int32
     np.testing.assert_array_equal(logits, golden.forward(net, images))
-    for tensor, (layer_name, wanted) in zip(tensors, codes.items(), strict=True):
-        np.testing.assert_array_equal(tensor, wanted, err_msg=layer_name)
+    for tensor, (layer_name, expected) in zip(tensors, codes.items(), strict=True):
+        np.testing.assert_array_equal(tensor, expected, err_msg=layer_name)
     np.testing.assert_array_equal(session.run(["logits"], {"image": images[3:4]})[0], logits[3:4])
 
 
@@ -92,11 +92,11 @@ def test_qonnx_runs_the_qonnx_graph(name):
     model = exporter.model_of(net)
     onnx.checker.check_model(model, full_check=True)
     images = pictures(net, 2, seed=1)
-    wanted = golden.trace(net, images)
-    logits, *codes = run_qonnx(model, images, wanted)
+    expected = golden.trace(net, images)
+    logits, *codes = run_qonnx(model, images, expected)
     np.testing.assert_array_equal(logits, golden.forward(net, images))
-    for tensor, layer_name in zip(codes, wanted, strict=True):
-        np.testing.assert_array_equal(tensor, wanted[layer_name], err_msg=layer_name)
+    for tensor, layer_name in zip(codes, expected, strict=True):
+        np.testing.assert_array_equal(tensor, expected[layer_name], err_msg=layer_name)
 
 
 def test_annotations_and_metadata():
@@ -117,8 +117,8 @@ def test_annotations_and_metadata():
 @pytest.mark.parametrize("low, high, wanted", [
     (0, 0, "UINT2"), (0, 15, "UINT4"), (0, 16, "UINT5"), (-15, 15, "INT5"), (-16, 3, "INT5"), (-17, 3, "INT6"),
     (-1, 127, "INT8"), (-1, 128, "INT9"), (-(1 << 31), (1 << 31) - 1, "INT32")])
-def test_datatype(low, high, wanted):
-    assert exporter.datatype(low, high) == wanted
+def test_datatype(low, high, expected):
+    assert exporter.datatype(low, high) == expected
 
 
 @pytest.mark.parametrize("standard", [False, True])

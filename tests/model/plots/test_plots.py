@@ -306,13 +306,13 @@ def test_bad_input(quantized, capsys, tmp_path, monkeypatch):
     store.save(every_term_net(), tmp_path / "net.npz")
     assert "takes 3 x 12 x 12" in refused("accumulators", tmp_path / "net.npz", "--data", "synthetic")
     assert "no net with a measured accuracy on imagenet" in refused("bits", "--dataset", "imagenet")
-    for text in ("", "epoch,loss,accuracy\n", "epoch,loss\n1,2\n", "epoch,loss,accuracy\none,2,3\n",
+    for content in ("", "epoch,loss,accuracy\n", "epoch,loss\n1,2\n", "epoch,loss,accuracy\none,2,3\n",
                  "epoch,loss,accuracy\n1,2," + "3" * 200_000):
-        (tmp_path / "log.csv").write_text(text)
+        (tmp_path / "log.csv").write_text(content)
         assert "a training log" in refused("curves", tmp_path / "log.csv")
-    for text in ("", "[]", "{}", '{"header": {}, "log": [1]}',
+    for content in ("", "[]", "{}", '{"header": {}, "log": [1]}',
                  '{"header": {"name": "a", "stage": "b"}, "log": [{"epoch": Infinity, "loss": 1, "accuracy": 1}]}'):
-        (tmp_path / "log.json").write_text(text)
+        (tmp_path / "log.json").write_text(content)
         assert "not a training log" in refused("curves", tmp_path / "log.json")
     (tmp_path / "log.csv").write_bytes(b"\xff\xfe")
     assert "not a training log" in refused("curves", tmp_path / "log.csv")

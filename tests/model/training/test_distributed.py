@@ -107,9 +107,9 @@ def test_two_processes_train_what_one_does(tmp_path, kind):
     torch.manual_seed(1)
     assert distance(Network(arch("resnet8"), 10, CONFIGS[kind]).state_dict(), alone["state"]) > 0.1
     for log in first["log"], second["log"]:
-        for epoch, wanted in zip(log, alone["log"], strict=True):
-            assert epoch["accuracy"] == wanted["accuracy"]
-            assert epoch["loss"] == pytest.approx(wanted["loss"], abs=2e-5)
+        for epoch, expected in zip(log, alone["log"], strict=True):
+            assert epoch["accuracy"] == expected["accuracy"]
+            assert epoch["loss"] == pytest.approx(expected["loss"], abs=2e-5)
     checkpoint = torch.load(tmp_path / "shared.pt", weights_only=True)
     assert distance(checkpoint["net"], first["state"]) == 0           # one of them wrote it
 
@@ -120,8 +120,8 @@ def test_two_processes_in_bfloat16(tmp_path, kind):
     alone = trained_as_usual(kind, tmp_path / "alone.pt")
     first, second = two_processes(trained_as_usual, kind, tmp_path)
     assert distance(first["state"], second["state"]) < 1e-6
-    for epoch, wanted in zip(first["log"], alone["log"], strict=True):
-        assert epoch["loss"] == pytest.approx(wanted["loss"], rel=0.01)
+    for epoch, expected in zip(first["log"], alone["log"], strict=True):
+        assert epoch["loss"] == pytest.approx(expected["loss"], rel=0.01)
 
 
 def test_fused_kernels_share_the_statistics_of_a_batch(tmp_path):
@@ -137,14 +137,14 @@ def test_fused_kernels_share_the_statistics_of_a_batch(tmp_path):
 
 def told_apart(kind, path):
     """What processes on machines that share no folder are told, one of which finds a checkpoint."""
-    own = path.with_name(f"rank{rank()}-only.pt")
+    private_path = path.with_name(f"rank{rank()}-only.pt")
     if rank() == 1:
         net = Network(arch("resnet8"), 10)
         optimizer = torch.optim.SGD(train.parameter_groups(net, SCHEDULE))
         torch.save({"header": {}, "net": net.state_dict(), "optimizer": optimizer.state_dict(),
-                    "log": [{"epoch": 1}]}, own)
+                    "log": [{"epoch": 1}]}, private_path)
     with pytest.raises(UserError, match="a folder that all of them share"):
-        trained(kind, own)
+        trained(kind, private_path)
     return True
 
 

@@ -23,9 +23,9 @@ def test_a_folded_net_has_the_same_logits(name):
         elif isinstance(module, Skip):
             module.gain.data.normal_()
     images = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
-    wanted = net(images)
+    expected = net(images)
     small = folded(net)
     assert not any(isinstance(module, BatchNorm) for module in small.modules())
-    torch.testing.assert_close(small(images), wanted, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(net(images), wanted, rtol=0, atol=0)
+    torch.testing.assert_close(small(images), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(net(images), expected, rtol=0, atol=0)
     assert all(parameter.requires_grad for parameter in net.parameters())

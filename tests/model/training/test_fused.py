@@ -45,10 +45,10 @@ def test_codes_gradients_and_statistics(channels, training, rounds):
     else:
         torch.testing.assert_close(codes, codes_wanted.bfloat16().float(), atol=1e-5, rtol=2 ** -7)
         assert codes.min() == 0 and len(codes.unique()) > 2 * TOP
-    for got, wanted in zip(gradients, gradients_wanted, strict=True):
-        assert (got - wanted).norm() < 0.01 * wanted.norm()
-    for got, wanted in zip(statistics, statistics_wanted, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    for got, expected in zip(gradients, gradients_wanted, strict=True):
+        assert (got - expected).norm() < 0.01 * expected.norm()
+    for got, expected in zip(statistics, statistics_wanted, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("levels, channels, training", [(16, 16, True), (8, 32, False), (4, 16, True), (2, 16, False),
@@ -79,10 +79,10 @@ def test_segments(levels, channels, training):
     (codes, gradients, statistics), (codes_wanted, gradients_wanted, statistics_wanted) = results
     assert (codes == codes_wanted).float().mean() > 0.9999
     assert len(codes.unique()) == levels
-    for got, wanted in zip(gradients, gradients_wanted, strict=True):
-        assert (got - wanted).norm() < 0.01 * wanted.norm()
-    for got, wanted in zip(statistics, statistics_wanted, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    for got, expected in zip(gradients, gradients_wanted, strict=True):
+        assert (got - expected).norm() < 0.01 * expected.norm()
+    for got, expected in zip(statistics, statistics_wanted, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("quantizer", ["learned", "uniq", "uniform"])

@@ -316,20 +316,20 @@ def test_an_integer_net_can_be_the_start(tmp_path, monkeypatch):
     checkpoint = tmp_path / "first" / first.name / "02_qat.pt"
     assert command.main(["export", str(checkpoint)]) == 0
     start = str(checkpoint.with_name("03_net.npz"))
-    own = zoo.load(start)
+    original = zoo.load(start)
 
     started, path = replace(first, start=start), tmp_path / first.name / "02_qat.pt"
     before = []
     with monkeypatch.context() as patch:
-        patch.setattr(recipes, "fit", lambda net, *_, **__: before.append(integerize(net, "x", own.classes)))
+        patch.setattr(recipes, "fit", lambda net, *_, **__: before.append(integerize(net, "x", original.classes)))
         train_recipe(started, tmp_path)
-    assert_same(own, before[0])
+    assert_same(original, before[0])
     train_recipe(started, tmp_path)
     assert not (tmp_path / first.parent).exists()                   # the float net has nothing to do
     net, header = load_checkpoint(path)
-    assert (header["start"], header["start_digest"]) == (start, store.digest(own))
+    assert (header["start"], header["start_digest"]) == (start, store.digest(original))
     for key in "parent", "float_accuracy", "float_schedule":
-        assert header[key] == own.header[key]
+        assert header[key] == original.header[key]
     assert header["float_schedule"]["cutout"] == 4
     assert command_of(header) == (f"python -m model train {first.name} --epochs 1 --rate 0.05 --distill 0 "
                                   f"--start {start}")
@@ -347,13 +347,14 @@ def test_an_integer_net_can_be_the_start(tmp_path, monkeypatch):
     for change, message in (({"dataset": "cifar10"}, "03_net.npz: not a quantized resnet8 for synthetic"),
                             ({"arch": "vgg"}, "03_net.npz: not a quantized resnet8 for synthetic"),
                             ({"float_schedule": {"epochs": 1}}, "03_net.npz: no record of its training in it"),
-                            ({"quant": own.header["quant"] | {"w_bits": 2}}, "its layers are not those of its record")):
-        store.save(replace(own, header=own.header | change), start)
+                            ({"quant": original.header["quant"] | {"w_bits": 2}},
+                             "its layers are not those of its record")):
+        store.save(replace(original, header=original.header | change), start)
         with pytest.raises(UserError, match=message):
             train_recipe(started, tmp_path / "refused")
         assert not (tmp_path / "refused").exists()
-    other = replace(own.layers[-1], bias=own.layers[-1].bias + 1)
-    store.save(replace(own, layers=(*own.layers[:-1], other)), start)
+    other = replace(original.layers[-1], bias=original.layers[-1].bias + 1)
+    store.save(replace(original, layers=(*original.layers[:-1], other)), start)
     with pytest.raises(UserError, match="its start_digest is [0-9a-f]{20}, not [0-9a-f]{20} as asked for"):
         train_recipe(started, tmp_path)
 
@@ -373,14 +374,14 @@ def test_a_start_that_is_none_ends_in_one_line(tmp_path, capsys):
 def test_what_is_given_replaces_the_recipes_values(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(recipes, "train_recipe", lambda recipe, *_, **__: given.append(recipe))
-    own = recipe_of("resnet8-w2a2-cifar10")
-    train_named(own.name, tmp_path, float_epochs=3, epochs=5, rate=0.02, cutout=8, distill=0.25)
+    recipe = recipe_of("resnet8-w2a2-cifar10")
+    train_named(recipe.name, tmp_path, float_epochs=3, epochs=5, rate=0.02, cutout=8, distill=0.25)
     assert given == [replace(
-        own, float_stage=replace(own.float_stage, epochs=3, cutout=8),
-        quant_stage=replace(own.quant_stage, epochs=5, cutout=8, distill=0.25, rate=0.02, quantizer_rate=0.005))]
-    assert own.quant_stage.quantizer_rate / own.quant_stage.rate == 0.005 / 0.02
-    train_named(own.name, tmp_path, start="resnet8-w3a3-cifar10", cutout=8)     # the float stage: see `train_recipe`
-    assert given[1].start == "resnet8-w3a3-cifar10" and given[1].quant_stage == replace(own.quant_stage, cutout=8)
+        recipe, float_stage=replace(recipe.float_stage, epochs=3, cutout=8),
+        quant_stage=replace(recipe.quant_stage, epochs=5, cutout=8, distill=0.25, rate=0.02, quantizer_rate=0.005))]
+    assert recipe.quant_stage.quantizer_rate / recipe.quant_stage.rate == 0.005 / 0.02
+    train_named(recipe.name, tmp_path, start="resnet8-w3a3-cifar10", cutout=8)     # the float stage: see `train_recipe`
+    assert given[1].start == "resnet8-w3a3-cifar10" and given[1].quant_stage == replace(recipe.quant_stage, cutout=8)
 
 
 def test_bad_checkpoints_and_names(tmp_path):

@@ -259,11 +259,11 @@ def send(frames, payload, *, before=0.0, behind=0.0):
     line, taken = Monitor(dut.o), Monitor(dut.payload)
     headers = [{"version": VERSION, "kind": kind, "sequence": sequence, "length": length}
                for kind, sequence, length in frames]
-    wanted = sum(13 + length for _, _, length in frames)
+    octets_expected = sum(13 + length for _, _, length in frames)
     simulate(dut, source(dut.header, headers, pauses=before, seed=1),
              source(dut.payload, payload, pauses=before, seed=2), sink(dut.o, pauses=behind, seed=3),
              line.watch, taken.watch,
-             done=lambda: len(line.payloads) >= wanted, timeout=100 * wanted)
+             done=lambda: len(line.payloads) >= octets_expected, timeout=100 * octets_expected)
     return bytes(line.payloads), bytes(taken.payloads), line.cycles
 
 
