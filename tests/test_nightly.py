@@ -1,25 +1,28 @@
 """What takes hours: thousands of random nets through compiler and RTL, and the real pictures through the RTL.
 
-    python -m pytest -m nightly [--record]
+    python -m pytest -m nightly [--record]      # recorded: tests/nightly.json, and docs/measurements anew
 """
 import contextlib
-import io
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from accel.compiler.compile import DoesNotFit, compile_net
-from accel.config import R16C16P2, R16C16P2_DEEP
+from accel.config import DEFAULT, R16C16P2_DEEP
 from model import zoo
 from model.common.errors import UserError
 from model.data import datasets
-from sim import __main__ as command
 from sim.cxxrtl import build
 from tests.rtl_check import FUZZED, check_random_net
 
 pytestmark = [pytest.mark.nightly, pytest.mark.cxx]
 SEEDS = range(10_000, 10_400)
+ROOT = Path(__file__).parents[1]
+MEASUREMENTS = ROOT / "docs" / "measurements"
 
 
 @pytest.mark.parametrize("config", FUZZED, ids=lambda config: config.name)
@@ -33,7 +36,7 @@ def test_random_nets(config, record_property):
 
 def configuration_of(name):
     """The configuration that a net of the zoo fits, or None."""
-    for config in (R16C16P2, R16C16P2_DEEP):
+    for config in (DEFAULT, R16C16P2_DEEP):
         with contextlib.suppress(DoesNotFit):
             compile_net(zoo.load(name), config)
             return config
@@ -41,23 +44,25 @@ def configuration_of(name):
 
 
 @pytest.mark.parametrize("name", zoo.names())
-def test_real_pictures(name, cifar, record_property):
-    """All of the default net, 200 of each other one: every logit, and of the 200 every code of every layer too."""
+def test_real_pictures(name, cifar, request, record_property, tmp_path):
+    """All of the default net, 200 of each other one: every logit, and of the 200 every code of every layer too. With
+    --record the summary becomes the committed measurement."""
     config, images = configuration_of(name), 10_000 if name == zoo.DEFAULT else 200
     record_property("config", config and config.name)
     if config is None:
         return                                  # that each configuration refuses it is tested in tests/sim
     dataset = zoo.load(name).header["dataset"]
     try:
-        data = "synthetic" if dataset == "synthetic" else str(cifar)
-        datasets.load(dataset, "test", cifar)
+        datasets.load(dataset, "test", None if dataset == "synthetic" else cifar)
     except UserError as missing:
         pytest.skip(str(missing))
-    arguments = ["classify", name, "--images", str(images), "--config", config.name, "--data", data, "--json",
-                 "--jobs", str(os.cpu_count())] + ["--trace"] * (images <= 200)
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        assert command.main(arguments) == 0
-    summary = json.loads(out.getvalue())
+    record = request.config.getoption("--record")
+    output = MEASUREMENTS / f"rtl-{name}.json" if record else tmp_path / "summary.json"
+    command = ["sim", "classify", name, "--images", str(images), "--jobs", str(len(os.sched_getaffinity(0))),
+               *(["--trace"] if images <= 200 else []), *(["--config", config.name] if config != DEFAULT else []),
+               "--output", os.path.relpath(output, ROOT)]
+    subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    summary = json.loads(output.read_text())
     assert (summary["images"], summary["exact"]) == (images, images)
     for key in ("net_digest", "dataset", "images", "correct", "exact", "cycles_per_image"):
         record_property(key, summary[key])
