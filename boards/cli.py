@@ -1,11 +1,11 @@
 """The command line of every family of boards: `python -m boards.FAMILY`."""
 import json
-import os
 from functools import partial
 
 from accel import link
 from accel.rtl.host.uart import phase_step
 from model.common.command import Parser, run_command
+from model.common.cores import cores
 from model.common.errors import UserError
 
 from . import stream
@@ -77,7 +77,7 @@ def _parser(boards, *, default, output):
     sub.add_argument("--baud", type=int, default=link.BAUD, help="of its UART (default: %(default)s)")
     sub.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3, 4], metavar="N",
                      help="place and route seeds, tried in this order (default: 1 2 3 4)")
-    sub.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N",
+    sub.add_argument("--jobs", type=int, default=min(2, cores()), metavar="N",
                      help="seeds tried side by side (default: %(default)s)")
     sub.add_argument("--limit", type=float, default=30, metavar="MINUTES",
                      help="of processor time per seed (default: %(default)s)")

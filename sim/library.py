@@ -20,6 +20,7 @@ from amaranth.back import rtlil
 
 from accel.digest import CORE, rtl_modules
 from model.common.cache import made_cache_folder
+from model.common.cores import cores
 from model.common.errors import UserError
 from model.common.tools import find_compiler, find_cxxrtl
 
@@ -132,7 +133,7 @@ def _build(library, rtl, driver, yosys, script, compiler, flags):
                 (folder / name).write_text(source)
             sources += [name for name in parts if name.endswith(".cc")]
         compile_one = [*compiler.command, *flags, f"-I{yosys.include}", "-c"]
-        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
             list(pool.map(lambda name: _step([*compile_one, name, "-o", f"{name}.o"], folder), sources))
         _step([*compiler.command, "-shared", *(f"{name}.o" for name in sources), "-o", "core.so"], folder)
         os.replace(folder / "core.so", library)

@@ -37,11 +37,12 @@ class NightlyRecord:
             RECORD.write_text(json.dumps(self.content(), indent=1) + "\n")
 
     def content(self):
-        """commit: of the checkout, with a + where it has changes. skipped: for want of a data set. tests: by name, with
-        seeds and counts."""
-        commit, changes = (subprocess.run(["git", *arguments], cwd=RECORD.parent, capture_output=True, text=True,
-                                          check=True).stdout.strip()
-                           for arguments in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain"]))
+        """commit: of the checkout, with a + where its code has changes. skipped: for want of a data set. tests: by
+        name, with seeds and counts."""
+        commit, changes = (
+            subprocess.run(["git", *arguments], cwd=RECORD.parent.parent, capture_output=True, text=True, check=True)
+            .stdout.strip() for arguments in (["rev-parse", "--short", "HEAD"],
+                                              ["status", "--porcelain", "--", "*.py", "*.cc"]))
         return {"date": datetime.now(UTC).date().isoformat(), "commit": commit + "+" * bool(changes),
                 "rtl_digest": rtl_digest(), "result": f"{len(self.tests)} passed",
                 "skipped": sorted(self.skipped), "tests": dict(sorted(self.tests.items())),
