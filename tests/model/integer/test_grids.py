@@ -22,7 +22,7 @@ def test_every_weight_comes_back(values, shift, repeats):
     assert term.alpha in (1, 2) and (term.levels is None or len(term.levels) == 1 << term.w_bits)
 
 
-@pytest.mark.parametrize("values, wanted", [
+@pytest.mark.parametrize("values, expected", [
     (range(-15, 16, 2), (4, 2, -15, 0)),                # the index grid
     ([-13, 3, 5], (4, 2, -15, 0)),                      # part of it
     ([-60, 20, 52], (4, 2, -15, 2)),                    # a factor of four that all share

@@ -48,8 +48,8 @@ def assert_same_net(net, expected, images):
     """Same logits, and same codes in every layer, whatever its name."""
     np.testing.assert_array_equal(golden.forward(net, images), golden.forward(expected, images))
     codes = golden.trace(net, images).values()
-    for tensor, (name, wanted_tensor) in zip(codes, golden.trace(expected, images).items(), strict=True):
-        np.testing.assert_array_equal(tensor, wanted_tensor, err_msg=name)
+    for tensor, (name, expected_codes) in zip(codes, golden.trace(expected, images).items(), strict=True):
+        np.testing.assert_array_equal(tensor, expected_codes, err_msg=name)
 
 
 def run_qonnx(model, images, tensors=()):
@@ -114,7 +114,7 @@ def test_annotations_and_metadata():
     assert properties["uniqore.digest"] == store.digest(net) and properties["uniqore.name"] == net.name
 
 
-@pytest.mark.parametrize("low, high, wanted", [
+@pytest.mark.parametrize("low, high, expected", [
     (0, 0, "UINT2"), (0, 15, "UINT4"), (0, 16, "UINT5"), (-15, 15, "INT5"), (-16, 3, "INT5"), (-17, 3, "INT6"),
     (-1, 127, "INT8"), (-1, 128, "INT9"), (-(1 << 31), (1 << 31) - 1, "INT32")])
 def test_datatype(low, high, expected):
@@ -287,11 +287,11 @@ def heads():
 @pytest.mark.parametrize("name", heads())
 def test_a_graph_built_by_hand(name, tmp_path):
     for seed in range(3):
-        head, wanted_factor = heads()[name]
+        head, expected_factor = heads()[name]
         built = Builder()
         model = built.model(head(built, body(built, np.random.default_rng(seed))), 3)
         net, factor = imported(model, tmp_path / "net.onnx")
-        assert factor == wanted_factor and net.classes == ("0", "1", "2") and net.name == "net"
+        assert factor == expected_factor and net.classes == ("0", "1", "2") and net.name == "net"
         images = pictures(net, 5)
         np.testing.assert_array_equal(golden.forward(net, images), run_qonnx(model, images)[0] * factor)
 

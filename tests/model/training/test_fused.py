@@ -39,15 +39,15 @@ def test_codes_gradients_and_statistics(channels, training, rounds):
         y.backward(down.to(y.dtype))
         results.append((y.detach().float(), [x.grad.float(), *(t.grad for t in given)],
                         [norm.running_mean, norm.running_var]))
-    (codes, gradients, statistics), (codes_wanted, gradients_wanted, statistics_wanted) = results
+    (codes, gradients, statistics), (codes_expected, gradients_expected, statistics_expected) = results
     if rounds:
-        assert (codes == codes_wanted).float().mean() > 0.9999      # erf differs by 1e-7
+        assert (codes == codes_expected).float().mean() > 0.9999      # erf differs by 1e-7
     else:
-        torch.testing.assert_close(codes, codes_wanted.bfloat16().float(), atol=1e-5, rtol=2 ** -7)
+        torch.testing.assert_close(codes, codes_expected.bfloat16().float(), atol=1e-5, rtol=2 ** -7)
         assert codes.min() == 0 and len(codes.unique()) > 2 * TOP
-    for got, expected in zip(gradients, gradients_wanted, strict=True):
+    for got, expected in zip(gradients, gradients_expected, strict=True):
         assert (got - expected).norm() < 0.01 * expected.norm()
-    for got, expected in zip(statistics, statistics_wanted, strict=True):
+    for got, expected in zip(statistics, statistics_expected, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -76,12 +76,12 @@ def test_segments(levels, channels, training):
         y.backward(down.to(y.dtype))
         results.append((y.detach().float(), [t.grad.float() for t in (x, k, b, edges)],
                         [norm.running_mean, norm.running_var]))
-    (codes, gradients, statistics), (codes_wanted, gradients_wanted, statistics_wanted) = results
-    assert (codes == codes_wanted).float().mean() > 0.9999
+    (codes, gradients, statistics), (codes_expected, gradients_expected, statistics_expected) = results
+    assert (codes == codes_expected).float().mean() > 0.9999
     assert len(codes.unique()) == levels
-    for got, expected in zip(gradients, gradients_wanted, strict=True):
+    for got, expected in zip(gradients, gradients_expected, strict=True):
         assert (got - expected).norm() < 0.01 * expected.norm()
-    for got, expected in zip(statistics, statistics_wanted, strict=True):
+    for got, expected in zip(statistics, statistics_expected, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
