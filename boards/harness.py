@@ -20,19 +20,33 @@ from amaranth.lib.wiring import In, Out
 from accel import isa, link
 from accel.config import CONFIGS
 from accel.rtl.activation.accumulator import Accumulator
+from accel.rtl.activation.chain_end import ChainEnd
+from accel.rtl.activation.correction import Correction
 from accel.rtl.activation.logit_sum import LogitSum
 from accel.rtl.activation.threshold_unit import ThresholdUnit
+from accel.rtl.activation.token_control import TokenControl
 from accel.rtl.array.level_decoder import LevelDecoder
 from accel.rtl.array.processing_element import ProcessingElement
 from accel.rtl.array.systolic_array import SystolicArray
+from accel.rtl.control.fetch import InstructionFetch
+from accel.rtl.control.logits import LogitSender
+from accel.rtl.control.passes import PassPipeline
 from accel.rtl.control.sequencer import Sequencer
+from accel.rtl.control.thresholds import ThresholdReader
 from accel.rtl.core import Core
 from accel.rtl.host.controller import Controller
+from accel.rtl.host.dispatcher import Dispatcher
 from accel.rtl.host.framing import FrameReceiver, FrameSender
+from accel.rtl.host.loader import Loader
+from accel.rtl.host.payload_reader import PayloadReader
+from accel.rtl.host.picture_answer import PictureAnswer
+from accel.rtl.host.picture_queue import PictureQueue
+from accel.rtl.host.replies import Replies
 from accel.rtl.host.stream_register import StreamRegister
 from accel.rtl.host.uart import UartReceiver, UartTransmitter
 from accel.rtl.memory.activation_memory import ActivationMemory
 from accel.rtl.memory.im2col import Im2col
+from accel.rtl.memory.net_memories import NetMemories
 from accel.rtl.memory.picture_loader import PictureLoader
 from accel.rtl.system import SILENCE_SECONDS
 from model.common.command import Parser, run_command
@@ -89,6 +103,14 @@ def _accumulator(config):
     return Accumulator(config, sum_shape=signed(ProcessingElement.sum_width(config.a_bits, config.rows)))
 
 
+def _chain_end(config):
+    return ChainEnd(config, chain=0, sum_shape=signed(ProcessingElement.sum_width(config.a_bits, config.rows)))
+
+
+def _correction(config):
+    return Correction(config, sum_bits=(config.rows * config.thresholds).bit_length())
+
+
 def _threshold(config):
     return ThresholdUnit(a_bits=config.a_bits, acc_bits=config.acc_bits, channel=0, channels=config.channels)
 
@@ -103,15 +125,29 @@ UNITS = {
     "threshold": lambda board: _threshold(board.config),
     "decoder": lambda board: LevelDecoder(bits=board.config.w_bits, lanes=board.config.channels),
     "logits": lambda board: LogitSum(board.config),
+    "chain-end": lambda board: _chain_end(board.config),
+    "correction": lambda board: _correction(board.config),
+    "token-control": lambda board: TokenControl(board.config),
     "im2col": lambda board: Im2col(board.config),
     "activations": lambda board: ActivationMemory(board.config),
     "loader": lambda board: PictureLoader(board.config),
+    "net-memories": lambda board: NetMemories(board.config),
     "sequencer": lambda board: Sequencer(board.config),
+    "fetch": lambda board: InstructionFetch(board.config),
+    "passes": lambda board: PassPipeline(board.config),
+    "threshold-reader": lambda board: ThresholdReader(board.config),
+    "logit-sender": lambda board: LogitSender(board.config),
     "uart-receiver": lambda board: UartReceiver(clock_hz=board.clock_hz, baud=link.BAUD),
     "uart-transmitter": lambda board: UartTransmitter(clock_hz=board.clock_hz, baud=link.BAUD),
     "receiver": lambda board: FrameReceiver(timeout=int(board.clock_hz * SILENCE_SECONDS)),
     "sender": lambda board: FrameSender(),
     "controller": lambda board: Controller(board.config, clock_hz=board.clock_hz, baud=link.BAUD),
+    "dispatcher": lambda board: Dispatcher(),
+    "payload-reader": lambda board: PayloadReader(),
+    "net-loader": lambda board: Loader(board.config),
+    "picture-queue": lambda board: PictureQueue(),
+    "picture-answer": lambda board: PictureAnswer(),
+    "replies": lambda board: Replies(board.config, clock_hz=board.clock_hz, baud=link.BAUD),
     "stream-register": lambda board: StreamRegister(isa.LoadWord),
 }
 

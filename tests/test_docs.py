@@ -9,6 +9,8 @@ import warnings
 import pytest
 from amaranth.lib import data
 
+from accel import timing
+from accel.config import DEFAULT
 from accel.isa import LAYOUTS
 from model.common.command import Parser
 from tests.test_imports import FILES, PACKAGES, ROOT
@@ -182,3 +184,13 @@ def test_fields_of_instructions_are_those_of_their_layouts():
     for op, layout in LAYOUTS.items():
         fields = [name for name, _ in data.Layout.cast(layout) if name != "op"]
         assert f"| `{layout.__name__}` | {', '.join(fields)} |".replace("|  |", "| |") in page, op
+
+
+def test_the_time_table_of_a_pass_is_that_of_timing():
+    page = read(ROOT / "docs" / "architecture.md")
+    table = page.partition("    cycle, relative to a token")[2].partition("\n\n")[0]
+    cycles = [int(number) for number in re.findall(r" {2,}(\d+)$", table, re.MULTILINE)]
+    sums = timing.sums_at(DEFAULT)
+    assert f" {DEFAULT.name}\n" in table
+    assert cycles == [0, timing.IM2COL, sums, sums + timing.ACCUMULATOR_ALIGNED, sums + timing.ACCUMULATOR,
+                      timing.codes_at(DEFAULT)]
