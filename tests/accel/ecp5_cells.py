@@ -1,5 +1,6 @@
 """DP16KD and MULT18X18D as far as the blocks use them, behavioural, from Lattice's FPGA-TN-02204 (sysMEM) and
-FPGA-TN-02205 (sysDSP): `use_cells` puts them where the blocks instantiate the cells of an ECP5.
+FPGA-TN-02205 (sysDSP): `use_cells` puts them where the blocks instantiate the cells of an ECP5, in Amaranth, before
+synthesis. tests/sim/ecp5_cells.v is for yosys, which puts cells into a synthesized netlist from Verilog alone.
 
 A word of a DP16KD that is read in the very cycle that writes it is undefined. Here it comes inverted, so that whoever
 uses such a word is wrong.

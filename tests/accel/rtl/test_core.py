@@ -11,7 +11,7 @@ import pytest
 from accel import timing
 from accel.compiler.compile import compile_net
 from accel.config import TINY, TINY_1PX
-from accel.cycles import cycles, layer_cycles, schedule
+from accel.cycles import cycles, schedule
 from accel.interp import Interpreter
 from accel.rtl.core import Core
 from sim.engine import Gaps
@@ -48,20 +48,20 @@ def check_results(image, pictures, results):
 
 def small_net(seed, config):
     """The smallest of a few random nets, to keep pysim short."""
-    images = [compile_net(net, config) for net in (random_net(seed * 10 + k, config) for k in range(4))]
+    images = [compile_net(net, config) for net in (random_net(seed * 10 + k, config) for k in range(10))]
     return min(images, key=cycles)
 
 
 @pytest.mark.parametrize("config", [TINY, TINY_1PX, replace(TINY, name="tiny-2bit", w_bits=2, a_bits=2, acc_bits=20),
                                     replace(TINY, name="tiny-parts", rows=8, chains=2)], ids=lambda c: c.name)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_random_nets(config, seed):
     image = small_net(seed, config)
     net_pictures = np.random.default_rng(seed).integers(0, 256, (2, 3, *image.picture_shape), dtype=np.uint8)
     check(image, net_pictures)
 
 
-@pytest.mark.parametrize("gaps", [0.3, 0.8])
+@pytest.mark.parametrize("gaps", [0.3, pytest.param(0.8, marks=pytest.mark.slow)])
 def test_back_pressure_changes_nothing(gaps):
     image = small_net(2, TINY)
     pictures = np.random.default_rng(7).integers(0, 256, (3, 3, *image.picture_shape), dtype=np.uint8)
@@ -102,26 +102,7 @@ def test_every_tile_is_written_when_the_schedule_says():
     np.testing.assert_array_equal(written[first[:-1]], [p.start + late for p in ends])
 
 
-def skip_only_net():
-    """A layer of a residual alone, and no wait behind it."""
-    build = NetBuilder(np.random.default_rng(3), (3, 8, 8))
-    first = build.layer(build.conv("image", 4))
-    residual, other = build.layer(build.skip(first, largest=7)), build.layer(build.conv(first, 4))
-    build.logits(build.layer(build.conv(residual, 4), build.conv(other, 4)), 3)
-    return build.net()
-
-
-@pytest.mark.parametrize("image", [lambda: small_net(4, TINY), lambda: compile_net(skip_only_net(), TINY)])
-def test_layer_cycles_add_up(image):
-    image = image()
-    table = layer_cycles(image)
-    assert sum(layer.cycles for layer in table) == cycles(image)
-    assert [layer.name for layer in table] == [layer.name for layer in image.layers]
-    assert sum(layer.passes for layer in table) == sum(1 for layout, _ in Interpreter(image).program
-                                                       if layout.__name__ == "Pass")
-
-
-@pytest.mark.parametrize("gaps", [0.0, 0.5])
+@pytest.mark.parametrize("gaps", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_another_net_is_loaded(gaps):
     """Pixels are on offer while nets are loaded, with gaps in the load too: none is lost, none meets half a net."""
     images = [small_net(5, TINY), small_net(6, TINY), small_net(5, TINY)]

@@ -8,12 +8,15 @@ from amaranth import Value
 from amaranth.lib import data
 
 from accel import isa, timing
+from accel.compiler.compile import compile_net
 from accel.config import TINY, TINY_1PX
 from accel.rtl.memory.activation_memory import PictureWrite
 from accel.rtl.memory.im2col import Im2col
 from accel.rtl.memory.picture_loader import PictureLoader
+from model.integer.net import PICTURE
 from tests.accel.simulate import run_cycles
 from tests.accel.streams import Monitor, simulate, sink, source
+from tests.nets import NetBuilder
 
 THREE_TAPS = replace(TINY, name="three-taps", rows=12)
 THREE_BITS = replace(TINY, name="three-bits", w_bits=3, a_bits=3)
@@ -182,6 +185,10 @@ def test_im2col(config, stride, dy, dx):
         np.testing.assert_array_equal(seen[cycle + timing.im2col_sums(config.rows), :, -1], codes.sum(axis=1))
 
 
-def test_the_words_of_a_picture_are_what_its_settings_say():
-    """`words_of` and the compiler agree on Settings."""
-    assert set(settings_of(TINY, 3, 5)) == {name for name, _ in data.Layout.cast(isa.Settings)}
+@pytest.mark.parametrize("height, width", [(3, 5), (8, 8), (4, 1)])
+def test_settings_are_those_that_the_compiler_writes(height, width):
+    """`settings_of`, on which the tests above rest, against the settings word of a compiled net."""
+    build = NetBuilder(np.random.default_rng(0), (3, height, width))
+    build.logits(build.layer(build.conv(PICTURE, 4)), 3)
+    word = isa.Settings.from_bits(compile_net(build.net(), TINY).settings)
+    assert settings_of(TINY, height, width) == {name: getattr(word, name) for name, _ in data.Layout.cast(isa.Settings)}
