@@ -127,18 +127,19 @@ class Device:
 
     port: its name, a pyserial URL, "auto", or an object with read, write and close. find: names the port of "auto".
     timeout: seconds to wait for an answer. retries: how often something is sent again.
-    notice: called with a sentence for every trouble that was overcome.
+    notice: called with a sentence for every trouble that was overcome. now: seconds of the clock that timeouts and
+    round trips are measured by.
 
     Raises UserError where the port cannot be opened, DeviceError where no uniqore answers there or another version.
     """
     def __init__(self, port="auto", *, baud=link.BAUD, timeout=5.0, retries=3, notice=lambda sentence: None,
-                 find=find_port):
+                 find=find_port, now=time.monotonic):
         if isinstance(port, str):
             self.name = find() if port == "auto" else port
             self._port = _open(self.name, baud)
         else:
             self.name, self._port = "the device", port
-        self._timeout, self._retries, self._notice = timeout, retries, notice
+        self._timeout, self._retries, self._notice, self._now = timeout, retries, notice, now
         self._reader, self._sequence = FrameReader(), int(time.time()) & 0xFF
         try:
             self.info = self._read_info()
@@ -217,7 +218,7 @@ class Device:
         done = 0
         while done < len(pictures):
             while sent < len(pictures) and len(waiting) < self.info.window:
-                waiting.append((self._send(Command.INFER, octets[sent].tobytes()), time.perf_counter()))
+                waiting.append((self._send(Command.INFER, octets[sent].tobytes()), self._now()))
                 sent += 1
             try:
                 payload = self._receive(Command.INFER, waiting[0][0])
@@ -232,7 +233,7 @@ class Device:
                 continue
             logits = np.frombuffer(payload[:4 * self.info.n_logits], "<i4").astype(np.int32)
             label, cycles = np.frombuffer(payload[-6:-4], "<u2")[0], np.frombuffer(payload[-4:], "<u4")[0]
-            yield Answer(logits, int(label), int(cycles), time.perf_counter() - waiting.popleft()[1])
+            yield Answer(logits, int(label), int(cycles), self._now() - waiting.popleft()[1])
             done, failures = done + 1, 0
 
     def _read_info(self):
@@ -270,7 +271,7 @@ class Device:
                 self._notice(f"{kind.name}: {error}; sending it again")
 
     def _receive(self, kind, sequence):
-        until = time.monotonic() + self._timeout
+        until = self._now() + self._timeout
         while True:
             while (frame := self._reader.next()) is not None:
                 got, echoed, payload = frame
@@ -282,7 +283,7 @@ class Device:
                     raise DeviceError(SENTENCES.get(payload[0], f"the device reports fault {payload[0]}"),
                                       Fault(payload[0]) if known else None)
             # After the frames: what the last read brought counts, however long this program was asleep in it.
-            if time.monotonic() >= until:
+            if self._now() >= until:
                 raise DeviceError(f"no answer from {self.name} within {self._timeout:g} s")
             try:
                 self._reader.feed(self._port.read(max(1, getattr(self._port, "in_waiting", 1))))

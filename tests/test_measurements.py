@@ -57,9 +57,9 @@ def test_runs_classified_as_the_integer_model_does(path, cifar):
     if run["images"] > FEW:
         pytest.skip(f"{run['images']} pictures take minutes")
     try:
-        pictures = datasets.load(run["dataset"], "test", None if run["dataset"] == "synthetic" else cifar)
+        dataset = datasets.load(run["dataset"], "test", None if run["dataset"] == "synthetic" else cifar)
     except UserError as missing:
         pytest.skip(str(missing))
     chosen = slice(run["start"], run["start"] + run["images"])
-    predictions = golden.forward(zoo.load(run["net"]), pictures.images[chosen]).argmax(axis=1)
-    assert run["correct"] == (predictions == pictures.labels[chosen]).sum()
+    predictions = golden.forward(zoo.load(run["net"]), dataset.pictures[chosen]).argmax(axis=1)
+    assert run["correct"] == (predictions == dataset.labels[chosen]).sum()

@@ -9,10 +9,6 @@ from accel.config import CONFIGS, R16C16P2
 CONFIG_IDS = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 
 
-def test_all_names_are_public():
-    assert sorted(timing.__all__) == sorted(name for name in vars(timing) if not name.startswith("_"))
-
-
 def test_the_timeline_in_the_docstring_is_that_of_the_85f():
     config = R16C16P2
     values = {"rows": config.rows, "im2col_sums": timing.im2col_sums(config.rows)}

@@ -1,7 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """The simulated board and the host library: every command, every refusal, every fault, and the next picture right."""
-import time
+import itertools
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -48,6 +49,11 @@ def port(library):
     port.board.close()
 
 
+def connect(port, **options):
+    """A host whose seconds are the simulated board's."""
+    return Device(port, timeout=1.0, now=port.now, **options)
+
+
 def pictures_of(net, count=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, *net.input_shape), dtype=np.uint8)
 
@@ -77,7 +83,7 @@ def refusal(sequence, fault):
 
 
 def test_the_preset_net_classifies_at_once(port, nets):
-    with Device(port) as device:
+    with connect(port) as device:
         assert device.config is TINY
         assert device.info.loaded and not device.load(nets[0])
         assert tuple(device.info.gateware[i] for i in range(3)) == link.GATEWARE
@@ -90,7 +96,7 @@ def test_the_preset_net_classifies_at_once(port, nets):
 
 def test_a_board_is_one_more_engine(port, nets):
     pictures = pictures_of(nets[0], 3)
-    with Device(port) as device:
+    with connect(port) as device:
         engine = DeviceEngine(device)
         results = list(engine.run(pictures))
     expected = golden.forward(nets[0], pictures)
@@ -102,7 +108,7 @@ def test_a_board_is_one_more_engine(port, nets):
 
 
 def test_nets_are_loaded_one_after_the_other(port, nets):
-    with Device(port) as device:
+    with connect(port) as device:
         for net in (nets[1], nets[0], nets[1]):
             assert device.load(net)
             check_pictures(device, net)
@@ -140,7 +146,7 @@ FAULTS = {
 def test_after_a_fault_in_a_picture_it_is_sent_again_and_right(port, nets, name):
     fault, sentence = FAULTS[name]
     notices = []
-    with Device(port, notice=notices.append, timeout=1.0) as device:
+    with connect(port, notice=notices.append) as device:
         check_pictures(device, nets[0], count=1)
         port.fault = fault
         check_pictures(device, nets[0], count=4, seed=5)
@@ -152,7 +158,7 @@ def test_after_a_fault_in_a_picture_it_is_sent_again_and_right(port, nets, name)
 def test_after_a_fault_in_a_load_it_goes_on(port, nets, name, piece, monkeypatch):
     monkeypatch.setattr("boards.host.ENTRIES_A_FRAME", 20)
     notices = []
-    with Device(port, notice=notices.append, timeout=1.0) as device:
+    with connect(port, notice=notices.append) as device:
         count = [0]
         whole = port.write
 
@@ -169,7 +175,7 @@ def test_after_a_fault_in_a_load_it_goes_on(port, nets, name, piece, monkeypatch
 
 
 def test_a_lost_answer_does_not_apply_a_piece_twice(port, nets, monkeypatch):
-    # Short pieces, since the timeout is the clock's on the wall and the line is a simulated one.
+    # Short pieces: a second of a simulated line is a million cycles.
     monkeypatch.setattr("boards.host.ENTRIES_A_FRAME", 20)
 
     class Forgetful:
@@ -185,7 +191,7 @@ def test_a_lost_answer_does_not_apply_a_piece_twice(port, nets, monkeypatch):
                 Forgetful.dropped = True
                 return b""
             return octets
-    with Device(Forgetful(), timeout=1.0) as device:
+    with Device(Forgetful(), timeout=1.0, now=port.now) as device:
         device.load(nets[1])
         assert Forgetful.dropped
         check_pictures(device, nets[1])
@@ -195,7 +201,7 @@ def test_a_device_that_is_configured_anew_in_a_load_is_loaded_from_the_start(lib
     """Its preset net is there then, and no piece of the load: every further one is refused."""
     monkeypatch.setattr("boards.host.ENTRIES_A_FRAME", 20)
     port, notices, pieces = BoardPort(library), [], [0]
-    with Device(port, notice=notices.append, timeout=1.0) as device:
+    with connect(port, notice=notices.append) as device:
         whole = port.write
 
         def write(octets):
@@ -213,7 +219,7 @@ def test_a_device_that_is_configured_anew_in_a_load_is_loaded_from_the_start(lib
 
 
 def test_pictures_that_a_caller_leaves_do_not_disturb_what_follows(port, nets):
-    with Device(port) as device:
+    with connect(port) as device:
         for loaded, following in (nets, nets[::-1]):
             next(device.classify(pictures_of(loaded, 4)))
             assert device.load(following)
@@ -227,7 +233,7 @@ def test_pictures_that_a_caller_leaves_do_not_disturb_what_follows(port, nets):
     (link.frame(Command.END_LOAD, 9, bytes(28)), Fault.ORDER)])
 def test_what_cannot_be_done_is_refused_and_the_net_stays(port, nets, octets, fault):
     assert converse(port, octets) == [refusal(9, fault)]
-    with Device(port) as device:
+    with connect(port) as device:
         assert not device.load(nets[0])
         check_pictures(device, nets[0])
 
@@ -242,7 +248,7 @@ def test_a_load_without_its_end_leaves_no_net(port, nets):
     answers = [converse(port, link.frame(kind, k, payload))[0] for k, (kind, payload) in enumerate(pieces)]
     assert answers == [(Command.BEGIN_LOAD | link.REPLY, 0, b""), (Command.LOAD | link.REPLY, 1, b"\2\0\0\0"),
                        refusal(2, Fault.ORDER), refusal(3, Fault.IMAGE_CHECK), refusal(4, Fault.NOT_LOADED)]
-    with Device(port) as device:
+    with connect(port) as device:
         assert device.load(nets[0])
         check_pictures(device, nets[0])
 
@@ -251,7 +257,7 @@ def test_a_host_killed_in_mid_picture_leaves_nothing_behind_for_the_next(port, n
     pixels = pictures_of(nets[0], 1)[0].transpose(1, 2, 0).tobytes()
     port.board.exchange(link.frame(Command.INFER, 1, pixels) + link.frame(Command.INFER, 2, pixels)[:40], 0)
     for _ in range(2):                                          # and another host after that one
-        with Device(port, timeout=1.0) as device:
+        with connect(port) as device:
             check_pictures(device, nets[0])
 
 
@@ -260,7 +266,7 @@ def test_reset_drops_pictures_on_their_way(port):
     net = random_net(4, CONFIG)
     reset = link.frame(Command.RESET, 2)
     assert cycles(compile_net(net, CONFIG)) > 2 * 10 * CYCLES_PER_BIT * len(reset)
-    with Device(port) as device:
+    with connect(port) as device:
         device.load(net)
         pixels = pictures_of(net, 1)[0].transpose(1, 2, 0).tobytes()
         assert converse(port, link.frame(Command.INFER, 1, pixels) + reset) == [(Command.RESET | link.REPLY, 2, b"")]
@@ -270,7 +276,7 @@ def test_reset_drops_pictures_on_their_way(port):
 @pytest.mark.parametrize("bit_cycles", [8 * 0.98, 8 * 1.02])
 def test_an_adapter_two_percent_off(library, nets, bit_cycles):
     port = BoardPort(library, bit_cycles=bit_cycles)
-    with Device(port) as device:
+    with connect(port) as device:
         check_pictures(device, nets[0], count=5)
         assert device.status().framing_errors == 0
 
@@ -281,7 +287,7 @@ def test_the_divider_of_a_real_board():
     bit_cycles = Fraction(110, 3)
     library = build_board(TINY, clock_hz=Fraction(110_000_000), cycles_per_bit=bit_cycles, timeout=SILENCE)
     port = BoardPort(library, bit_cycles=bit_cycles)
-    with Device(port) as device:
+    with connect(port) as device:
         assert (device.info.clock_hz, device.info.baud) == (110_000_000, 3_000_000)
         assert device.status().framing_errors == 0
     assert port.board.line.framing_errors == 0
@@ -301,7 +307,7 @@ def test_a_device_that_does_not_answer_is_said_so():
         def close(self):
             pass
     with pytest.raises(DeviceError, match="no answer from the device within 0.05 s"):
-        Device(Silence(), timeout=0.05, retries=1)
+        Device(Silence(), timeout=0.05, retries=1, now=partial(next, itertools.count(0, 0.01)))
 
 
 def test_frames_are_found_in_any_stream():
@@ -340,11 +346,14 @@ class Impostor:
 
 def test_an_answer_that_a_slow_read_brings_counts():
     class Slow(Impostor):
+        seconds = 0.0
+
         def read(self, count):
-            time.sleep(0.05)
+            self.seconds += 0.05
             return super().read(count)
+    slow = Slow(gateware=[9, 0, 0])
     with pytest.raises(DeviceError, match="gateware is version 9"):             # so it was read
-        Device(Slow(gateware=[9, 0, 0]), timeout=0.01, retries=0)
+        Device(slow, timeout=0.01, retries=0, now=lambda: slow.seconds)
 
 
 @pytest.mark.parametrize("device, sentence", [
@@ -353,18 +362,18 @@ def test_an_answer_that_a_slow_read_brings_counts():
     (Impostor(payload=b"abc"), "not as this version's gateware")])
 def test_other_gateware_is_named(device, sentence):
     with pytest.raises(DeviceError, match=sentence):
-        Device(device, timeout=0.2, retries=0)
+        Device(device, retries=0, now=lambda: 0.0)
 
 
 def test_a_configuration_that_the_program_does_not_know_is_named(nets):
-    with Device(Impostor(config=1234), timeout=0.2, retries=0) as device:
+    with Device(Impostor(config=1234), retries=0, now=lambda: 0.0) as device:
         with pytest.raises(DeviceError, match="configuration that this program does not know"):
             device.load(nets[0])
 
 
 def test_a_net_too_large_for_the_device_is_refused_and_the_old_one_stays(port, nets):
     from model import zoo
-    with Device(port) as device:
+    with connect(port) as device:
         with pytest.raises(UserError, match="the limit is"):
             device.load(zoo.load(zoo.DEFAULT))
         check_pictures(device, nets[0])

@@ -4,10 +4,14 @@ from sim.board import BoardSimulator
 __all__ = ["BoardPort"]
 
 CYCLES_A_READ = 20_000
+CYCLES_A_SECOND = 1_000_000
 
 
 class BoardPort:
-    """Reads and writes as pyserial does. fault: function bytes -> bytes, applied to what the host writes, once."""
+    """Reads and writes as pyserial does. fault: function bytes -> bytes, applied to what the host writes, once.
+
+    Its time is the board's: a busy machine lets no host time out.
+    """
 
     def __init__(self, library, **options):
         self.board = BoardSimulator(library, **options)
@@ -24,6 +28,10 @@ class BoardPort:
         octets = bytes(self._said[:count])
         del self._said[:count]
         return octets
+
+    def now(self):
+        """Seconds, of a million cycles each."""
+        return self.board.line.cycle / CYCLES_A_SECOND
 
     @property
     def in_waiting(self):
