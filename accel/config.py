@@ -76,7 +76,7 @@ class AccelConfig:
             raise ValueError(f"an activation write has a 16-bit address, too few for {self.parts} parts "
                              f"of {self.activation_depth} bank rows")
         if 2 * self.picture_rows > self.activation_depth:
-            raise ValueError(f"two images need {2 * self.picture_rows} bank rows, "
+            raise ValueError(f"two pictures need {2 * self.picture_rows} bank rows, "
                              f"activation_depth is {self.activation_depth!r}")
 
     @property

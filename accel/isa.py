@@ -114,7 +114,7 @@ class Pass(data.Struct):
 class Emit(data.Struct):
     """Send the first `count` logits of the tile, each plus a bias of two threshold words (low 16 bits, high 16).
 
-    The tile loads no thresholds of its own.
+    The tile reads no thresholds of its own.
     """
     op: Op
     count: SIDE_BITS

@@ -12,13 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from accel import link
 from accel.compiler.compile import compile_net
 from accel.digest import SYSTEM, rtl_digest
 from model import zoo
 from model.common.errors import UserError
+from model.common.extras import with_extra
 from model.common.files import replacing, write_text
 
 from .paths import bitstream_path, report_path, work_folder
@@ -89,6 +88,7 @@ class Router:
         """Its exit code, None while it runs."""
         code = self.process.poll()
         if code is None:
+            psutil = with_extra("fpga", "psutil")
             with contextlib.suppress(psutil.Error):             # it has ended meanwhile
                 times = psutil.Process(self.process.pid).cpu_times()
                 self.seconds = times.user + times.system

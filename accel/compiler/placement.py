@@ -85,10 +85,10 @@ def _max_pool_output(layer, tensors):
     """Shape and largest code."""
     if layer.source == PICTURE:
         raise DoesNotFit(layer.name, "max-pool", "the picture", "codes")
-    channels, height, width = tensors[layer.source].shape
+    _, height, width = tensors[layer.source].shape
     if min(height, width) < 2:
         raise UserError(f"layer {layer.name}: no 2x2 window in {height}x{width} pixels")
-    return (channels, height // 2, width // 2), tensors[layer.source].largest
+    return layer.output_shape(tensors[layer.source].shape), tensors[layer.source].largest
 
 
 def _output(layer, tensors, config):
@@ -103,7 +103,7 @@ def _output(layer, tensors, config):
 
 def _term_output(layer, term, source, config):
     """Output shape of one term. Refuses what the array's addressing cannot do."""
-    channels, height, width = source.shape
+    channels = source.shape[0]
     weights = len(term.gain) if isinstance(term, Skip) else term.codes.shape[1]
     if weights != channels:
         raise UserError(f"layer {layer}: weights for {weights} channels "
@@ -111,8 +111,8 @@ def _term_output(layer, term, source, config):
     if isinstance(term, Skip):
         if source.name == PICTURE:
             raise DoesNotFit(layer, "residual", "the picture", "codes")
-        return source.shape
-    out_channels, _, *size = term.codes.shape
+        return term.output_shape(source.shape)
+    _, _, *size = term.codes.shape
     if size not in ([1, 1], [3, 3]):
         raise DoesNotFit(layer, "kernel", "x".join(map(str, size)), "1x1 or 3x3")
     if size != [3, 3] and source.name == PICTURE and config.picture_taps == 3:
@@ -127,7 +127,7 @@ def _term_output(layer, term, source, config):
         raise DoesNotFit(layer, "low bits dropped", term.drop, config.a_bits - 1)
     if term.alpha not in (1, 2):
         raise DoesNotFit(layer, "alpha", term.alpha, "1 or 2")
-    return out_channels, -(-height // term.stride), -(-width // term.stride)
+    return term.output_shape(source.shape)
 
 
 def _allocate(rows, last_reader, start, depth):

@@ -5,7 +5,7 @@ from .errors import UserError
 
 __all__ = ["with_extra"]
 
-PACKAGES = {"train": ("torch", "matplotlib"), "onnx": ("onnx",), "fpga": ("amaranth_boards",)}
+PACKAGES = {"train": ("torch", "matplotlib"), "onnx": ("onnx",), "fpga": ("amaranth_boards", "psutil")}
 
 
 def with_extra(extra, module):

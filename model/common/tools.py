@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["Tool", "find_c_compiler", "find_compiler", "find_cxxrtl", "find_tool", "stated_version"]
+__all__ = ["Tool", "find_c_compiler", "find_compiler", "find_cxxrtl", "find_tool", "stated_version", "torch_compiles"]
 
 SCHEMES = ("posix_venv", "posix_user", "posix_home", "posix_prefix")
 
@@ -46,9 +46,8 @@ PROGRAMS = {
 def stated_version(*command):
     """What the program answers to --version, its first line; empty where it does not."""
     try:
-        said = subprocess.run([*command, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=120)
-    except (OSError, subprocess.TimeoutExpired):
+        said = subprocess.run([*command, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except OSError:
         return ""
     return ((said.stdout + said.stderr).strip().splitlines() or [""])[0] if said.returncode == 0 else ""
 
@@ -127,6 +126,12 @@ def find_compiler():
         return Tool(command, "ziglang " + importlib.metadata.version("ziglang"))
     raise UserError("no C++ compiler found for the compiled simulator: install g++ or clang++, or "
                     "`pip install -e '.[cxx]'` for one as a Python wheel")
+
+
+def torch_compiles():
+    """Whether there is what torch.compile needs: a C++ compiler where torch looks for it, and Python's headers."""
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    return compiler is not None and (Path(sysconfig.get_path("include")) / "Python.h").is_file()
 
 
 def find_c_compiler():

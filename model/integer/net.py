@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from model.nets.shapes import convolved, pooled
 from model.nets.specs import PICTURE
 
 __all__ = ["PICTURE", "PIXEL_MAX", "Convolution", "Skip", "Layer", "MaxPool", "IntegerNet", "accumulator_range",
@@ -58,8 +59,8 @@ class Convolution:
 
     def output_shape(self, source):
         """(OC, H', W') from the shape (IC, H, W) of its source."""
-        margin = 2 * self.padding - self.codes.shape[2]
-        return len(self.codes), *((side + margin) // self.stride + 1 for side in source[1:])
+        kernel = self.codes.shape[2]
+        return len(self.codes), *(convolved(side, kernel, self.stride, self.padding) for side in source[1:])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +98,7 @@ class MaxPool:
 
     def output_shape(self, source):
         """(C, H // 2, W // 2) from the shape (C, H, W) of its source."""
-        return source[0], source[1] // 2, source[2] // 2
+        return source[0], *map(pooled, source[1:])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

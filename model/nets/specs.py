@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from model.common.errors import UserError
 
+from .shapes import convolved, pooled
+
 __all__ = ["PICTURE", "ConvSpec", "SkipSpec", "LayerSpec", "PoolSpec", "HeadSpec", "Arch", "ARCHS", "arch"]
 
 PICTURE = "image"                         # the picture, as a source of layers
@@ -66,9 +68,11 @@ class Arch:
         for layer in self.layers:
             if isinstance(layer, LayerSpec):
                 term = layer.terms[0]
-                sizes[layer.name] = -(-sizes[term.source] // getattr(term, "stride", 1))
+                side = sizes[term.source]
+                sizes[layer.name] = (side if isinstance(term, SkipSpec) else
+                                     convolved(side, term.kernel, term.stride, term.kernel // 2))
             else:
-                sizes[layer.name] = sizes[layer.source] // 2 if isinstance(layer, PoolSpec) else 1
+                sizes[layer.name] = pooled(sizes[layer.source]) if isinstance(layer, PoolSpec) else 1
         return sizes
 
     def residuals(self):

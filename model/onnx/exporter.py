@@ -110,13 +110,6 @@ class _Exporter:
 
     # Terms
 
-    def _output_shape(self, term):
-        channels, height, width = self.shapes[term.source]
-        if isinstance(term, Skip):
-            return channels, height, width
-        outputs, _, kernel, _ = term.codes.shape
-        return outputs, *((size + 2 * term.padding - kernel) // term.stride + 1 for size in (height, width))
-
     def _limits(self, layer, count=None, pixels=1):
         """Range of the sum of the first `count` terms, over `pixels` pixels, without bias."""
         low, high = accumulator_range(replace(layer, terms=layer.terms[:count], bias=0 * layer.bias), self.bounds)
@@ -155,7 +148,7 @@ class _Exporter:
 
     def _term(self, layer, term, name):
         """Name of the term's tensor (N, OC, H, W)."""
-        shape = self._output_shape(term)
+        shape = term.output_shape(self.shapes[term.source])
         if isinstance(term, Skip):
             source = self.names[term.source]
             gain = self.graph.constant(f"{name}.gain", term.gain[:, None, None][None])
@@ -186,7 +179,8 @@ class _Exporter:
     def _layer(self, layer):
         self._require_exact(layer, *self._limits(layer))
         tensors = [self._term(layer, term, f"{layer.name}.term{index}") for index, term in enumerate(layer.terms)]
-        shape = self._output_shape(layer.terms[0])
+        first = layer.terms[0]
+        shape = first.output_shape(self.shapes[first.source])
         acc = self._sum(layer, tensors, shape)
         low, high = channel_ranges(replace(layer, bias=0 * layer.bias), self.bounds)
         steps = layer.thresholds.astype(np.int64) - layer.bias[:, None]
@@ -210,8 +204,7 @@ class _Exporter:
         return graph.node("ReduceSum", [ones, last], name, shape, limits, keepdims=0)
 
     def _max_pool(self, layer):
-        channels, height, width = self.shapes[layer.source]
-        self.shapes[layer.name] = channels, height // 2, width // 2
+        self.shapes[layer.name] = layer.output_shape(self.shapes[layer.source])
         self.names[layer.name] = self.graph.node(
             "MaxPool", [self.names[layer.source]], layer.name, self.shapes[layer.name], (0, self.bounds[layer.name]),
             kernel_shape=[2, 2], strides=[2, 2])
@@ -236,7 +229,8 @@ class _Exporter:
     def _logits(self, layer):
         """The description of the graph's output."""
         graph, shape = self.graph, (len(layer.bias),)
-        pixels = int(np.prod(self._output_shape(layer.terms[0])[1:]))
+        first = layer.terms[0]
+        pixels = int(np.prod(first.output_shape(self.shapes[first.source])[1:]))
         low, high = self._limits(layer, pixels=pixels)
         low, high = low + min(0, int(layer.bias.min())), high + max(0, int(layer.bias.max()))
         self._require_exact(layer, low, high)

@@ -18,6 +18,7 @@ from onnx import TensorProto, numpy_helper
 from model.common.errors import UserError
 from model.integer.golden import EXACT_FLOAT32
 from model.integer.net import PICTURE, PIXEL_MAX, IntegerNet, Layer, MaxPool, channel_ranges
+from model.nets.shapes import convolved, pooled
 
 from .exporter import METADATA, QONNX, graph_digest
 from .values import (
@@ -211,7 +212,7 @@ class _Importer:
                 "only windows of 2x2 at stride 2 are supported")
         require(value.codes is not None and not value.drop and not value.pooled and not value.flat,
                 "it does not read a map of codes")
-        size = value.size[0] // 2, value.size[1] // 2
+        size = tuple(map(pooled, value.size))
         require(min(size) > 0, f"no 2x2 window in a map of {value.size}")
         pool = MaxPool(name=self._name(node), source=value.codes)
         self.layers.append(pool)
@@ -245,7 +246,7 @@ class _Importer:
         require(padding in (0, kernel // 2), f"padding {padding}, not {' or '.join(map(str, {0, kernel // 2}))}")
         require(not value.pooled or (kernel, stride, padding) == (1, 1, 0),
                 "after the global pool only plain 1x1 convolutions are supported")
-        size = tuple((side + 2 * padding - kernel) // stride + 1 for side in value.size)
+        size = tuple(convolved(side, kernel, stride, padding) for side in value.size)
         require(min(size) > 0, f"a {kernel}x{kernel} kernel does not fit into a map of {value.size}")
         return self._linear(value, weights, bias, size=size, stride=stride, padding=padding)
 

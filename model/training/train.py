@@ -8,9 +8,6 @@ batch; they reach what one would, but for the rounding of sums.
 """
 import json
 import math
-import os
-import shutil
-import sysconfig
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ from tqdm import tqdm
 
 from model.common.errors import UserError
 from model.common.files import replacing, write_text
+from model.common.tools import torch_compiles
 from model.zoo.card import log_table
 
 from .distributed import add_over_processes, rank, world_size
@@ -73,9 +71,7 @@ def parameter_groups(net, schedule):
 
 def compiled(net):
     """The net through torch.compile, which needs a C++ compiler and Python's headers; without them, as it is."""
-    compiler = shutil.which(os.environ.get("CXX", "g++"))            # where torch looks for it
-    headers = Path(sysconfig.get_path("include")) / "Python.h"
-    return torch.compile(net) if compiler and headers.is_file() else net
+    return torch.compile(net) if torch_compiles() else net
 
 
 def one_cycle(progress, warmup):

@@ -19,7 +19,7 @@ from accel.config import CONFIGS, DEFAULT, R16C16P2, TINY, AccelConfig
     (dict(picture_width=128), "picture_width must be an integer in 1 .. 127"),
     (dict(rows=32, chains=16), "a weight word has 64 bits, not 32 codes of 4 bits"),
     (dict(rows=32, activation_depth=8192), "an activation write has a 16-bit address"),
-    (dict(activation_depth=32), "two images need 64 bank rows, activation_depth is 32"),
+    (dict(activation_depth=32), "two pictures need 64 bank rows, activation_depth is 32"),
 ])
 def test_refused(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from accel import timing
 from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.cycles import cycles, layer_cycles
 from accel.interp import Interpreter
 from accel.isa import Pass
-from accel.rtl.core import Core, drain_cycles
+from accel.rtl.core import Core
 from sim.engine import NO_GAPS
 from sim.engines import timeout_cycles
 from sim.pysim import PysimEngine
@@ -35,7 +36,7 @@ def test_layers_are_computed_when_the_table_says(make):
     ends = np.cumsum([layer.cycles for layer in table])
     assert ends[-1] == result.cycles == cycles(image)
     program = Interpreter(image).program
-    flight = TINY.rows + drain_cycles(TINY)                 # from a token to its codes
+    flight = TINY.rows + timing.drain(TINY)                 # from a token to its codes
     stops = np.cumsum([layer.writes for layer in image.layers])
     assert stops[-1] == len(engine.write_cycles)
     for k, (line, layer) in enumerate(zip(table, image.layers, strict=True)):
