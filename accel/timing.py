@@ -1,10 +1,12 @@
 """When things happen: every latency of the core, once, for RTL, cycle model and docs.
 
+The host's side of a board (`accel.rtl.host`) is no part of it: nothing counts on when a byte is taken there.
+
 Numbers are clock cycles. PART alone is the time from what a part takes in to what it gives out; PART_WHAT is a cycle
 on the way, counted from what the part takes in. What depends on the configuration is a function of it.
 
 A pass goes through the core on one timeline. Its cycle 0 is its first token in the token stage; every other token
-follows the lines from 0 on in its own time, and chain c is c cycles behind chain 0. For the 85F:
+follows the lines from 0 on in its own time, and chain c is c cycles behind chain 0. For the configuration 16x16x2:
 
     -rows                           -16     the pass starts in the weight stage: address of its first weight word
     WEIGHT_ADDRESS                   -1     address of its last weight word, row 0's

@@ -16,6 +16,8 @@ from .report import BASELINES, report
 
 __all__ = ["main"]
 
+OUTPUT = "build"            # folder of builds
+
 
 def _run_build(boards, options):
     board = boards[options.device]
@@ -60,7 +62,7 @@ def _run_stream(boards, options):
     return stream.run(next(iter(boards.values())), options)         # all of a family have the same adapter
 
 
-def _parser(boards, *, default, output):
+def _parser(boards, *, default):
     family, title = boards[default].family, boards[default].title
     parser = Parser(prog=f"python -m boards.{family}",
                     description=f"Bitstreams for the {title}, and pictures over its UART.")
@@ -81,7 +83,7 @@ def _parser(boards, *, default, output):
                      help="seeds tried side by side (default: %(default)s)")
     sub.add_argument("--limit", type=float, default=30, metavar="MINUTES",
                      help="of processor time per seed (default: %(default)s)")
-    sub.add_argument("-o", "--output", default=output, metavar="DIR", help="default: %(default)s")
+    sub.add_argument("-o", "--output", default=OUTPUT, metavar="DIR", help="default: %(default)s")
     sub.add_argument("--dry-run", action="store_true", help="write the tools' inputs and stop")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
 
@@ -93,7 +95,7 @@ def _parser(boards, *, default, output):
     sub = verb("flash", _run_flash, "program the board")
     sub.add_argument("bitstream", nargs="?", metavar="FILE", help="default: the build of --device")
     sub.add_argument("--device", choices=boards, default=default, help="default: %(default)s")
-    sub.add_argument("-o", "--output", default=output, metavar="DIR",
+    sub.add_argument("-o", "--output", default=OUTPUT, metavar="DIR",
                      help="folder of the builds (default: %(default)s)")
     sub.add_argument("--write-flash", action="store_true", help="into the flash, so that it survives power-off")
     sub.add_argument("--dry-run", action="store_true", help="print the command only")
@@ -102,8 +104,7 @@ def _parser(boards, *, default, output):
     return parser
 
 
-def main(boards, argv=None, *, default, output="build"):
-    """boards: the `Board`s of one family. default: the device that is meant where none is named. output: the folder
-    of their builds, one a family. Exit code: 1 for a difference from the integer model, else see
-    `model.common.command`."""
-    return run_command(_parser({board.device: board for board in boards}, default=default, output=output), argv)
+def main(boards, argv=None, *, default):
+    """boards: the `Board`s of one family. default: the device that is meant where none is named. Exit code: 1 for a
+    difference from the integer model, else see `model.common.command`."""
+    return run_command(_parser({board.device: board for board in boards}, default=default), argv)

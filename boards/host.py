@@ -22,7 +22,6 @@ from model.common.errors import UserError
 
 __all__ = ["Answer", "Device", "DeviceError", "FrameReader", "find_port"]
 
-ADAPTERS = frozenset({(0x0403, 0x6015), (0x0403, 0x6001)})   # FT231X and FT232R, the commonest
 ENTRIES_A_FRAME = (link.MAX_PAYLOAD - link.size(link.LoadIndex)) // link.size(link.LoadEntry)
 OVERHEAD = len(link.frame(0, 0))
 SENTENCES = {
@@ -96,7 +95,7 @@ class FrameReader:
             del octets[:1]
 
 
-def find_port(adapters=ADAPTERS, socket="board's USB socket"):
+def find_port(adapters, socket):
     """The one serial port whose USB adapter, (vendor, product), is in `adapters`. UserError where there is none, or
     more than one. socket: where such an adapter is plugged in."""
     found = [port for port in list_ports.comports() if (port.vid, port.pid) in adapters]
@@ -125,18 +124,17 @@ def _open(port, baud):
 class Device:
     """A board at a serial port.
 
-    port: its name, a pyserial URL, "auto", or an object with read, write and close. find: names the port of "auto".
+    port: its name, a pyserial URL, or an object with read, write and close.
     timeout: seconds to wait for an answer. retries: how often something is sent again.
     notice: called with a sentence for every trouble that was overcome. now: seconds of the clock that timeouts and
     round trips are measured by.
 
     Raises UserError where the port cannot be opened, DeviceError where no uniqore answers there or another version.
     """
-    def __init__(self, port="auto", *, baud=link.BAUD, timeout=5.0, retries=3, notice=lambda sentence: None,
-                 find=find_port, now=time.monotonic):
+    def __init__(self, port, *, baud=link.BAUD, timeout=5.0, retries=3, notice=lambda sentence: None,
+                 now=time.monotonic):
         if isinstance(port, str):
-            self.name = find() if port == "auto" else port
-            self._port = _open(self.name, baud)
+            self.name, self._port = port, _open(port, baud)
         else:
             self.name, self._port = "the device", port
         self._timeout, self._retries, self._notice, self._now = timeout, retries, notice, now

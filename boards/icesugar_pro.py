@@ -20,7 +20,7 @@ BOARDS = (Board(
 
 def main(argv=None):
     """Exit code, see `boards.cli.main`."""
-    return cli.main(BOARDS, argv, default="25F", output="build/icesugar_pro")
+    return cli.main(BOARDS, argv, default="25F")
 
 
 if __name__ == "__main__":

@@ -15,4 +15,4 @@ def report_path(folder, board):
 
 def work_folder(folder, board):
     """The tools' files."""
-    return Path(folder) / f"work-{board.device.lower()}"
+    return Path(folder) / f"work-{board.name}"

@@ -33,11 +33,15 @@ def report(boards, folder=BASELINES):
             if figures["config_digest"] != board.config.digest():
                 raise UserError(f"{path} is of another configuration than today's {board.config.name}: "
                                 f"python -m boards.{board.family} build --device {board.device}")
+            if figures["clock_mhz"] != board.clock_mhz:
+                raise UserError(f"{path} is of a clock of {figures['clock_mhz']:g} MHz, {board.name} has "
+                                f"{board.clock_mhz:g} today: python -m boards.{board.family} build --device "
+                                f"{board.device}")
             if board.config not in counts:
                 counts[board.config] = _cycles(nets, board.config)
             reports.append({"board": board.family, "device": board.device, "config": board.config.name}
                            | {name: figures[name] for name in FIELDS}
-                           | {"nets": _speeds(counts[board.config], figures["clock_mhz"])})
+                           | {"nets": _speeds(counts[board.config], board.clock_hz)})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not the report of a build") from error
     if not reports:
@@ -57,6 +61,6 @@ def _cycles(nets, config):
     return found
 
 
-def _speeds(counts, clock_mhz):
-    return {name: {"cycles": count, "images_per_second": round(clock_mhz * 1e6 / count, 1)}
+def _speeds(counts, clock_hz):
+    return {name: {"cycles": count, "images_per_second": round(float(clock_hz / count), 1)}
             for name, count in counts.items()}

@@ -2,7 +2,6 @@
 import json
 import sys
 import time
-from functools import partial
 
 import numpy as np
 from tqdm import tqdm
@@ -54,8 +53,10 @@ def run(board, options):
         bar.write(f"note: {sentence}", file=sys.stderr)
 
     results, correct = [], 0
-    find = partial(find_port, board.adapters, f"{board.title}'s {board.socket}")
-    with bar, Device(options.port, baud=options.baud, timeout=options.timeout, notice=notice, find=find) as device:
+    port = options.port
+    if port == "auto":
+        port = find_port(board.adapters, f"{board.title}'s {board.socket}")
+    with bar, Device(port, baud=options.baud, timeout=options.timeout, notice=notice) as device:
         if not options.json:
             print(f"{device.name}: {device.config.name} at {device.info.clock_hz / 1e6:g} MHz")
         began = time.perf_counter()

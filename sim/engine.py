@@ -47,16 +47,16 @@ class Engine:
         self.simulated_cycles = 0
         self.seconds = 0.0
 
-    def run(self, images):
+    def run(self, pictures):
         """Yields one `Result` per picture of uint8 (N, 3, H, W), in order, as soon as it is there."""
         started = time.perf_counter()
-        for result in self._run(images):
+        for result in self._run(pictures):
             now = time.perf_counter()
             self.seconds += now - started
             yield result
             started = time.perf_counter()       # the caller's own time does not count
 
-    def _run(self, images):
+    def _run(self, pictures):
         raise NotImplementedError
 
     def close(self):

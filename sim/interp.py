@@ -16,8 +16,8 @@ class InterpreterEngine(Engine):
         self._cycles = cycles(image)
         self._trace = trace
 
-    def _run(self, images):
-        for picture in images:
+    def _run(self, pictures):
+        for picture in pictures:
             logits, writes = self._interpreter.run(picture)
             self.simulated_cycles += self._cycles
             yield Result(logits, self._cycles, writes if self._trace else None)

@@ -116,9 +116,9 @@ class PysimEngine(Engine):
             if valid:
                 self._trace.append((self._logits_taken, *write))
 
-    def _run(self, images):
-        self._pixels.extend(map(tuple, images.transpose(0, 2, 3, 1).reshape(-1, 3).tolist()))
-        for k in range(len(images)):
+    def _run(self, pictures):
+        self._pixels.extend(map(tuple, pictures.transpose(0, 2, 3, 1).reshape(-1, 3).tolist()))
+        for k in range(len(pictures)):
             self._logits_expected += self._n_logits
             self._simulate_until(lambda: len(self._logits) == self._n_logits, f"logits of picture {k}")
             taken = [self._logits.popleft() for _ in range(self._n_logits)]

@@ -12,6 +12,8 @@ from model.common.errors import UserError
 from model.data import datasets
 from model.integer import golden, store
 from tests.nightly_record import RECORD
+from tests.rtl_check import FUZZED
+from tests.test_nightly import NETS
 
 ROOT = Path(__file__).parents[1]
 RUNS = sorted((ROOT / "docs" / "measurements").glob("rtl-*.json"))
@@ -24,7 +26,8 @@ def check_digest(figures, top):
     assert re.fullmatch("[0-9a-f]{64}", figures.get("rtl_digest", "")), "no rtl_digest"
     if figures["rtl_digest"] != rtl_digest(top):
         pytest.xfail(f"stale: of another {top}, measured again by: {figures['command']}")
-    if "config" in figures and figures.get("config_digest") != CONFIGS[figures["config"]].digest():
+    if "config" in figures and (figures["config"] not in CONFIGS
+                                or figures.get("config_digest") != CONFIGS[figures["config"]].digest()):
         pytest.xfail(f"stale: of another configuration {figures['config']}: {figures['command']}")
 
 
@@ -45,7 +48,10 @@ def test_the_nightly_tests_ran_on_the_present_rtl():
     if not RECORD.exists():
         pytest.xfail("no nightly run is recorded: python -m pytest -m nightly --record")
     record = json.loads(RECORD.read_text())
-    assert f"test_real_pictures[{zoo.DEFAULT}]" in record["tests"] and record["commit"] and record["date"]
+    expected = {f"test_random_nets[{config.name}]" for config in FUZZED}
+    expected |= {f"test_real_pictures[{name}]" for name in NETS}
+    assert expected <= set(record["tests"]) and not record["skipped"] and record["commit"] and record["date"]
+    assert record["tests"][f"test_real_pictures[{zoo.DEFAULT}]"]["exact"] == 10_000
     check_digest(record, CORE)
 
 

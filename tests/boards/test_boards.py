@@ -122,7 +122,7 @@ def test_every_board_is_prepared_with_its_net_and_needs_no_tool(board, tmp_path,
     monkeypatch.setenv("PATH", "/nowhere")
     main = import_module(f"boards.{board.family}").main
     assert main(["build", "--device", board.device, "-o", str(tmp_path), "--dry-run"]) == 0
-    folder = tmp_path / f"work-{board.device.lower()}"
+    folder = tmp_path / f"work-{board.name}"
     assert capsys.readouterr().out == f"{folder}: all that the tools need; they were not run\n"
     netlist = (folder / "top.il").read_text()
     assert "INITVAL_00" in netlist and "EHXPLLL" in netlist

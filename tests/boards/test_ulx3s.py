@@ -161,14 +161,15 @@ def test_ports_are_found_by_their_adapter(monkeypatch):
     class Port:
         def __init__(self, device, vid, pid):
             self.device, self.vid, self.pid = device, vid, pid
+    looked_for = DEVICES["85F"].adapters, "socket"
     board, other = Port("/dev/ttyUSB1", 0x0403, 0x6015), Port("/dev/ttyS0", None, None)
     for ports, found in [([other, board], "/dev/ttyUSB1"), ([other], "no board found"), ([board, board], "several")]:
         monkeypatch.setattr(host.list_ports, "comports", lambda ports=ports: ports)
         if found.startswith("/"):
-            assert host.find_port() == found
+            assert host.find_port(*looked_for) == found
         else:
             with pytest.raises(UserError, match=found):
-                host.find_port()
+                host.find_port(*looked_for)
 
 
 def test_a_family_s_own_adapter_is_looked_for(monkeypatch, capsys):

@@ -32,7 +32,7 @@ class ChainEnd(wiring.Component):
     codes : Out, ArrayLayout(ArrayLayout(a_bits, 2), m)
     shift : In(1), shift_in : In(signed(32)), logit : Out(signed(32)): as `LogitSum` has them
 
-    One pixel group a cycle. Latency, of the 85F:
+    One pixel group a cycle. Latency, of 16x16x2:
 
         cycle  0              2            5                  7                  13
                sums, control  correction   new accumulators   in the logits      codes

@@ -66,7 +66,7 @@ class PassPipeline(wiring.Component):
         pass on
 
     Latency: 1 cycle from the handshake to the first weight address, 1 + `rows` to the first token. Throughput: a token
-    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 499 flip-flops in ulx3s-85f (2 * 123 of
+    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 499 flip-flops in 16x16x2 (2 * 123 of
     state, 53 of window, 2 * (w_bits << w_bits) of table, three weight addresses, the token's flags `rows` times,
     counters); no memory.
     """

@@ -43,7 +43,7 @@ class ThresholdReader(wiring.Component):
     write : Out(ThresholdWrite): to all threshold units
 
     Latency: 2 cycles from `request`, or 1 from `free`, to the first address, `timing.BLOCK_MEMORY` from there to the
-    write. Throughput: a word a cycle. Resources: 40 flip-flops in ulx3s-85f: an address, a channel and a node counter,
+    write. Throughput: a word a cycle. Resources: 40 flip-flops in 16x16x2: an address, a channel and a node counter,
     the two latter again for each cycle of the memory.
     """
     def __init__(self, config: AccelConfig):
