@@ -1,5 +1,6 @@
 """What README and docs name exists: files, modules and names in them, links and headings, commands and options."""
 import ast
+import json
 import re
 import runpy
 import shlex
@@ -9,9 +10,13 @@ import warnings
 import pytest
 from amaranth.lib import data
 
-from accel import timing
+from accel import link, timing
+from accel.compiler.compile import compile_net
 from accel.config import DEFAULT
+from accel.cycles import cycles
 from accel.isa import LAYOUTS
+from boards.index import BOARDS
+from model import zoo
 from model.common.command import Parser
 from tests.test_imports import FILES, PACKAGES, ROOT
 
@@ -124,11 +129,11 @@ def test_what_code_imports_exists(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     broken = []
-    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", read(page)):
-        name, _, anchor = link.partition("#")
+    for address in re.findall(r"\]\((?!https?:)([^)\s]+)\)", read(page)):
+        name, _, anchor = address.partition("#")
         target = (page.parent / name) if name else page
         if not target.exists() or anchor and anchor not in anchors(target):
-            broken.append(link)
+            broken.append(address)
     assert not broken
 
 
@@ -194,3 +199,27 @@ def test_the_time_table_of_a_pass_is_that_of_timing():
     assert f" {DEFAULT.name}\n" in table
     assert cycles == [0, timing.IM2COL, sums, sums + timing.ACCUMULATOR_ALIGNED, sums + timing.ACCUMULATOR,
                       timing.codes_at(DEFAULT)]
+
+
+@pytest.mark.parametrize("layout", [link.Info, link.Status, link.EndLoad], ids=lambda layout: layout.__name__)
+def test_structures_of_the_uart_protocol_are_those_of_link(layout):
+    page = read(ROOT / "docs" / "uart.md")
+    size, fields = re.search(rf"\*\*{layout.__name__}\*\* \((\d+) bytes\).*?: (.*?)\n\n", page, re.DOTALL).groups()
+    fields = re.findall(r"(\w+) (\d+)", re.sub(r"\([^)]*\)", "", fields))
+    assert int(size) == link.size(layout)
+    assert [(name, 8 * int(octets)) for name, octets in fields] == [
+        (name, field.width) for name, field in data.Layout.cast(layout)]
+
+
+def test_readme_s_table_of_builds_is_that_of_the_committed_ones():
+    table = read(ROOT / "README.md").replace("**", "")
+    for path in sorted((ROOT / "boards" / "baselines").glob("*.json")):
+        build = json.loads(path.read_text())
+        board = BOARDS[path.stem.removeprefix("uniqore-")]
+        count = cycles(compile_net(zoo.load(build["net"]), board.config))
+        row = (f"| {board.title} {board.device} | {build['macs_per_cycle']} | {build['clock_mhz']:.2f} MHz "
+               f"| {build['fmax_mhz']:.2f} MHz | {build['peak_gmacs']} GMAC/s | {build['lut4']:,} | {build['ff']:,} "
+               f"| {build['dsp']} | {build['dp16kd']} "
+               f"| {build['seconds'] // 60} min {build['seconds'] % 60} s "
+               f"| {build['net']}: {count:,}, {float(board.clock_hz / count):,.1f} |")
+        assert row in table

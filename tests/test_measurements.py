@@ -41,7 +41,7 @@ def test_runs_are_of_the_present_rtl_and_net(path):
 
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
 def test_baselines_are_of_the_present_rtl(path):
-    check_digest(json.loads(path.read_text()), CORE if path.stem.startswith("core-") else SYSTEM)
+    check_digest(json.loads(path.read_text()), SYSTEM)
 
 
 def test_the_nightly_tests_ran_on_the_present_rtl():

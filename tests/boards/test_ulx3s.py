@@ -214,7 +214,7 @@ def test_the_confusion_matrix_is_drawn(tmp_path, monkeypatch, capsys):
     from PIL import Image
     monkeypatch.setattr(stream, "Device", InstantDevice)
     path = tmp_path / "confusion.png"
-    arguments = ["stream", "--data", "synthetic", "--images", "40", "--json", "--plot", str(path)]
+    arguments = ["stream", "--port", "a", "--data", "synthetic", "--images", "40", "--json", "--plot", str(path)]
     assert ulx3s.main(arguments) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["correct"] >= 36

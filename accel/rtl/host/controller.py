@@ -44,7 +44,16 @@ class Controller(wiring.Component):
     counters : In(link.Status): those of the receiver; the controller fills in the rest
     leds : Out(8): 0 .. 6 the last picture's class, 7 while a picture is being classified
 
-    A payload byte takes 4 cycles. Results go first: a command waits while one is sent.
+    Results go first: a command waits while one is sent.
+
+        cycle     what happens                                          (cycles of the host's side: see its units)
+        0         request taken
+        3         an order is on offer: Loader or PictureQueue begins   (a refusal: 5)
+        + 4       first byte of the payload, then one every 4 cycles
+        answer    header when the order has been carried out, then a byte of payload whenever the sender takes one
+
+    Throughput: a payload byte in 4 cycles, a pixel in 12, an entry of a net in 44. About 670 flip-flops and 1,030 LUT4,
+    of which the loader has a third and the replies two fifths; no memory (the payload's buffer is `System`'s).
     """
     def __init__(self, config: AccelConfig, *, clock_hz, baud, net=None):
         self.config, self.clock_hz, self.baud, self.net = config, clock_hz, baud, net
