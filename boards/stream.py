@@ -40,7 +40,7 @@ def run(board, options):
         raise UserError("--timeout and --baud must be positive")
     net_name, files = split_arguments(options.arguments)
     workload = choose_workload(net_name, files, data_dir=options.data, start=options.start, images=options.images,
-                     default_images=100)
+                               default_images=100)
     if options.plot:
         if workload.labels is None:
             raise UserError("--plot needs labels: pictures of a data set, not files")

@@ -44,7 +44,7 @@ def parser():
                                                                   "(default: none); with --start, in the quantized "
                                                                   "stage alone")
     sub.add_argument("--rate", type=float, help="peak learning rate of the quantized stage; the quantizers' own goes "
-                                               "with it (default: the recipe's)")
+                     "with it (default: the recipe's)")
     sub.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's)")
     sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 
@@ -68,7 +68,7 @@ def parser():
     sub.add_argument("--json", action="store_true")
 
     sub = command("export", "export", "a checkpoint as an integer net, 03_net.npz, with its card (.json) and log "
-                                    "(.csv); or a net as an ONNX file")
+                  "(.csv); or a net as an ONNX file")
     common(sub)
     sub.add_argument("net", nargs="?", help="a 02_qat.pt (default: that of the default recipe); with "
                                             f"--onnx also a name of the zoo (default: {zoo.DEFAULT}) or a 03_net.npz")

@@ -50,7 +50,7 @@ def run(options):
     config = CONFIGS[options.config]
     net_name, files = split_arguments(options.arguments)
     workload = choose_workload(net_name, files, data_dir=options.data, start=options.start, images=options.images,
-                     default_images=DEFAULT_IMAGES[options.engine])
+                               default_images=DEFAULT_IMAGES[options.engine])
     image = compile_net(workload.net, config)
     engine = {"vcd": options.vcd}
     if options.engine == "cxxrtl":

@@ -121,7 +121,7 @@ class _LayerCompiler:
             self.assembler.source(self.tensors[kernel.source], kernel.stride, picture=kernel.source == PICTURE)
             self.assembler.levels(table)
             self.assembler.run(**fields, clear=position == 0, final=last, logits=logits and last,
-                                 maximum=kernel.maximum)
+                               maximum=kernel.maximum)
 
     def _passes_of(self, kernel, index):
         """One term's passes in output tile `index`: (kernel, level table, arguments of `Assembler.run`)."""
@@ -157,7 +157,7 @@ class _LayerCompiler:
     def _zeros(self):
         """A tile without channels, to write zeros: one pass, thresholds that never fire."""
         self.assembler.run(None, 0, dy=0, dx=0, shift=0, beta=0, beta_shift=0, clear=1, final=1,
-                             maximum=0, logits=0, drop=0)
+                           maximum=0, logits=0, drop=0)
 
     def _thresholds(self):
         """Threshold words int64 (channels of all tiles, 2**a_bits - 1), heap order, without bias.

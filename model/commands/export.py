@@ -17,7 +17,7 @@ __all__ = ["run"]
 def integer_net(checkpoint, data_dir):
     """(IntegerNet, training log) of a 02_qat.pt, evaluated on its whole test set."""
     recipes, integerize, checkpoints = (with_extra("train", f"model.training.{name}")
-                                       for name in ("recipes", "integerize", "checkpoints"))
+                                        for name in ("recipes", "integerize", "checkpoints"))
     net, header = checkpoints.load_checkpoint(checkpoint)
     if header["stage"] != "quantized":
         raise UserError(f"{checkpoint}: a float net; export takes a 02_qat.pt")

@@ -152,7 +152,7 @@ def test_im2col(config, stride, dy, dx):
     for drop, height, width in ((0, 5, 7), (2, 5, 7), (0, 1, 2), (1, 2, 1), (3, 3, 5), (2, 1, 1), (0, 4, 3)):
         groups = len(range(0, width, stride * m))
         window = {"base": (base + dy * pitch) % bank_rows, "dy": dy, "dx": dx, "stride2": stride - 1, "width": width,
-                 "height": height, "pitch": pitch, "drop": drop}
+                  "height": height, "pitch": pitch, "drop": drop}
         for y, g in np.ndindex(-(-height // stride), groups):
             if (y, g) != (0, 0) and rng.random() < 0.3:
                 inputs.append((window, idle))

@@ -127,7 +127,7 @@ def test_what_float32_cannot_hold_is_not_written(standard, tmp_path):
     wide = replace(net.layers[1], terms=(replace(net.layers[1].terms[0], shift=12), net.layers[1].terms[1]))
     with pytest.raises(UserError, match="layer b: sums of up to .* not exact"):
         exporter.save(replace(net, layers=(net.layers[0], wide, *net.layers[2:])), tmp_path / "net.onnx",
-                         standard=standard)
+                      standard=standard)
     head = replace(net.layers[-1], bias=net.layers[-1].bias + (1 << 24))
     with pytest.raises(UserError, match="layer e: sums of up to .* not exact"):
         exporter.save(replace(net, layers=(*net.layers[:-1], head)), tmp_path / "net.onnx", standard=standard)

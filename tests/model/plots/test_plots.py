@@ -145,7 +145,7 @@ def test_master_weights_lie_in_the_bins_of_their_codes(quantized, name):
         assert near.mean() < 0.01
         np.testing.assert_array_equal((one.values[..., None] >= one.edges).sum(-1)[~near], codes[~near])
     assert [one.title for one in distributions.master_weights(net, "s2b1b")] == ["s2b1b, 3x3, 16 to 16",
-                                                                                "s2b1b, 1x1, 8 to 16"]
+                                                                                 "s2b1b, 1x1, 8 to 16"]
 
 
 def test_kquantile_codes_are_equally_likely(quantized):
@@ -307,11 +307,11 @@ def test_bad_input(quantized, capsys, tmp_path, monkeypatch):
     assert "takes 3 x 12 x 12" in refused("accumulators", tmp_path / "net.npz", "--data", "synthetic")
     assert "no net with a measured accuracy on imagenet" in refused("bits", "--dataset", "imagenet")
     for content in ("", "epoch,loss,accuracy\n", "epoch,loss\n1,2\n", "epoch,loss,accuracy\none,2,3\n",
-                 "epoch,loss,accuracy\n1,2," + "3" * 200_000):
+                    "epoch,loss,accuracy\n1,2," + "3" * 200_000):
         (tmp_path / "log.csv").write_text(content)
         assert "a training log" in refused("curves", tmp_path / "log.csv")
     for content in ("", "[]", "{}", '{"header": {}, "log": [1]}',
-                 '{"header": {"name": "a", "stage": "b"}, "log": [{"epoch": Infinity, "loss": 1, "accuracy": 1}]}'):
+                    '{"header": {"name": "a", "stage": "b"}, "log": [{"epoch": Infinity, "loss": 1, "accuracy": 1}]}'):
         (tmp_path / "log.json").write_text(content)
         assert "not a training log" in refused("curves", tmp_path / "log.json")
     (tmp_path / "log.csv").write_bytes(b"\xff\xfe")

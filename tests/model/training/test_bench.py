@@ -16,7 +16,7 @@ pytestmark = pytest.mark.train
 @pytest.fixture(autouse=True)
 def few_pictures(monkeypatch):
     pictures = datasets.Dataset("synthetic", "train",
-                            *synthetic.chunk(np.random.default_rng(0), 800), synthetic.CLASSES)
+                                *synthetic.chunk(np.random.default_rng(0), 800), synthetic.CLASSES)
     monkeypatch.setattr(datasets, "load", lambda *_: pictures)
     monkeypatch.setattr(train, "compiled", lambda net: net)
 

@@ -128,7 +128,7 @@ def check(config, requests, buffer, offered, taken, trace):
         base = instruction["base"] + (config.picture_rows if source["picture"] and buffer else 0)
         window = {"base": base % (1 << isa.ROW_BITS), "dy": instruction["dy"], "dx": instruction["dx"],
                   "drop": instruction["drop"], **{name: source[name] for name in ("stride2", "width", "height",
-                                                                                 "pitch")}}
+                                                                                  "pitch")}}
         assert all({name: now[name] for name in window} == window for now in trace["window"][first:end + 1 + rows])
         over = cycle + request.tokens + 1 + rows + drain
         for at in range(cycle + 1, min(over, cycles)):
