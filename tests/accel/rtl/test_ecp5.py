@@ -32,7 +32,7 @@ def cells(dut, kind, tmp_path):
     done = subprocess.run([find_tool("yosys"), "-q", "-p", script], cwd=tmp_path,
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return len(re.findall(rf"cell \\{kind} ", verilog))
+    return len(re.findall(rf"cell \\{kind} ", netlist))
 
 
 @pytest.mark.synth
