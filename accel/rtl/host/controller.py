@@ -47,13 +47,13 @@ class Controller(wiring.Component):
     Results go first: a command waits while one is sent.
 
         cycle     what happens                                          (cycles of the host's side: see its units)
-        0         request taken
+        0         request taken; the reader begins with its payload
         3         an order is on offer: Loader or PictureQueue begins   (a refusal: 5)
-        + 4       first byte of the payload, then one every 4 cycles
+        4         first byte of the payload; the next ones 4 cycles after the one before was taken
         answer    header when the order has been carried out, then a byte of payload whenever the sender takes one
 
-    Throughput: a payload byte in 4 cycles, a pixel in 12, an entry of a net in 44. About 670 flip-flops and 1,030 LUT4,
-    of which the loader has a third and the replies two fifths; no memory (the payload's buffer is `System`'s).
+    Throughput: a payload byte in 4 cycles, a pixel in 12, an entry of a net in 44. About 670 flip-flops, two fifths of
+    them the loader's, and 1,030 LUT4, two fifths of them the replies'; no memory (the payload's buffer is `System`'s).
     """
     def __init__(self, config: AccelConfig, *, clock_hz, baud, net=None):
         self.config, self.clock_hz, self.baud, self.net = config, clock_hz, baud, net
