@@ -1,0 +1,115 @@
+"""The RTL in simulation, a picture in every lane: the engine for whole data sets."""
+import ctypes
+from ctypes import POINTER, c_int, c_uint32, c_uint64, c_void_p
+
+import numpy as np
+
+from accel.isa import LoadWord, LogitWord, PixelWord
+from model.common.errors import UserError
+
+from ..engine import NO_GAPS, Engine, Result
+from ..library import open_library
+from ..payload import pack, records, unpack
+
+__all__ = ["LanesEngine"]
+
+CYCLES_PER_CALL = 5_000         # a fraction of a second: Ctrl-C and the progress bar wait that long at most
+TRACE_RECORDS = 1 << 12
+
+
+class Streams(ctypes.Structure):
+    """`Streams` of driver.cc."""
+    _fields_ = [
+        ("load", POINTER(c_uint32)), ("load_count", c_uint64), ("load_done", c_uint64),
+        ("pixels", POINTER(c_uint32)),
+        ("picture_pixels", c_uint64), ("pixels_count", c_uint64), ("pixels_done", c_uint64),
+        ("logits", POINTER(c_uint32)), ("cycles", POINTER(c_uint32)),
+        ("picture_logits", c_uint64), ("logits_count", c_uint64), ("logits_done", c_uint64),
+        ("trace", POINTER(c_uint32)), ("trace_capacity", c_uint64), ("trace_count", c_uint64), ("lanes", c_uint64),
+        ("pixels_gap", c_uint32), ("logits_gap", c_uint32), ("random", c_uint64), ("cycle", c_uint64),
+    ]
+
+
+def _pointer(array):
+    return array.ctypes.data_as(POINTER(c_uint32))
+
+
+def _open_library(path):
+    library = open_library(path)
+    library.uniqore_open.argtypes, library.uniqore_open.restype = [], c_void_p
+    library.uniqore_close.argtypes, library.uniqore_close.restype = [c_void_p], None
+    library.uniqore_lanes.argtypes, library.uniqore_lanes.restype = [], c_int
+    library.uniqore_use_lanes.argtypes, library.uniqore_use_lanes.restype = [c_void_p, c_int], None
+    library.uniqore_trace_words.argtypes, library.uniqore_trace_words.restype = [c_void_p], c_int
+    library.uniqore_run.argtypes, library.uniqore_run.restype = [c_void_p, POINTER(Streams), c_uint64], None
+    return library
+
+
+class LanesEngine(Engine):
+    """Simulates the core in `library` (from `sim.lanes.build`) with `image` loaded, `lanes` pictures in one run.
+
+    A run must be consumed to its end before the next one.
+
+    timeout: cycles without progress after which the core counts as hung.
+    """
+
+    def __init__(self, image, library, *, trace=False, gaps=NO_GAPS, timeout):
+        super().__init__()
+        self._n_logits = image.n_logits
+        self._timeout = timeout
+        self._library = _open_library(library)
+        self._simulator = self._library.uniqore_open()
+        self.lanes = self._library.uniqore_lanes()
+        self._trace = trace
+        self._streams = Streams(
+            lanes=1, pixels_gap=int(gaps.pixels * 2**32), logits_gap=int(gaps.logits * 2**32),
+            random=0x9E3779B97F4A7C15 * (2 * gaps.seed + 1) % 2**64)    # odd, so never the stuck state 0
+        self._load(*image.load_words())
+
+    def _load(self, targets, addresses, words):
+        records, streams = pack(LoadWord, target=targets, address=addresses, data=words), self._streams
+        streams.load, streams.load_count = _pointer(records), len(records)
+        self._simulate_until(lambda: streams.load_done == streams.load_count, "end of loading")
+
+    def _run(self, pictures):
+        if not len(pictures):
+            return
+        lanes = min(self.lanes, len(pictures))
+        self._library.uniqore_use_lanes(self._simulator, lanes)
+        batches, n_logits, streams = -(-len(pictures) // lanes), self._n_logits, self._streams
+        # Lanes without a picture in the last batch carry the last picture; nobody looks at them.
+        carried = pictures[np.minimum(np.arange(batches * lanes), len(pictures) - 1)]
+        red, green, blue = (carried[:, c].reshape(-1) for c in range(3))      # (batches * lanes * H * W,) each
+        pixels = pack(PixelWord, r=red, g=green, b=blue)
+        logits = records(LogitWord, batches * lanes * n_logits)
+        cycles = np.zeros(batches * n_logits, np.uint32)
+        streams.lanes = lanes
+        streams.pixels, streams.pixels_done = _pointer(pixels), 0
+        streams.picture_pixels, streams.pixels_count = len(pixels) // (batches * lanes), len(pixels) // lanes
+        streams.logits, streams.cycles, streams.logits_done = _pointer(logits), _pointer(cycles), 0
+        streams.picture_logits, streams.logits_count = n_logits, batches * n_logits
+        trace = _Trace(streams, self._library.uniqore_trace_words(self._simulator)) if self._trace else None
+
+        for batch in range(batches):
+            first, last = batch * lanes, (batch + 1) * n_logits
+            self._simulate_until(lambda: streams.logits_done >= last, f"logits of picture {first}", trace)
+            taken = unpack(LogitWord, logits[first * n_logits:(first + lanes) * n_logits], "logit").astype(np.int32)
+            writes = trace and trace.pop(batch)
+            for lane in range(min(lanes, len(pictures) - first)):
+                yield Result(taken[lane * n_logits:(lane + 1) * n_logits], int(cycles[last - 1]),
+                             writes and writes.of_lane(lane))
+
+    def _simulate_until(self, done, what, trace=None):
+        streams, started = self._streams, self._streams.cycle
+        while not done():
+            if streams.cycle - started > self._timeout:
+                raise UserError(f"the core hangs: no {what} within {self._timeout} cycles, at cycle {streams.cycle}")
+            self._library.uniqore_run(self._simulator, streams, CYCLES_PER_CALL)
+            if trace:
+                trace.drain()
+            self.simulated_cycles = streams.cycle
+
+    def close(self):
+        if self._simulator:
+            self._library.uniqore_close(self._simulator)
+            self._simulator = None
