@@ -38,10 +38,12 @@ class Value:
     vector: bool
 
 
-def generate(netlist, clock_sets):
-    """C++ files, name -> text: `design.h` and `design_*.cc`, to be compiled with lanes.h. `step_<n>` is a rising edge of
-    all clocks of `clock_sets[n]`."""
-    return _Design(netlist, clock_sets).files()
+def generate(netlist, clock_sets, notes=()):
+    """C++ files, name -> text: `design.h` and `design_*.cc`, to be compiled with simulator.h.
+
+    clock_sets: `step_<n>` is a rising edge of all clocks of `clock_sets[n]`. notes: of `undefined.follow`.
+    """
+    return _Design(netlist, clock_sets).files(notes)
 
 
 class _Design:
@@ -96,7 +98,7 @@ class _Design:
 
     # Files
 
-    def files(self):
+    def files(self, notes):
         include = '#include "design.h"\n\n'
         functions, steps = [], []
         for n, runs in enumerate(self._functions):
@@ -105,7 +107,7 @@ class _Design:
             steps.append(f"void step_{n}{ARGUMENTS} {{\n{calls}}}\n")
         share = -(-len(functions) // FILES)
         files = {f"design_{k}.cc": include + "\n".join(functions[k * share:(k + 1) * share]) for k in range(FILES)}
-        files["design_main.cc"] = '#include "simulator.h"\n\n' + "\n".join([*steps, self._reset(), self._tables()])
+        files["design_main.cc"] = '#include "simulator.h"\n\n' + "\n".join([*steps, self._reset(), self._tables(), _notes(notes)])
         prototypes = "".join(f"void eval_{n}_{k}{ARGUMENTS};\n"
                              for n, runs in enumerate(self._functions) for k in range(len(runs)))
         files["design.h"] = "".join([
@@ -323,6 +325,9 @@ class _Design:
         signed = {"A", "B"} <= cell.signed
         if kind == "$mux":
             return self._mux(cell)
+        if kind == "first":
+            a, b = (self._value(cell.operands[port], 32).text for port in "AB")
+            return Value(f"({a} ? {a} : {b})", 32, False)
         if kind in ("$and", "$or", "$xor", "$xnor"):
             bits, (a, b) = self._both(cell, width, signed, vector)
             text = f"({a} {INFIX.get(kind, '^')} {b})"
@@ -503,6 +508,10 @@ class _Design:
         if 1 << len(bit_parts) != size:
             raise UnsupportedNetlist(f"a small memory of {size} words, not a power of two, read by what pixels reach")
         return words[0]
+
+
+def _notes(notes):
+    return "const char *const notes[] = {\n" + "".join(f"    {json.dumps(note)},\n" for note in notes) + "    0};\n"
 
 
 def _number(value, bits, vector=False):

@@ -22,6 +22,7 @@ struct Streams {
     uint32_t pixels_gap, logits_gap;
     uint64_t random;        // state of the generator behind the gaps
     uint64_t cycle;         // cycles simulated since the simulator was made
+    uint32_t undefined, undefined_use;      // origin of an undefined value that was used in `cycle`, and its user; else 0
 };
 
 struct Core : Simulator {
@@ -31,6 +32,7 @@ struct Core : Simulator {
             *pixels_valid = flag("pixels__valid"), *pixels_ready = flag("pixels__ready"),
             *logits_valid = flag("logits__valid"), *logits_ready = flag("logits__ready"),
             *trace_valid = flag("trace__valid");
+    const Port *undefined = find("undefined"), *undefined_use = find("undefined_use");      // where they are followed
 };
 
 static int words(const Port *port) { return (port->width + 31) / 32; }
@@ -44,8 +46,11 @@ EXPORT void uniqore_use_lanes(Core *core, int lanes) { core->use_lanes(lanes); }
 // uint32 words of the data of one lane in a trace record.
 EXPORT int uniqore_trace_words(Core *core) { return words(core->data); }
 
-// Simulates up to `max_cycles` cycles; returns early when every record has been taken and given, or when the
-// trace buffer is full.
+// Text of an origin or a use of an undefined value.
+EXPORT const char *uniqore_note(uint32_t number) { return notes[number]; }
+
+// Simulates up to `max_cycles` cycles; returns early when every record has been taken and given, when the trace buffer
+// is full, or when an undefined value is used.
 EXPORT void uniqore_run(Core *core, Streams *s, uint64_t max_cycles) {
     const int lanes = int(s->lanes);
     auto chance = [s](uint32_t gap) {       // xorshift64*: true unless this cycle is a gap
@@ -58,7 +63,7 @@ EXPORT void uniqore_run(Core *core, Streams *s, uint64_t max_cycles) {
 
     for (uint64_t end = s->cycle + max_cycles; s->cycle < end; s->cycle++) {
         if (s->load_done == s->load_count && s->logits_done == s->logits_count) break;
-        if (s->trace_capacity && s->trace_count == s->trace_capacity) break;
+        if (s->undefined || (s->trace_capacity && s->trace_count == s->trace_capacity)) break;
 
         *core->load_valid = s->load_done < s->load_count;
         if (*core->load_valid) core->set(core->load, 0, s->load + s->load_done * words(core->load));
@@ -72,6 +77,14 @@ EXPORT void uniqore_run(Core *core, Streams *s, uint64_t max_cycles) {
         *core->logits_ready = s->logits_done < s->logits_count && chance(s->logits_gap);
 
         step_0(core->shared, core->blocks, core->end);
+
+        if (core->undefined) {
+            core->get(core->undefined, 0, &s->undefined);
+            if (s->undefined) {
+                core->get(core->undefined_use, 0, &s->undefined_use);
+                break;
+            }
+        }
 
         if (s->trace_capacity && *core->trace_valid) {
             uint32_t *record = s->trace + (2 + uint64_t(lanes) * words(core->data)) * s->trace_count++;

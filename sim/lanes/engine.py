@@ -1,6 +1,6 @@
 """The RTL in simulation, a picture in every lane: the engine for whole data sets."""
 import ctypes
-from ctypes import POINTER, c_int, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_uint32, c_uint64, c_void_p
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from model.common.errors import UserError
 from ..engine import NO_GAPS, Engine, Result
 from ..library import open_library
 from ..payload import pack, records, unpack
+from .undefined import CYCLE_BITS
 
-__all__ = ["LanesEngine"]
+__all__ = ["LanesEngine", "UndefinedValue"]
 
 CYCLES_PER_CALL = 5_000         # a fraction of a second: Ctrl-C and the progress bar wait that long at most
 TRACE_RECORDS = 1 << 12
@@ -27,6 +28,7 @@ class Streams(ctypes.Structure):
         ("picture_logits", c_uint64), ("logits_count", c_uint64), ("logits_done", c_uint64),
         ("trace", POINTER(c_uint32)), ("trace_capacity", c_uint64), ("trace_count", c_uint64), ("lanes", c_uint64),
         ("pixels_gap", c_uint32), ("logits_gap", c_uint32), ("random", c_uint64), ("cycle", c_uint64),
+        ("undefined", c_uint32), ("undefined_use", c_uint32),
     ]
 
 
@@ -41,8 +43,13 @@ def _open_library(path):
     library.uniqore_lanes.argtypes, library.uniqore_lanes.restype = [], c_int
     library.uniqore_use_lanes.argtypes, library.uniqore_use_lanes.restype = [c_void_p, c_int], None
     library.uniqore_trace_words.argtypes, library.uniqore_trace_words.restype = [c_void_p], c_int
+    library.uniqore_note.argtypes, library.uniqore_note.restype = [c_uint32], c_char_p
     library.uniqore_run.argtypes, library.uniqore_run.restype = [c_void_p, POINTER(Streams), c_uint64], None
     return library
+
+
+class UndefinedValue(Exception):
+    """The core used what is undefined in hardware; the message says what, where it came from, and when."""
 
 
 class LanesEngine(Engine):
@@ -108,6 +115,17 @@ class LanesEngine(Engine):
             if trace:
                 trace.drain()
             self.simulated_cycles = streams.cycle
+            if streams.undefined:
+                raise UndefinedValue(self._undefined())
+
+    def _undefined(self):
+        """Where an undefined value came from and what used it."""
+        origin, streams = self._streams.undefined, self._streams
+        age = (streams.cycle - origin) % (1 << CYCLE_BITS)
+        arisen, used = (self._library.uniqore_note(number).decode()
+                        for number in (origin >> CYCLE_BITS, streams.undefined_use))
+        since = f", of cycle {streams.cycle - age}," if origin % (1 << CYCLE_BITS) else ""
+        return f"cycle {streams.cycle}: {used} is undefined, since it depends on {arisen}{since}"
 
     def close(self):
         if self._simulator:

@@ -19,6 +19,7 @@ struct Port {
 extern const Piece pieces[];
 extern const Port ports[];
 extern const int port_count;
+extern const char *const notes[];       // of the designs that `undefined.py` watches
 void reset(Shared *, Block *, Block *);
 
 struct Simulator {
