@@ -1,9 +1,10 @@
 """Opens an engine by name.
 
-    engine = open_engine("cxxrtl", image)
+    engine = open_engine("lanes", image)
 
-Engines: `cxxrtl` (the RTL, compiled), `pysim` (the RTL, interpreted by Amaranth; slow, needs no compiler) and `interp`
-(the instruction set, without RTL; its cycles come from the cycle model).
+Engines: `lanes` (the RTL, compiled, many pictures in one run), `cxxrtl` (the RTL as yosys compiles it: the second opinion,
+and waveforms), `pysim` (the RTL, interpreted by Amaranth; slow, needs no compiler) and `interp` (the instruction set,
+without RTL; its cycles come from the cycle model).
 """
 from accel.cycles import cycles
 from model.common.errors import UserError
@@ -12,7 +13,7 @@ from .engine import NO_GAPS
 
 __all__ = ["ENGINES", "open_engine", "timeout_cycles"]
 
-ENGINES = ("cxxrtl", "pysim", "interp")
+ENGINES = ("lanes", "cxxrtl", "pysim", "interp")
 
 
 def timeout_cycles(image, gaps):
@@ -27,7 +28,7 @@ def open_engine(kind, image, *, trace=False, vcd=None, gaps=NO_GAPS, library=Non
     """An `Engine` with `image` (accel.image.Image) loaded.
 
     trace: results carry their `writes`. vcd: path of a waveform file to write.
-    library: path from `sim.cxxrtl.build`, for callers that have it already.
+    library: path from `sim.lanes.build.build` or `sim.cxxrtl.build`, for callers that have it already.
     """
     if kind == "interp":
         if vcd is not None:
@@ -36,6 +37,12 @@ def open_engine(kind, image, *, trace=False, vcd=None, gaps=NO_GAPS, library=Non
         return InterpreterEngine(image, trace=trace)
 
     timeout = timeout_cycles(image, gaps)
+    if kind == "lanes":
+        if vcd is not None:
+            raise UserError("the lanes engine writes no waveforms: use cxxrtl or pysim")
+        from .lanes.build import build
+        from .lanes.engine import LanesEngine
+        return LanesEngine(image, library or build(image.config), trace=trace, gaps=gaps, timeout=timeout)
     if kind == "cxxrtl":
         from .cxxrtl import CxxrtlEngine, build
         if library is None:

@@ -26,7 +26,7 @@ def check_net(net, config, library, *, count=2, seed=0, gaps=NO_GAPS):
     pictures that were."""
     image = compile_net(net, config)
     pictures = np.concatenate([random_pictures(net, count, seed), corner_pictures(net)])
-    engine = open_engine("cxxrtl", image, library=library, trace=True, gaps=gaps)
+    engine = open_engine("lanes", image, library=library, trace=True, gaps=gaps)
     logits, codes = forward(net, pictures), trace(net, pictures)
     for k, result in enumerate(engine.run(pictures)):
         np.testing.assert_array_equal(result.logits, logits[k], err_msg=f"{net.name}, picture {k}")

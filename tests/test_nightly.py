@@ -15,7 +15,7 @@ from model import zoo
 from model.common.cores import cores
 from model.common.errors import UserError
 from model.data import datasets
-from sim.cxxrtl import build
+from sim.lanes.build import build
 from tests.rtl_check import FUZZED, check_random_net
 
 pytestmark = [pytest.mark.nightly, pytest.mark.cxx]
@@ -26,7 +26,7 @@ MEASUREMENTS = ROOT / "docs" / "measurements"
 
 @pytest.mark.parametrize("config", FUZZED, ids=lambda config: config.name)
 def test_random_nets(config, record_property):
-    library = build(config)
+    library = build(config, watched=True)
     pictures = sum(check_random_net(seed, config, library) for seed in SEEDS)
     record_property("seeds", f"{SEEDS.start} .. {SEEDS.stop - 1}")
     record_property("nets", len(SEEDS))

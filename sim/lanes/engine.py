@@ -104,7 +104,7 @@ class LanesEngine(Engine):
             writes = trace and trace.pop(batch)
             for lane in range(min(lanes, len(pictures) - first)):
                 yield Result(taken[lane * n_logits:(lane + 1) * n_logits], int(cycles[last - 1]),
-                             writes and writes.of_lane(lane))
+                             writes and writes(lane))
 
     def _simulate_until(self, done, what, trace=None):
         streams, started = self._streams, self._streams.cycle
@@ -131,3 +131,32 @@ class LanesEngine(Engine):
         if self._simulator:
             self._library.uniqore_close(self._simulator)
             self._simulator = None
+
+
+class _Trace:
+    """Room for the trace of `streams`, and its records so far. words: uint32 words of one lane's data."""
+
+    def __init__(self, streams, words):
+        self._streams, self._lanes, self._words = streams, streams.lanes, words
+        self._buffer = np.zeros((TRACE_RECORDS, 2 + self._lanes * words), np.uint32)
+        self._records = []
+        streams.trace, streams.trace_capacity, streams.trace_count = _pointer(self._buffer), TRACE_RECORDS, 0
+
+    def drain(self):
+        """Moves what the driver has written out of its buffer."""
+        self._records.append(self._buffer[:self._streams.trace_count].copy())
+        self._streams.trace_count = 0
+
+    def pop(self, batch):
+        """Takes the writes made while this batch, the oldest here, was computed. Returns a function of the lane that
+        gives (groups uint32 (N,), data uint64 (N, words))."""
+        records = np.concatenate(self._records)
+        of_batch = records[:, 0] // self._streams.picture_logits == batch
+        self._records = [records[~of_batch]]
+        groups = records[of_batch, 1].copy()
+        data = records[of_batch, 2:].reshape(-1, self._lanes, self._words)
+        data = np.pad(data, [(0, 0), (0, 0), (0, self._words % 2)])           # to whole 64-bit words
+
+        def of_lane(lane):
+            return groups, np.ascontiguousarray(data[:, lane]).view("<u8")
+        return of_lane

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 
 from .netlist import Cell, Part, Read, Register, Variable
 
-__all__ = ["Output", "schedule"]
+__all__ = ["CombinationalLoop", "Output", "operands", "schedule"]
+
+
+class CombinationalLoop(Exception):
+    """Logic that depends on its own result."""
 
 
 @dataclass(eq=False)
@@ -119,7 +123,9 @@ class _Schedule:
         waiting = [node for node in stuck if not logic_left[node] and (
             isinstance(node, Register) or node.clock is not None)]
         if not waiting:
-            raise ValueError("combinational logic that depends on itself")
+            left = sorted(node.output.name for node, count in logic_left.items()
+                          if count and node not in done and isinstance(node, Cell))
+            raise CombinationalLoop(f"combinational logic depends on itself, through {left[0]} among others")
         return min(waiting, key=readers_left.__getitem__)
 
     @staticmethod

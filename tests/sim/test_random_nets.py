@@ -6,7 +6,7 @@ the smallest configuration runs a few, in the slow tier all of them do; many mor
 import pytest
 
 from accel.config import TINY
-from sim.cxxrtl import build
+from sim.lanes.build import build
 from tests.rtl_check import FUZZED, check_random_net
 
 pytestmark = pytest.mark.cxx
@@ -17,6 +17,6 @@ SEEDS = range(1000, 1030)
     pytest.param(TINY, SEEDS[:12], id=f"few-{TINY.name}"),
     *(pytest.param(config, SEEDS, id=config.name, marks=pytest.mark.slow) for config in FUZZED)])
 def test_random_nets(config, seeds):
-    library = build(config)
+    library = build(config, watched=True)
     for seed in seeds:
         check_random_net(seed, config, library)
