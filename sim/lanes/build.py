@@ -19,10 +19,14 @@ __all__ = ["CORE_PORTS", "Ports", "build", "build_simulator"]
 
 FOLDER = Path(__file__).parent
 DRIVER = FOLDER / "driver.cc"
+INSPECTOR = FOLDER / "inspector.cc"
 HEADERS = (FOLDER / "lanes.h", FOLDER / "simulator.h")
 # What the files are made by: a library is as old as the youngest of them.
 GENERATOR = tuple(FOLDER / f"{name}.py" for name in
                   ("netlist", "analysis", "undefined", "schedule", "code", "build")) + HEADERS
+# Bits that stay together although they are used apart: fewer variables are faster. What reaches what is told finer where
+# none do; a flag that shares a byte with data would count as data.
+JOINED, APART = 8, 0
 FLAGS = ("-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-Wno-psabi")
 
 
@@ -82,23 +86,23 @@ def build_simulator(make_component, *, name, sources, ports, one_lane=False, wat
             raise UserError(f"{name} cannot be simulated in lanes: {error}") from error
         for file, text in files.items():
             (folder / file).write_text(text)
-        for path in (driver, *HEADERS):
+        for path in (driver, INSPECTOR, *HEADERS):
             shutil.copy(path, folder)
-        compile_sources(folder, [driver.name, *(file for file in files if file.endswith(".cc"))], flags, compiler)
+        compile_sources(folder, [driver.name, INSPECTOR.name, *(file for file in files if file.endswith(".cc"))], flags, compiler)
 
     return built("-".join([name, *(["one"] if one_lane else []), *(["watched"] if watched else [])]), ingredients, make)
 
 
 def _files(module, ports, one_lane, watched):
     """C++ files, name -> text."""
-    def read(**options):
-        netlist = read_netlist(module, clocks=ports.clocks, resets=ports.resets, **options)
+    def read(joined):
+        netlist = read_netlist(module, clocks=ports.clocks, resets=ports.resets, joined=joined)
         if not one_lane:
             mark_vectors(netlist, inputs=ports.pixels, outputs=ports.answers)
         return netlist
     try:
-        netlist = read()
-    except PixelsDecide:            # perhaps only since a pixel and a flag share a byte
-        netlist = read(joined=0)
+        netlist = read(APART if watched else JOINED)
+    except PixelsDecide:
+        netlist = read(APART)
     notes = follow(netlist, guards=dict(ports.guards)) if watched else ()
     return generate(netlist, ports.clock_sets or [ports.clocks], notes)

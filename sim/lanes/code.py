@@ -107,12 +107,14 @@ class _Design:
             steps.append(f"void step_{n}{ARGUMENTS} {{\n{calls}}}\n")
         share = -(-len(functions) // FILES)
         files = {f"design_{k}.cc": include + "\n".join(functions[k * share:(k + 1) * share]) for k in range(FILES)}
+        names = ", ".join(f"step_{n}" for n in range(len(steps)))
+        steps.append(f"const Step steps[] = {{{names}}};\n")
         files["design_main.cc"] = '#include "simulator.h"\n\n' + "\n".join([*steps, self._reset(), self._tables(), _notes(notes)])
         prototypes = "".join(f"void eval_{n}_{k}{ARGUMENTS};\n"
                              for n, runs in enumerate(self._functions) for k in range(len(runs)))
         files["design.h"] = "".join([
             '#pragma once\n#include "lanes.h"\n\n', self._struct("Shared", False), self._struct("Block", True),
-            prototypes, "".join(f"void step_{n}{ARGUMENTS};\n" for n in range(len(steps)))])
+            prototypes, "".join(f"void step_{n}{ARGUMENTS};\n" for n in range(len(self._functions)))])
         return files
 
     def _struct(self, name, vector):

@@ -41,13 +41,9 @@ static int words(const Port *port) { return (port->width + 31) / 32; }
 
 EXPORT Core *uniqore_open() { return new Core; }
 EXPORT void uniqore_close(Core *core) { delete core; }
-EXPORT int uniqore_lanes() { return LANES; }
 EXPORT void uniqore_use_lanes(Core *core, int lanes) { core->use_lanes(lanes); }
 // uint32 words of the data of one lane in a trace record.
 EXPORT int uniqore_trace_words(Core *core) { return words(core->data); }
-
-// Text of an origin or a use of an undefined value.
-EXPORT const char *uniqore_note(uint32_t number) { return notes[number]; }
 
 // Simulates up to `max_cycles` cycles; returns early when every record has been taken and given, when the trace buffer
 // is full, or when an undefined value is used.
@@ -76,7 +72,7 @@ EXPORT void uniqore_run(Core *core, Streams *s, uint64_t max_cycles) {
         }
         *core->logits_ready = s->logits_done < s->logits_count && chance(s->logits_gap);
 
-        step_0(core->shared, core->blocks, core->end);
+        steps[0](core->shared, core->blocks, core->end);
 
         if (core->undefined) {
             core->get(core->undefined, 0, &s->undefined);

@@ -40,10 +40,10 @@ def _open_library(path):
     library = open_library(path)
     library.uniqore_open.argtypes, library.uniqore_open.restype = [], c_void_p
     library.uniqore_close.argtypes, library.uniqore_close.restype = [c_void_p], None
-    library.uniqore_lanes.argtypes, library.uniqore_lanes.restype = [], c_int
+    library.uniqore_lane_count.argtypes, library.uniqore_lane_count.restype = [], c_int
     library.uniqore_use_lanes.argtypes, library.uniqore_use_lanes.restype = [c_void_p, c_int], None
     library.uniqore_trace_words.argtypes, library.uniqore_trace_words.restype = [c_void_p], c_int
-    library.uniqore_note.argtypes, library.uniqore_note.restype = [c_uint32], c_char_p
+    library.uniqore_note_text.argtypes, library.uniqore_note_text.restype = [c_uint32], c_char_p
     library.uniqore_run.argtypes, library.uniqore_run.restype = [c_void_p, POINTER(Streams), c_uint64], None
     return library
 
@@ -66,7 +66,7 @@ class LanesEngine(Engine):
         self._timeout = timeout
         self._library = _open_library(library)
         self._simulator = self._library.uniqore_open()
-        self.lanes = self._library.uniqore_lanes()
+        self.lanes = self._library.uniqore_lane_count()
         self._trace = trace
         self._streams = Streams(
             lanes=1, pixels_gap=int(gaps.pixels * 2**32), logits_gap=int(gaps.logits * 2**32),
@@ -122,7 +122,7 @@ class LanesEngine(Engine):
         """Where an undefined value came from and what used it."""
         origin, streams = self._streams.undefined, self._streams
         age = (streams.cycle - origin) % (1 << CYCLE_BITS)
-        arisen, used = (self._library.uniqore_note(number).decode()
+        arisen, used = (self._library.uniqore_note_text(number).decode()
                         for number in (origin >> CYCLE_BITS, streams.undefined_use))
         since = f", of cycle {streams.cycle - age}," if origin % (1 << CYCLE_BITS) else ""
         return f"cycle {streams.cycle}: {used} is undefined, since it depends on {arisen}{since}"

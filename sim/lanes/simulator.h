@@ -19,6 +19,8 @@ struct Port {
 extern const Piece pieces[];
 extern const Port ports[];
 extern const int port_count;
+typedef void (*Step)(Shared *, Block *, Block *);
+extern const Step steps[];              // one for every set of clocks
 extern const char *const notes[];       // of the designs that `undefined.py` watches
 void reset(Shared *, Block *, Block *);
 

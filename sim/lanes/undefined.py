@@ -133,6 +133,8 @@ class _Follower:
         if cell.kind == "$mux" and not _is_vector(operands["S"]):
             chosen = self._if(operands["S"], self._of(operands["B"]), self._of(operands["A"]))
             origin = self._first(self._of(operands["S"]), chosen)
+        elif cell.kind in ("$shift", "$shiftx", "$shr") and not _is_vector(operands["B"]) and "B" not in cell.signed:
+            origin = self._first(self._of(operands["B"]), *self._window(cell))
         elif cell.kind in ("$and", "$mul"):
             origin = self._of(*operands.values())
             for port, other in (("A", "B"), ("B", "A")):
@@ -143,6 +145,21 @@ class _Follower:
         else:
             origin = self._of(*operands.values())
         self._set(cell.output, origin)
+
+    def _window(self, cell):
+        """Origins of those parts of A that a shift to the right by B brings to the output."""
+        low, by = 0, cell.operands["B"]
+        for part in cell.operands["A"]:
+            high, origin = low + part.width, self._of([part])
+            if origin:
+                # Output bit k is bit B + cell.low + k of A.
+                first, last = low - cell.low - cell.output.width + 1, high - cell.low - 1
+                inside = self._cell("$le", 1, A=by, B=_number(last)) if last >= 0 else [Part(1)]
+                if first > 0:
+                    reached = self._cell("$ge", 1, A=by, B=_number(first))
+                    inside = self._cell("$and", 1, A=inside, B=reached)
+                yield self._if(inside, origin)
+            low = high
 
     def _register(self, register):
         data = self._of(register.data)
@@ -235,7 +252,7 @@ def _note(reached_from, parts, target):
 
 
 def _number(value):
-    return [Part(value.bit_length(), value=value)]
+    return [Part(max(1, value.bit_length()), value=value)]
 
 
 def _nothing():

@@ -1,0 +1,24 @@
+// Any design, cycle by cycle and port by port: for tests and for looking around. Registers are ports here too.
+#include "simulator.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+EXPORT int uniqore_port_count() { return port_count; }
+EXPORT const char *uniqore_port_name(int port) { return ports[port].name; }
+EXPORT int uniqore_port_width(int port) { return ports[port].width; }
+
+EXPORT Simulator *uniqore_inspect() { return new Simulator; }
+EXPORT void uniqore_end_inspection(Simulator *simulator) { delete simulator; }
+// A rising edge of the clocks of set `clocks`.
+EXPORT void uniqore_step(Simulator *simulator, int clocks) {
+    steps[clocks](simulator->shared, simulator->blocks, simulator->end);
+}
+// Numbers are little-endian uint32 words.
+EXPORT void uniqore_get(Simulator *simulator, int port, int lane, uint32_t *words) {
+    simulator->get(ports + port, lane, words);
+}
+EXPORT void uniqore_set(Simulator *simulator, int port, int lane, const uint32_t *words) {
+    simulator->set(ports + port, lane, words);
+}
+EXPORT int uniqore_lane_count() { return LANES; }
+EXPORT const char *uniqore_note_text(uint32_t number) { return notes[number]; }
