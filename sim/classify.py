@@ -2,15 +2,16 @@
 import json
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from accel.clocks import CORE_CLOCKS
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, DEFAULT
 from accel.digest import rtl_digest
+from model.common.cores import cores
 from model.common.errors import UserError
 from model.common.files import refuse_unwritable
 from model.integer import store
@@ -19,6 +20,8 @@ from model.zoo.workload import FILES, choose_workload, split_arguments
 from .check import classify_checked
 from .cxxrtl import build
 from .engines import ENGINES
+from .parallel import processes
+from .progress import Progress, duration
 from .results import ResultsFile, summarize, write_json
 
 __all__ = ["add_arguments", "run"]
@@ -36,7 +39,8 @@ def add_arguments(parser):
     add("--engine", choices=ENGINES, default="cxxrtl", help="simulator (default: %(default)s)")
     add("--config", choices=sorted(CONFIGS), default=DEFAULT.name, help="accelerator (default: %(default)s)")
     add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
-    add("--jobs", type=int, default=1, metavar="N", help="simulator processes (default: %(default)s)")
+    add("--jobs", type=int, metavar="N", help="simulator processes, if there are pictures for as many "
+        "(default: the number of cores; 1 with --vcd)")
     add("--trace", action="store_true", help="also compare every code of every layer")
     add("--vcd", metavar="FILE", help="write the waveforms of all signals")
     add("--results", metavar="FILE", help="keep the result of every picture here; a later run continues from it")
@@ -61,25 +65,34 @@ def run(options):
         here = range(workload.start, workload.start + len(workload.pictures))
         records = {index: record for index, record in file.records.items() if index in here}
     chosen = np.array([k for k in range(len(workload.pictures)) if workload.start + k not in records], dtype=int)
+    jobs = processes(len(chosen), jobs=options.jobs or (1 if options.vcd else cores()))
     printer = _Printer(workload, options, done=len(records))
+    progress = Progress(len(workload.pictures), done=len(records))
     try:
-        for record, difference in classify_checked(workload, image, chosen, kind=options.engine, jobs=options.jobs,
-                                                   trace=options.trace, **engine):
-            records[record.index] = record
-            if file:
-                file.append(record)
-            printer.record(record, difference)
+        # closed, whatever happens: no process goes on simulating
+        with closing(classify_checked(workload, image, chosen, kind=options.engine, jobs=jobs, trace=options.trace,
+                                      **engine)) as checked:
+            for batch in checked:
+                for record, difference in batch:
+                    records[record.index] = record
+                    if file:
+                        file.append(record)
+                    printer.record(record, difference, progress)
+                progress.advance(len(batch))
+        speed = progress.pictures_per_second
+        of_this_run = {"jobs": jobs, "wall_seconds": round(progress.seconds, 3),
+                       "pictures_per_second": speed and round(speed, 2)}
     finally:
-        printer.close()
+        progress.close()
         if file:
             file.close()
-    return _report(options, workload, config, [records[index] for index in sorted(records)])
+    return _report(options, workload, config, [records[index] for index in sorted(records)], of_this_run)
 
 
 def _check(options):
-    if options.jobs < 1:
+    if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs must be at least 1, not {options.jobs}")
-    if options.vcd and (options.jobs > 1 or options.engine == "interp"):
+    if options.vcd and (options.jobs not in (None, 1) or options.engine == "interp"):
         raise UserError("--vcd needs one simulation of the RTL: --jobs 1 and the engine cxxrtl or pysim")
     files = [Path(path) for path in (options.vcd, options.results, options.output) if path]
     for path in files:
@@ -105,7 +118,7 @@ def _rtl_digest(options):
 
 
 class _Printer:
-    """One line per picture on stdout (none with --json), a progress bar on stderr where that is a terminal."""
+    """One line per picture on stdout (none with --json); on stderr what differs."""
 
     def __init__(self, workload, options, done):
         self._job = workload
@@ -116,34 +129,30 @@ class _Printer:
                   f"core {options.config}, engine {options.engine}")
             if done:
                 print(f"{done} of them are in {options.results} already")
-        self._bar = tqdm(total=len(workload.pictures), initial=done, unit=" pictures", leave=False,
-                         disable=not sys.stderr.isatty())
 
-    def record(self, record, difference):
-        self._bar.update()
+    def record(self, record, difference, progress):
         workload = self._job
         name = workload.names[record.index - workload.start]
         if difference:
-            self._bar.write(f"MISMATCH in picture {name}: {difference}", file=sys.stderr)
+            progress.write(f"MISMATCH in picture {name}: {difference}", file=sys.stderr)
         if not self._quiet:
             label = "-" if record.label is None else workload.class_name(record.label)
-            self._bar.write(f"{name:>{self._width}}  {label:<12} {workload.class_name(record.prediction):<12} "
-                            f"{record.cycles:>9,} cycles", file=sys.stdout)
-
-    def close(self):
-        self._bar.close()
+            progress.write(f"{name:>{self._width}}  {label:<12} {workload.class_name(record.prediction):<12} "
+                           f"{record.cycles:>9,} cycles", file=sys.stdout)
 
 
-def _report(options, workload, config, records):
+def _report(options, workload, config, records, of_this_run):
+    """of_this_run: figures that leave out the runs which a results file continues."""
     summary = {
         **summarize(records, CORE_CLOCKS.get(config.name)), "net": workload.net.name,
         "net_digest": store.digest(workload.net), "dataset": workload.dataset, "start": workload.start,
         "engine": options.engine, "config": config.name, "config_digest": config.digest(),
         "rtl_digest": _rtl_digest(options), "macs_per_cycle": config.macs_per_cycle,
-        "jobs": options.jobs, "traced": options.trace, "command": shlex.join(["python", "-m", "sim", *sys.argv[1:]]),
+        **of_this_run, "traced": options.trace, "command": shlex.join(["python", "-m", "sim", *sys.argv[1:]]),
     }
     if options.engine == "interp":
-        summary["simulated_cycles_per_second"] = None           # it executes instructions, not cycles
+        # it executes instructions, not cycles
+        summary["simulated_cycles_per_second"] = summary["picture_cycles_per_second"] = None
     if options.json:
         names = {} if workload.dataset != FILES else {"files": list(workload.names)}
         print(json.dumps({**summary, **names, "classes": list(workload.classes),
@@ -167,4 +176,8 @@ def _print_summary(s):
     else:
         print(f"no board has met a clock with {s['config']}, so no images/s ({s['macs_per_cycle']} MACs/cycle)")
     if s["simulated_cycles_per_second"]:
-        print(f"simulation: {s['simulated_cycles_per_second']:,} cycles/s a process, {s['seconds']:.1f} s in all")
+        print(f"simulation: {s['simulated_cycles_per_second']:,} cycles/s, {s['picture_cycles_per_second']:,} "
+              f"picture-cycles/s a process, {s['seconds']:.1f} s in all")
+    if s["pictures_per_second"]:
+        print(f"this run: {s['pictures_per_second']:,} pictures/s, the integer model's check included, "
+              f"{duration(s['wall_seconds'])} in {s['jobs']} {'process' if s['jobs'] == 1 else 'processes'}")

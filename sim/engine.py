@@ -41,14 +41,20 @@ NO_GAPS = Gaps()
 
 
 class Engine:
-    """Base of all engines. `simulated_cycles` and `seconds` add up over all runs."""
+    """Base of all engines. `simulated_cycles` and `seconds` add up over all runs, and are up to date with each result.
+
+    lanes: how many pictures the engine simulates at once. Their results come in one burst, since none is there before
+    the others. An engine that carries more than one picture sets it.
+    """
+    lanes = 1
 
     def __init__(self):
         self.simulated_cycles = 0
         self.seconds = 0.0
 
     def run(self, pictures):
-        """Yields one `Result` per picture of uint8 (N, 3, H, W), in order, as soon as it is there."""
+        """Yields one `Result` per picture of uint8 (N, 3, H, W), in order, as soon as it is there: in bursts of
+        `lanes`, the last one of what is left."""
         started = time.perf_counter()
         for result in self._run(pictures):
             now = time.perf_counter()

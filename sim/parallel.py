@@ -5,56 +5,90 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from dataclasses import dataclass
+from itertools import islice, pairwise
 
 from model.common.errors import UserError
 
 from .engines import open_engine
 
-__all__ = ["Batch", "classify"]
+__all__ = ["Batch", "classify", "processes"]
 
-BATCH = 16              # pictures that a process is given at once
+PIECE = 16                  # pictures of a piece at most where an engine takes them one after the other,
+PIECES_A_PROCESS = 8        # and how many pieces a process has at least, so that results are never long in coming
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Results of consecutive pictures from `first` on, and the cycles simulated and seconds taken for them."""
-    first: int
+    """What `check` returned of consecutive pictures that an engine gave at once, and the cycles it simulated and the
+    seconds it took for them."""
     results: list
     simulated_cycles: int
     seconds: float
 
 
-def classify(kind, image, pictures, *, jobs, **options):
-    """Yields a `Batch` per piece of `pictures` uint8 (N, 3, H, W), in order. options: of `open_engine`."""
-    jobs = min(jobs, len(pictures))
-    if jobs <= 1:
-        yield from _in_this_process(kind, image, pictures, options)
-    else:
-        yield from _in_processes(kind, image, pictures, jobs, options)
+def processes(count, *, jobs, lanes=1):
+    """How many processes `classify` has work for with `count` pictures: 1, this one, to `jobs`."""
+    return min(jobs, max(1, len(_pieces(count, jobs, lanes))))
 
 
-def _in_this_process(kind, image, pictures, options):
+def classify(kind, image, pictures, check, *, jobs, lanes=1, **options):
+    """Yields a `Batch` per `lanes` pictures of uint8 (N, 3, H, W), in order.
+
+    check: `check(pictures, results)` is called in the process that has the results, a list of `sim.engine.Result`; what
+    it returns takes their place. Picklable, where there are several processes.
+    lanes: of the engine. options: of `open_engine`.
+    """
+    pieces = _pieces(len(pictures), jobs, lanes)
+    jobs = processes(len(pictures), jobs=jobs, lanes=lanes)
+    if jobs > 1:
+        yield from _in_processes(kind, image, pictures, check, pieces, jobs, options)
+    elif pieces:
+        yield from _in_this_process(kind, image, pictures, check, pieces, options)
+
+
+def _pieces(count, jobs, lanes):
+    """Slices of `count` pictures, equal but for one picture: a process is given one after the other. With several
+    lanes, where a piece takes as long as a full one does, as few as there can be."""
+    most = lanes if lanes > 1 else min(PIECE, max(1, count // (PIECES_A_PROCESS * jobs)))
+    pieces = -(-count // most)
+    if pieces > jobs:
+        pieces = min(count, -(-pieces // jobs) * jobs)      # as many for each process
+    return [slice(*ends) for ends in pairwise(count * k // pieces for k in range(pieces + 1))] if pieces else []
+
+
+def _run(engine, pictures, check):
+    """Yields the `Batch`es of one piece."""
+    results = engine.run(pictures)
+    cycles, seconds, done = engine.simulated_cycles, engine.seconds, 0
+    while burst := list(islice(results, engine.lanes)):
+        yield Batch(check(pictures[done:done + len(burst)], burst),
+                    engine.simulated_cycles - cycles, engine.seconds - seconds)
+        cycles, seconds, done = engine.simulated_cycles, engine.seconds, done + len(burst)
+
+
+def _in_this_process(kind, image, pictures, check, pieces, options):
     engine = open_engine(kind, image, **options)
     try:
-        cycles, seconds = engine.simulated_cycles, engine.seconds
-        for k, result in enumerate(engine.run(pictures)):
-            yield Batch(k, [result], engine.simulated_cycles - cycles, engine.seconds - seconds)
-            cycles, seconds = engine.simulated_cycles, engine.seconds
+        for piece in pieces:
+            yield from _run(engine, pictures[piece], check)
     finally:
         engine.close()
 
 
-def _in_processes(kind, image, pictures, jobs, options):
-    size = max(1, min(BATCH, len(pictures) // jobs))
+def _in_processes(kind, image, pictures, check, pieces, jobs, options):
     pool = concurrent.futures.ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), _start_worker, (kind, image, options))
+        jobs, multiprocessing.get_context("spawn"), _start_worker, (kind, image, check, options))
+    running = deque()
     try:
-        with _interrupts_blocked():     # the workers inherit it: Ctrl-C goes to this process, which ends them
-            batches = [pool.submit(_work, first, pictures[first:first + size])
-                       for first in range(0, len(pictures), size)]
-        for batch in batches:
-            yield batch.result()
+        for piece in pieces:
+            if len(running) == 2 * jobs:        # one that runs and one that waits, for each process
+                yield from running.popleft().result()
+            with _inherited_by_workers():       # which are started as there is work
+                running.append(pool.submit(_work, pictures[piece]))
+        while running:
+            yield from running.popleft().result()
     except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError("a simulator process ended unexpectedly (killed, or out of memory)") from error
     except BaseException:
@@ -66,20 +100,29 @@ def _in_processes(kind, image, pictures, jobs, options):
 
 
 @contextlib.contextmanager
-def _interrupts_blocked():
+def _inherited_by_workers():
+    """No interrupts: Ctrl-C goes to this process, which ends the workers. One thread for numpy's products: the other
+    cores have workers of their own."""
+    threads = os.environ.get("OMP_NUM_THREADS")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ["OMP_NUM_THREADS"] = "1"
     try:
         yield
     finally:
+        if threads is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = threads
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_engine = _refusal = None           # of a worker process
+_engine = _check = _refusal = None          # of a worker process
 
 
-def _start_worker(kind, image, options):
-    global _engine, _refusal
+def _start_worker(kind, image, check, options):
+    global _engine, _check, _refusal
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _check = check
     try:
         _engine = open_engine(kind, image, **options)
     except UserError as error:          # an initializer's would be a traceback, and no more known to the parent
@@ -91,9 +134,7 @@ def _end_with_parent():
     os._exit(1)
 
 
-def _work(first, pictures):
+def _work(pictures):
     if _refusal:
         raise _refusal
-    cycles, seconds = _engine.simulated_cycles, _engine.seconds
-    results = list(_engine.run(pictures))
-    return Batch(first, results, _engine.simulated_cycles - cycles, _engine.seconds - seconds)
+    return list(_run(_engine, pictures, _check))

@@ -19,7 +19,8 @@ FORMAT = "uniqore-results-1"
 @dataclass(kw_only=True)
 class Record:
     """One picture. index: in its data set. label: None where unknown. exact: whether every logit (and, where it was
-    traced, every code of every layer) equals the golden model's. seconds: of the engine alone, without that model."""
+    traced, every code of every layer) equals the golden model's. seconds: of the engine alone, without that model.
+    Of seconds and simulated_cycles it is the picture's share where the engine has several at once."""
     index: int
     label: int | None
     prediction: int
@@ -93,7 +94,8 @@ def _differences(expected, found):
 
 def summarize(records, clock_hz):
     """Figures over a list of `Record`, for `--json` and people; None where there is nothing to divide by. clock_hz:
-    Fraction, to project images per second with, or None. simulated_cycles_per_second: of one process."""
+    Fraction, to project images per second with, or None. simulated_cycles_per_second: of one process, in all that it
+    simulates; picture_cycles_per_second: likewise, the cycles of every picture counted, of all lanes."""
     labelled = [r for r in records if r.label is not None]
     correct = sum(r.prediction == r.label for r in labelled) if labelled else None
     seconds = sum(r.seconds for r in records)
@@ -108,6 +110,7 @@ def summarize(records, clock_hz):
         "projected_images_per_second": clock_hz and round(clock_hz / cycles, 1),
         "clock_mhz": clock_hz and float(clock_hz / 10**6),
         "simulated_cycles_per_second": round(sum(r.simulated_cycles for r in records) / seconds) if seconds else None,
+        "picture_cycles_per_second": round(sum(r.cycles for r in records) / seconds) if seconds else None,
     }
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from accel.config import DEFAULT, R16C16P2_DEEP
 from model import zoo
-from model.common.cores import cores
 from model.common.errors import UserError
 from model.data import datasets
 from sim.lanes.build import build
@@ -51,8 +50,8 @@ def test_real_pictures(name, cifar, request, record_property, tmp_path):
         pytest.skip(str(missing))
     record = request.config.getoption("--record")
     output = MEASUREMENTS / f"rtl-{name}.json" if record else tmp_path / "summary.json"
-    command = ["sim", "classify", name, "--images", str(images), "--jobs", str(cores()),
-               *(["--trace"] if images <= 200 else []), *(["--config", config.name] if config != DEFAULT else []),
+    command = ["sim", "classify", name, "--images", str(images), *(["--trace"] if images <= 200 else []),
+               *(["--config", config.name] if config != DEFAULT else []),
                "--output", os.path.relpath(output, ROOT)]
     subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
     summary = json.loads(output.read_text())

@@ -51,10 +51,12 @@ def _to_codes(acc, layer):
     steps = layer.thresholds.astype(np.int64) - layer.bias[:, None]
     if acc.dtype == np.float32:                     # whose sums without bias are all within these
         steps = steps.clip(-EXACT_FLOAT32, EXACT_FLOAT32)
-    code = np.zeros(acc.shape, np.uint8)
+    width = acc.shape[2]                            # all pixels of a row at once: numpy is slow where the last axis,
+    rows = acc.reshape(-1, width * acc.shape[3])    # over the channels alone, is short
+    code = np.zeros(rows.shape, np.uint8)
     for step in steps.T.astype(acc.dtype):
-        code += acc >= step
-    return code
+        code += rows >= np.tile(step, width)
+    return code.reshape(acc.shape)
 
 
 def _max_pool(x):

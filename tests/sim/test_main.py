@@ -1,6 +1,8 @@
 """python -m sim: the main job as a user runs it, and one clear line for every bad input."""
 import dataclasses
+import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,11 +17,13 @@ from accel.config import R16C16P2, R16C16P2_DEEP, TINY
 from accel.cycles import cycles
 from accel.digest import rtl_digest
 from model import zoo
+from model.common.cores import cores
 from model.data import datasets
 from model.integer import golden, store
 from model.zoo import workload
 from sim import __main__ as command
 from sim import classify
+from sim.results import ResultsFile
 from tests.nets import corner_pictures, random_net
 from tests.progress import until
 
@@ -64,11 +68,22 @@ def test_json_is_one_value_and_nothing_else():
     assert KEYS <= set(summary) and set(summary["results"][0]) == {"index", "label", "prediction", "logits", "cycles"}
     assert summary["net"] == zoo.SYNTHETIC and summary["engine"] == "interp"
     assert summary["cycles_per_image"] == cycles(compile_net(zoo.load(zoo.SYNTHETIC), R16C16P2))
+    assert summary["jobs"] == min(3, cores())           # whoever says nothing
+    assert summary["pictures_per_second"] == pytest.approx(3 / summary["wall_seconds"], rel=0.01, abs=0.01)
     check_results(summary, start=7)
 
 
+@pytest.mark.parametrize("arguments, jobs", [(("--images", "1"), 1), (("--images", "5", "--jobs", "3"), 3),
+                                             (("--images", "2", "--jobs", "40"), 2)])
+def test_as_many_processes_as_there_is_work_for(arguments, jobs, capsys):
+    assert command.main([*INTERP, *arguments, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["jobs"] == jobs
+    check_results(summary)
+
+
 def test_text(tmp_path):
-    code, out, err = run(*INTERP, "--images", 2, "--trace", "--output", tmp_path / "summary.json")
+    code, out, err = run(*INTERP, "--images", 2, "--trace", "--jobs", 1, "--output", tmp_path / "summary.json")
     assert code == 0 and err == ""
     lines = out.splitlines()
     assert len([line for line in lines if line.endswith(" cycles") and line[0].isdigit()]) == 2
@@ -76,12 +91,15 @@ def test_text(tmp_path):
     [projection] = [line for line in lines if line.startswith("projected: ")]
     assert "images/s at 108.333 MHz (512 MACs/cycle; not measured on a board)" in projection
     summary = json.loads((tmp_path / "summary.json").read_text())
+    assert f"this run: {summary['pictures_per_second']:,} pictures/s, the integer model's check included, " in out
+    assert lines[-1].endswith(" s in 1 process")
     assert summary["exact"] == 2 and "results" not in summary
     assert summary["command"].startswith("python -m sim classify --data synthetic")
     assert summary["net_digest"] == store.digest(zoo.load(zoo.SYNTHETIC))
     assert summary["config_digest"] == R16C16P2.digest()
     assert summary["rtl_digest"] is None                # the interpreter runs no RTL
-    assert summary["simulated_cycles_per_second"] is None and not any("cycles/s" in line for line in lines)
+    assert summary["simulated_cycles_per_second"] is None and summary["picture_cycles_per_second"] is None
+    assert not any("cycles/s" in line for line in lines)
 
 
 def test_a_configuration_without_a_bitstream_projects_no_speed():
@@ -99,6 +117,61 @@ def test_an_interrupted_run_is_continued(tmp_path):
     assert code == 0 and "2 of them are in" in out and "exact: 5/5" in out
     lines = file.read_text().splitlines()
     assert [json.loads(line)["index"] for line in lines[1:]] == [0, 1, 2, 3, 4]
+    code, out, _ = run(*INTERP, "--images", 4, "--results", file, "--json")     # all are there already
+    summary = json.loads(out)
+    assert code == 0 and (summary["images"], summary["jobs"], summary["pictures_per_second"]) == (4, 1, None)
+    check_results(summary)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def kill_the_processes():
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
+def lines_of(path):
+    """Of a results file, without the seconds, which differ from run to run."""
+    return [{**json.loads(line), "seconds": None} for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("before, after, fault, code, message", [
+    (1, 2, interrupt, 130, "interrupted\n"),
+    (2, 1, interrupt, 130, "interrupted\n"),
+    (2, 2, kill_the_processes, 2, "error: a simulator process ended unexpectedly (killed, or out of memory)\n")],
+    ids=["one-two", "two-one", "killed"])
+def test_a_run_that_ends_early_is_continued(before, after, fault, code, message, tmp_path, monkeypatch, capsys):
+    arguments = (*INTERP, "--images", "8", "--results")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert command.main([*arguments, str(whole), "--jobs", "1"]) == 0
+
+    append, appended = ResultsFile.append, []
+
+    def append_and_fail(file, record):
+        append(file, record)
+        appended.append(record)
+        if len(appended) == 3:
+            fault()
+
+    monkeypatch.setattr(ResultsFile, "append", append_and_fail)
+    assert command.main([*arguments, str(parts), "--jobs", str(before)]) == code
+    assert capsys.readouterr().err == message and multiprocessing.active_children() == []
+    done = len(lines_of(parts))
+    assert lines_of(parts) == lines_of(whole)[:done] and 1 + 3 <= done < 1 + 8
+    assert command.main([*arguments, str(parts), "--jobs", str(after)]) == 0
+    assert lines_of(parts) == lines_of(whole) and len(appended) == 8
+
+
+def test_an_error_leaves_no_process_behind(tmp_path, monkeypatch):
+    def no_space(file, record):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ResultsFile, "append", no_space)
+    with pytest.raises(OSError, match="No space left") as caught:
+        command.main([*INTERP, "--images", "8", "--jobs", "2", "--results", str(tmp_path / "results")])
+    assert caught.tb and multiprocessing.active_children() == []        # while the traceback still holds all of the run
 
 
 @pytest.mark.cxx
@@ -242,8 +315,9 @@ def test_no_compiler_is_one_line(tmp_path):
     assert err == "error: $CXX is '/no/such/compiler', which is not a C++ compiler that runs\n"
 
 
-def test_a_reader_that_leaves_is_no_error():
-    process = start(*INTERP, "--images", 400, PYTHONUNBUFFERED="1")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_reader_that_leaves_is_no_error(jobs):
+    process = start(*INTERP, "--images", 400, "--jobs", jobs, PYTHONUNBUFFERED="1")
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 1

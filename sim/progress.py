@@ -1,0 +1,63 @@
+"""How far a long run is: a bar on a terminal, a line now and then in a log file."""
+import sys
+import time
+
+from tqdm import tqdm
+
+__all__ = ["Progress", "duration"]
+
+SECONDS_A_LINE = 30
+
+
+def duration(seconds):
+    """"3 min 31 s", for people: whole seconds, and above an hour whole minutes."""
+    minutes, seconds = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return "{} h {} min".format(*divmod(minutes, 60))
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+class Progress:
+    """On stderr: pictures done, pictures a second and the time that is left. The speed is that of the whole run so far,
+    so it does not jump where many pictures are done at once.
+
+    total: pictures; done: how many of them were done before this run, at no cost. clock: seconds that only grow.
+    """
+
+    def __init__(self, total, done=0, *, clock=time.monotonic):
+        self._total, self._before, self._done = total, done, done
+        self._clock = clock
+        self._started = self._said = clock()
+        self._terminal = sys.stderr.isatty()
+        # smoothing 0: tqdm, too, divides all by all. miniters: a burst may be smaller than the one before it.
+        self._bar = tqdm(total=total, initial=done, unit=" pictures", leave=False, smoothing=0, miniters=1,
+                         disable=not self._terminal)
+
+    @property
+    def seconds(self):
+        """Since the beginning."""
+        return self._clock() - self._started
+
+    @property
+    def pictures_per_second(self):
+        """Of this run; None before its first picture."""
+        done = self._done - self._before
+        return done / self.seconds if done else None
+
+    def advance(self, pictures):
+        """So many more are done."""
+        self._done += pictures
+        self._bar.update(pictures)
+        now = self._clock()
+        if not self._terminal and self._done < self._total and now - self._said >= SECONDS_A_LINE:
+            self._said = now
+            speed = self.pictures_per_second
+            print(f"{self._done:,} of {self._total:,} pictures, {speed:.1f} pictures/s, "
+                  f"{duration((self._total - self._done) / speed)} left", file=sys.stderr, flush=True)
+
+    def write(self, line, file):
+        """Prints a line, above the bar where there is one."""
+        self._bar.write(line, file=file)
+
+    def close(self):
+        self._bar.close()

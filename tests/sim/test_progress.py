@@ -1,0 +1,72 @@
+"""How far a run is, with a clock that the test sets."""
+import io
+import sys
+
+import pytest
+import tqdm.std
+
+from sim.progress import Progress, duration
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("seconds, text", [
+    (0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (211, "3 min 31 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min"),
+    (100_000, "27 h 46 min")])
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_log_file_has_a_line_every_half_minute(capsys):
+    clock = Clock()
+    progress = Progress(10_000, done=40, clock=clock)
+    assert progress.pictures_per_second is None
+    for _ in range(90):                     # 64 pictures every 1.6 s
+        clock.now += 1.6
+        progress.advance(64)
+    progress.close()
+    assert (progress.seconds, progress.pictures_per_second) == pytest.approx((144, 40))
+    assert capsys.readouterr().err.splitlines() == [
+        f"{done:,} of 10,000 pictures, 40.0 pictures/s, {left} left"
+        for done, left in ((1256, "3 min 39 s"), (2472, "3 min 8 s"), (3688, "2 min 38 s"), (4904, "2 min 7 s"))]
+
+
+def test_the_last_picture_is_no_line(capsys):
+    clock = Clock()
+    progress = Progress(2, clock=clock)
+    clock.now += 100
+    progress.advance(2)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_shows_the_speed_of_the_whole_run(monkeypatch):
+    """Also where pictures come in bursts, of which one is smaller than the one before."""
+    clock, terminal = Clock(), Terminal()
+    monkeypatch.setattr(tqdm.std, "time", clock)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.delenv("COLUMNS", raising=False)        # of the terminal that the tests run in
+    progress = Progress(1000, done=100, clock=clock)
+    for burst, shown in ((64, "164/1000 [00:02<00:26, 32.00 pictures/s]"),
+                         (63, "227/1000 [00:04<00:24, 31.75 pictures/s]"),
+                         (1, "228/1000 [00:06<00:36, 21.33 pictures/s]")):
+        clock.now += 2
+        progress.advance(burst)
+        assert terminal.getvalue().endswith(shown)
+    progress.close()
+
+
+def test_lines_go_above_the_bar(capsys):
+    progress = Progress(3)
+    progress.write("a line", file=sys.stdout)
+    progress.close()
+    assert tuple(capsys.readouterr()) == ("a line\n", "")
