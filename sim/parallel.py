@@ -17,6 +17,7 @@ __all__ = ["Batch", "classify", "processes"]
 
 PIECE = 16                  # pictures of a piece at most where an engine takes them one after the other,
 PIECES_A_PROCESS = 8        # and how many pieces a process has at least, so that results are never long in coming
+BURSTS = 4                  # of all lanes in a piece at most: the next pictures are loaded while these are computed
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,11 @@ def classify(kind, image, pictures, check, *, jobs, lanes=1, **options):
 
 def _pieces(count, jobs, lanes):
     """Slices of `count` pictures, equal but for one picture: a process is given one after the other. With several
-    lanes, where a piece takes as long as a full one does, as few as there can be."""
-    most = lanes if lanes > 1 else min(PIECE, max(1, count // (PIECES_A_PROCESS * jobs)))
+    lanes, where a burst takes as long as a full one does, as few as there can be."""
+    if lanes > 1:
+        most = lanes * min(BURSTS, max(1, count // (lanes * jobs)))
+    else:
+        most = min(PIECE, max(1, count // (PIECES_A_PROCESS * jobs)))
     pieces = -(-count // most)
     if pieces > jobs:
         pieces = min(count, -(-pieces // jobs) * jobs)      # as many for each process

@@ -519,7 +519,7 @@ def _notes(notes):
 def _number(value, bits, vector=False):
     if vector:
         return f"uint{bits}_t({value:#x}{'ull' if bits == 64 else 'u'})"
-    return f"{value:#x}{'ull' if bits == 64 else 'u'}"
+    return f"U64({value:#x}ull)" if bits == 64 else f"{value:#x}u"
 
 
 def _cut_to(parts, width):

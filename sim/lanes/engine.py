@@ -12,7 +12,7 @@ from ..library import open_library
 from ..payload import pack, records, unpack
 from .undefined import CYCLE_BITS
 
-__all__ = ["LanesEngine", "UndefinedValue"]
+__all__ = ["LanesEngine", "UndefinedValue", "lanes_of"]
 
 CYCLES_PER_CALL = 5_000         # a fraction of a second: Ctrl-C and the progress bar wait that long at most
 TRACE_RECORDS = 1 << 12
@@ -46,6 +46,11 @@ def _open_library(path):
     library.uniqore_note_text.argtypes, library.uniqore_note_text.restype = [c_uint32], c_char_p
     library.uniqore_run.argtypes, library.uniqore_run.restype = [c_void_p, POINTER(Streams), c_uint64], None
     return library
+
+
+def lanes_of(library):
+    """Pictures that one run of the library at that path carries."""
+    return _open_library(library).uniqore_lane_count()
 
 
 class UndefinedValue(Exception):
