@@ -18,10 +18,10 @@ from model.integer import store
 from model.zoo.workload import FILES, choose_workload, split_arguments
 
 from .check import classify_checked
+from .compiled import lanes_of
 from .cxxrtl import build as cxxrtl_build
 from .engines import ENGINES
 from .lanes.build import build as lanes_build
-from .lanes.engine import lanes_of
 from .parallel import processes
 from .progress import Progress, duration
 from .results import ResultsFile, summarize, write_json

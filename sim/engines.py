@@ -40,9 +40,9 @@ def open_engine(kind, image, *, trace=False, vcd=None, gaps=NO_GAPS, library=Non
     if kind == "lanes":
         if vcd is not None:
             raise UserError("the lanes engine writes no waveforms: use cxxrtl or pysim")
+        from .compiled import CompiledEngine
         from .lanes.build import build
-        from .lanes.engine import LanesEngine
-        return LanesEngine(image, library or build(image.config), trace=trace, gaps=gaps, timeout=timeout)
+        return CompiledEngine(image, library or build(image.config), trace=trace, gaps=gaps, timeout=timeout)
     if kind == "cxxrtl":
         from .cxxrtl import CxxrtlEngine, build
         if library is None:

@@ -20,7 +20,7 @@ __all__ = ["CORE_PORTS", "Ports", "build", "build_simulator"]
 FOLDER = Path(__file__).parent
 DRIVER = FOLDER / "driver.cc"
 INSPECTOR = FOLDER / "inspector.cc"
-HEADERS = (FOLDER / "lanes.h", FOLDER / "simulator.h")
+HEADERS = (FOLDER / "lanes.h", FOLDER / "simulator.h", FOLDER.parent / "streams.h")
 # What the files are made by: a library is as old as the youngest of them.
 GENERATOR = tuple(FOLDER / f"{name}.py" for name in
                   ("netlist", "analysis", "undefined", "schedule", "code", "build")) + HEADERS
