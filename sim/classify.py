@@ -19,9 +19,7 @@ from model.zoo.workload import FILES, choose_workload, split_arguments
 
 from .check import classify_checked
 from .compiled import lanes_of
-from .cxxrtl import build as cxxrtl_build
-from .engines import ENGINES
-from .lanes.build import build as lanes_build
+from .engines import ENGINES, library_of
 from .parallel import processes
 from .progress import Progress, duration
 from .results import ResultsFile, summarize, write_json
@@ -61,9 +59,8 @@ def run(options):
     image = compile_net(workload.net, config)
     engine, lanes = {"vcd": options.vcd}, 1
     if options.engine in ("lanes", "cxxrtl"):
-        build = lanes_build if options.engine == "lanes" else cxxrtl_build
-        engine["library"] = build(config)               # once, before the processes ask for it
-        lanes = lanes_of(engine["library"]) if options.engine == "lanes" else 1
+        engine["library"] = library_of(options.engine, config)          # once, before the processes ask for it
+        lanes = lanes_of(engine["library"])
 
     records, file = {}, _results_file(options, workload, config)
     if file:

@@ -47,8 +47,6 @@ private:
 
 EXPORT Core *uniqore_open(const char *) { return new Core; }
 EXPORT void uniqore_close(Core *core) { delete core; }
-EXPORT int uniqore_lanes() { return LANES; }
 EXPORT void uniqore_use_lanes(Core *core, int lanes) { core->use_lanes(lanes); }
 EXPORT int uniqore_data_words(Core *core) { return int(core->data_words); }
-EXPORT const char *uniqore_note(uint32_t number) { return notes[number]; }
 EXPORT void uniqore_run(Core *core, Streams *streams, uint64_t max_cycles) { run_streams(*core, streams, max_cycles); }
