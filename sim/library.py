@@ -26,7 +26,7 @@ from model.common.tools import find_compiler, find_cxxrtl
 
 from . import two_state
 
-__all__ = ["build_library", "open_library", "rtl_sources"]
+__all__ = ["build_library", "built", "compile_sources", "step", "open_library", "rtl_sources"]
 
 DRIVER = Path(__file__).with_name("driver.cc")
 REWRITER = Path(two_state.__file__)
@@ -95,6 +95,33 @@ def open_library(path):
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise UserError(f"cannot load the simulator {path}, remove it to have it built again: {error}") from error
+
+
+def built(name, ingredients, make):
+    """Path of the cached library that `make(folder)` leaves as core.so in the folder; built unless it is cached."""
+    key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:KEY_DIGITS]
+    library = made_cache_folder("simulators") / f"{name}-{key}.so"
+    with _locked(library.with_suffix(".lock"), f"waiting for another process to build {library.name}"):
+        if not library.exists():
+            folder = Path(tempfile.mkdtemp(prefix=library.stem + ".", dir=library.parent))
+            try:
+                make(folder)
+                os.replace(folder / "core.so", library)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    return library
+
+
+def step(command, folder):
+    return _step(command, folder)
+
+
+def compile_sources(folder, sources, flags, compiler):
+    """Compiles and links `sources` in `folder` to core.so."""
+    compile_one = [*compiler.command, *COMPILER_FLAGS, *flags, "-c"]
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(lambda name: _step([*compile_one, name, "-o", f"{Path(name).name}.o"], folder), sources))
+    _step([*compiler.command, "-shared", *(f"{Path(name).name}.o" for name in sources), "-o", "core.so"], folder)
 
 
 @contextlib.contextmanager
