@@ -41,7 +41,11 @@ NO_GAPS = Gaps()
 
 
 class Engine:
-    """Base of all engines. `simulated_cycles` and `seconds` add up over all runs."""
+    """Base of all engines. `simulated_cycles` and `seconds` add up over all runs.
+
+    lanes: pictures that one run of the core carries.
+    """
+    lanes = 1
 
     def __init__(self):
         self.simulated_cycles = 0
