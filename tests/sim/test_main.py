@@ -287,6 +287,13 @@ def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
     (("serve", "--cycles-per-bit", "4"), "--cycles-per-bit must be at least 8"),
     (("serve", "--port-link", "/no/folder/port"), "--port-link /no/folder/port"),
     (("serve", "--port-link", "pyproject.toml"), "--port-link pyproject.toml"),
+    (("speed", "--engines", "cxxrtl,verilog"), "argument --engines: no simulator called 'verilog'; there are cxxrtl,"),
+    (("speed", "--engines", "interp"), "no simulator called 'interp'"),
+    (("speed", "--config", "16x16x2", "tiny"), "--config tiny needs --net"),
+    (("speed", "--images", "0"), "argument --images: 0 is not positive"),
+    (("speed", "--output", "/no/folder/x.json"), "/no/folder/x.json: not a file in an existing folder"),
+    (("speed", "--engines", "pysim", "--net", "no-such-net"), zoo.SYNTHETIC),
+    (("speed", "--engines", "pysim", "--config", "tiny", "--net", zoo.SYNTHETIC, "--data", "synthetic"), "limit"),
     (("classify", "no-such-net"), zoo.SYNTHETIC),                     # the known ones are listed
     (("classify", "no/such/net.npz"), "no/such/net.npz"),
     (("classify", "pyproject.toml"), "pyproject.toml"),
