@@ -12,7 +12,7 @@ __all__ = ["build", "build_cxxrtl"]
 DRIVER = Path(__file__).with_name("cxxrtl_driver.cc")
 STREAMS = Path(__file__).with_name("streams.h")
 SCRIPT = "read_rtlil core.il\nwrite_cxxrtl -O6 -g4 core.cc\n"
-FLAGS = ("-std=c++17", "-O1", "-DNDEBUG", "-fPIC", "-fvisibility=hidden")
+FLAGS = ("-O1",)
 
 
 def build(config):

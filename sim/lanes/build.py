@@ -8,7 +8,7 @@ from accel.rtl.core import Core
 from model.common.errors import UserError
 from model.common.tools import find_compiler, find_cxxrtl
 
-from ..library import built, compile_sources, rtl_sources, step, write_rtlil
+from ..library import CXX_FLAGS, built, compile_sources, rtl_sources, step, write_rtlil
 from .analysis import PixelsDecide, mark_vectors
 from .code import generate
 from .netlist import UnsupportedNetlist, read_netlist, script
@@ -27,7 +27,7 @@ GENERATOR = tuple(FOLDER / f"{name}.py" for name in
 # Bits that stay together although they are used apart: fewer variables are faster. What reaches what is told finer where
 # none do; a flag that shares a byte with data would count as data.
 JOINED, APART = 8, 0
-FLAGS = ("-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-Wno-psabi")
+FLAGS = ("-O2", "-Wno-psabi")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def build_simulator(make_component, *, name, sources, ports, one_lane=False, wat
     yosys_script = yosys_script or script(ports.resets)
     flags = (*FLAGS, f"-march={target}", *(["-DONE_LANE"] if one_lane else []), *flags)
     # The same target names another processor on another machine: its features are part of the key.
-    features = step([*compiler.command, *flags, "-dM", "-E", "-x", "c++", "/dev/null"], FOLDER)
+    features = step([*compiler.command, *CXX_FLAGS, *flags, "-dM", "-E", "-x", "c++", "/dev/null"], FOLDER)
     ingredients = [sources, repr(ports), str(watched), driver.read_text(), yosys.version, yosys_script,
                    compiler.version, *flags, features, *(path.read_text() for path in GENERATOR)]
 
