@@ -8,9 +8,9 @@ from accel.isa import LoadWord, LogitWord, PixelWord
 from model.common.errors import UserError
 
 from .engine import NO_GAPS, Engine, Result
+from .lanes.undefined import CYCLE_BITS
 from .library import open_library
 from .payload import pack, records, unpack
-from .lanes.undefined import CYCLE_BITS
 
 __all__ = ["CompiledEngine", "UndefinedValue", "lanes_of"]
 
@@ -107,7 +107,7 @@ class CompiledEngine(Engine):
 
         for batch in range(batches):
             first, last = batch * lanes, (batch + 1) * n_logits
-            self._simulate_until(lambda: streams.logits_done >= last, f"logits of picture {first}", trace)
+            self._simulate_until(lambda last=last: streams.logits_done >= last, f"logits of picture {first}", trace)
             taken = unpack(LogitWord, logits[first * n_logits:(first + lanes) * n_logits], "logit").astype(np.int32)
             writes = trace and trace.pop(batch)
             for lane in range(min(lanes, len(pictures) - first)):

@@ -2,9 +2,9 @@
 
     engine = open_engine("lanes", image)
 
-Engines: `lanes` (the RTL, compiled, many pictures in one run), `cxxrtl` (the RTL as yosys compiles it: the second opinion,
-and waveforms), `pysim` (the RTL, interpreted by Amaranth; slow, needs no compiler) and `interp` (the instruction set,
-without RTL; its cycles come from the cycle model).
+Engines: `lanes` (the RTL, compiled, many pictures in one run), `cxxrtl` (the RTL as yosys compiles it: the second
+opinion, and waveforms), `pysim` (the RTL, interpreted by Amaranth; slow, needs no compiler) and `interp` (the
+instruction set, without RTL; its cycles come from the cycle model).
 """
 from accel.cycles import cycles
 from model.common.errors import UserError

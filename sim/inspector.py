@@ -9,8 +9,11 @@ __all__ = ["Inspector"]
 
 
 class Inspector:
-    """The design in `library`, as it is at configuration. lanes: how many there are. widths: bits by name, of ports and of
-    registers, whose names are those of the RTL with dots ("sequencer.passes.state")."""
+    """The design in `library`, as it is at configuration.
+
+    lanes: how many there are. widths: bits by name, of ports and of registers, whose names are those of the RTL with
+    dots ("sequencer.passes.state").
+    """
 
     def __init__(self, library):
         self._library = open_library(library)

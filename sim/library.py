@@ -87,7 +87,8 @@ def step(command, folder):
 def compile_sources(folder, sources, flags, compiler):
     """Compiles C++ files, as many at once as there are cores, and links them to `core.so` in `folder`.
 
-    sources: paths, from `folder` on where they are relative. flags: besides CXX_FLAGS. compiler: `model.common.tools.Tool`.
+    sources: paths, from `folder` on where they are relative. flags: besides CXX_FLAGS. compiler: a
+    `model.common.tools.Tool`.
     """
     compile_one = [*compiler.command, *CXX_FLAGS, *flags, "-c"]
     objects = [f"{Path(source).name}.o" for source in sources]

@@ -109,7 +109,8 @@ class _Design:
         files = {f"design_{k}.cc": include + "\n".join(functions[k * share:(k + 1) * share]) for k in range(FILES)}
         names = ", ".join(f"step_{n}" for n in range(len(steps)))
         steps.append(f"const Step steps[] = {{{names}}};\n")
-        files["design_main.cc"] = '#include "simulator.h"\n\n' + "\n".join([*steps, self._reset(), self._tables(), _notes(notes)])
+        files["design_main.cc"] = '#include "simulator.h"\n\n' + "\n".join(
+            [*steps, self._reset(), self._tables(), _notes(notes)])
         prototypes = "".join(f"void eval_{n}_{k}{ARGUMENTS};\n"
                              for n, runs in enumerate(self._functions) for k in range(len(runs)))
         files["design.h"] = "".join([
@@ -312,7 +313,7 @@ class _Design:
         return f"U32({text})"
 
     def _operand(self, parts, width, bits, signed):
-        """The lowest `width` bits of an operand, extended by its sign where it is shorter. What is above is no matter."""
+        """The lowest `width` bits of an operand, extended by its sign where it is shorter; anything above them."""
         signed = signed and sum(part.width for part in parts) < width
         return self._value(_cut_to(parts, width), bits, signed)
 
@@ -463,7 +464,8 @@ class _Design:
         """Bits from B + low on, of an operand of any width: a choice among its words, then a shift."""
         width, vector = cell.output.width, cell.output.vector
         if self._is_vector(b_parts) or "A" in cell.signed:
-            raise UnsupportedNetlist(f"a {cell.kind} of {sum(part.width for part in a_parts)} bits by what pixels reach")
+            a_width = sum(part.width for part in a_parts)
+            raise UnsupportedNetlist(f"a {cell.kind} of {a_width} bits by what pixels reach")
         bits = 64
         words = [self._wide(value, 64) if vector else value.text
                  for value in (self._value(piece, 64) for piece in _pieces(a_parts))]

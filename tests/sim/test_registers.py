@@ -34,7 +34,8 @@ class Stimulus:
 
     def __init__(self, image, pictures, others, seed):
         """pictures, others: uint8 (N, 3, H, W), of the compared lane and of the rest."""
-        self._words = numbers(pack(LoadWord, **dict(zip(("target", "address", "data"), image.load_words(), strict=True))))
+        targets, addresses, words = image.load_words()
+        self._words = numbers(pack(LoadWord, target=targets, address=addresses, data=words))
         self._pixels, self._others = (numbers(pack(PixelWord, **{
             colour: batch[:, c].reshape(-1) for c, colour in enumerate("rgb")})) for batch in (pictures, others))
         self._chance = random.Random(seed)
@@ -79,13 +80,14 @@ def drive(model, inputs):
 
 
 def outputs_of(lanes):
-    return {name: lanes.get(name, LANE) for name in ("load__ready", "pixels__ready", "logits__valid", "logits__payload")}
+    names = "load__ready", "pixels__ready", "logits__valid", "logits__payload"
+    return {name: lanes.get(name, LANE) for name in names}
 
 
 def register_signals(core, design, names):
     """Signal by name, of those that a netlist knows as registers; names are those of Amaranth's design hierarchy."""
     found = {}
-    for fragment, info in design.fragments.items():
+    for info in design.fragments.values():
         prefix = ".".join(info.name[1:])
         for signal, name in info.signal_names.items():
             name = f"{prefix}.{name}" if prefix else name
