@@ -89,7 +89,7 @@ class CompiledEngine(Engine):
     def _run(self, pictures):
         if not len(pictures):
             return
-        lanes = min(self.lanes, len(pictures))
+        lanes = self.burst(len(pictures))
         self._library.uniqore_use_lanes(self._simulator, lanes)
         batches, n_logits, streams = -(-len(pictures) // lanes), self._n_logits, self._streams
         # Lanes without a picture in the last batch carry the last picture; nobody looks at them.

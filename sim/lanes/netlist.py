@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-__all__ = ["SCRIPT", "WORD", "Cell", "Memory", "Netlist", "Part", "Read", "Register", "UnsupportedNetlist", "Variable",
+__all__ = ["Cell", "Memory", "Netlist", "Part", "Read", "Register", "UnsupportedNetlist", "Variable",
            "Write", "read_netlist", "script"]
 
 WORD = 64                       # bits of the widest variable

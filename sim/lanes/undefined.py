@@ -12,7 +12,7 @@ chooses. Where one reaches what counts, the outputs UNDEFINED (the origin) and U
 """
 from .netlist import Cell, Memory, Part, Read, Register, Variable, Write
 
-__all__ = ["CYCLE_BITS", "UNDEFINED", "USE", "follow"]
+__all__ = ["CYCLE_BITS", "follow"]
 
 UNDEFINED, USE = "undefined", "undefined_use"
 ORIGIN_BITS, CYCLE_BITS = 32, 22            # an origin: number of its note; below it the cycle it arose in, mod 2**22
@@ -20,7 +20,7 @@ SMALL_TABLE = 16                            # words that are looked through wher
 
 
 def follow(netlist, *, guards=None):
-    """Adds origins to `netlist`, whose vectors are marked. Returns notes: the text of an origin or of a use by its number.
+    """Adds origins to `netlist`, whose vectors are marked. Returns notes: texts of origins and of uses by their number.
 
     guards: output -> output; the first one counts only while the other is up.
     """
