@@ -17,7 +17,7 @@ from .schedule import Output, operands, schedule
 __all__ = ["generate"]
 
 NODES_PER_FUNCTION = 250            # compile time per node grows from here on
-FILES = 8                           # compiled side by side
+FILES = 8                           # at most, compiled side by side
 LETTERS = {8: "b", 16: "h", 32: "w", 64: "d"}
 SMALL_TABLE = 16                    # words of a memory that multiplexers read faster than memory
 INFIX = {"$and": "&", "$or": "|", "$xor": "^", "$add": "+", "$sub": "-", "$mul": "*",
@@ -105,8 +105,9 @@ class _Design:
             functions += [self._function(f"eval_{n}_{k}", run) for k, run in enumerate(runs)]
             calls = "".join(f"    eval_{n}_{k}(s, blocks, end);\n" for k in range(len(runs)))
             steps.append(f"void step_{n}{ARGUMENTS} {{\n{calls}}}\n")
-        share = -(-len(functions) // FILES)
-        files = {f"design_{k}.cc": include + "\n".join(functions[k * share:(k + 1) * share]) for k in range(FILES)}
+        share = max(1, -(-len(functions) // FILES))
+        files = {f"design_{k // share}.cc": include + "\n".join(functions[k:k + share])
+                 for k in range(0, len(functions), share)}
         names = ", ".join(f"step_{n}" for n in range(len(steps)))
         steps.append(f"const Step steps[] = {{{names}}};\n")
         files["design_main.cc"] = '#include "simulator.h"\n\n' + "\n".join(
@@ -340,16 +341,16 @@ class _Design:
             return self._masked(f"({a} {INFIX[kind]} {b})", width, bits, vector, self._overflows(cell))
         if kind in ("$not", "$neg", "$pos"):
             bits = self._bits(width, vector)
-            a = self._operand(cell.operands["A"], width, bits, "A" in cell.signed)
+            value = self._operand(cell.operands["A"], width, bits, "A" in cell.signed)
+            a = self._wide(value, bits) if vector else value.text
             sign = {"$not": "~", "$neg": "-", "$pos": ""}[kind]
-            return self._masked(f"({sign}{a.text})", width, bits, vector, kind != "$pos" or "A" in cell.signed)
+            return self._masked(f"({sign}{a})", width, bits, vector, kind != "$pos" or "A" in cell.signed)
         if kind in ("$lt", "$le", "$gt", "$ge", "$eq", "$ne", "$eqx", "$nex"):
             return self._comparison(cell, signed)
         if kind in ("$shl", "$sshl", "$shr", "$sshr", "$shift", "$shiftx"):
             return self._shift(cell)
         if kind in ("$reduce_xor", "$reduce_xnor"):
-            words = self._words(cell.operands["A"])
-            text = " ^ ".join(f"parity({word.text})" for word in words)
+            text = " ^ ".join(f"parity({word})" for word in self._words(cell.operands["A"], vector))
             return self._bit(f"(({text}) ^ {int(kind == '$reduce_xnor')}u)", vector)
         if kind == "$reduce_and":
             ones = [self._test(part_parts, "==", (1 << sum(p.width for p in part_parts)) - 1, vector)
@@ -424,31 +425,40 @@ class _Design:
         texts = [self._test(piece, "!=", 0, vector) for piece in pieces]
         return texts[0] if len(texts) == 1 else f"({' | '.join(texts)})"
 
-    def _words(self, parts):
-        return [self._value(piece, 64 if not self._is_vector(piece) else storage_bits(
-            sum(part.width for part in piece))) for piece in _pieces(parts)]
+    def _words(self, parts, vector):
+        """Texts of `parts` in pieces of 64 bits, lowest first; the last one in as few as it needs."""
+        for piece in _pieces(parts):
+            bits = storage_bits(sum(part.width for part in piece)) if vector else 64
+            value = self._value(piece, bits)
+            yield self._wide(value, bits) if vector else value.text
 
     def _shift(self, cell):
         kind, width, vector = cell.kind, cell.output.width, cell.output.vector
         a_parts, b_parts = cell.operands["A"], cell.operands["B"]
-        a_width = sum(part.width for part in a_parts)
+        a_width, b_width = (sum(part.width for part in parts) for parts in (a_parts, b_parts))
+        if b_width > 64:
+            raise UnsupportedNetlist(f"a {kind} by a number of {b_width} bits")
         two_ways = "B" in cell.signed and kind in ("$shift", "$shiftx")
         if two_ways and self._is_vector(b_parts):
             raise UnsupportedNetlist("a shift to both sides by what pixels reach")
         if kind in ("$shift", "$shiftx", "$shr", "$sshr") and (a_width > 64 or cell.low) and not two_ways:
             return self._window(cell, a_parts, b_parts)
-        if cell.low or max(a_width, width) > 64:
-            raise UnsupportedNetlist(f"a {kind} of {max(a_width, width)} bits")
-        work = max(width, a_width)
+        work = max(a_width, cell.low + width)
+        if work > 64:
+            raise UnsupportedNetlist(f"a {kind} of {work} bits")
         bits = self._bits(work, vector)
         signed = "A" in cell.signed
         a = self._value(a_parts, bits, signed)
         a = self._wide(a, bits) if vector else a.text
-        by = self._value(b_parts, 64)
-        by = by.text
-        if self._is_vector(b_parts):
-            by = self._value(b_parts, bits).text
         right = "sar" if kind == "$sshr" and signed else "shr"
+        if signed and right == "shr" and work < bits:       # extended to the output, with zeros above
+            a = f"({a} & {_number((1 << work) - 1, bits, vector)})"
+        by = self._value(b_parts, 64).text
+        if self._is_vector(b_parts):
+            by_bits = max(bits, storage_bits(b_width))
+            by = self._value(b_parts, by_bits).text
+            if by_bits > bits:
+                by = f"to<V{bits}>(at_most({by}, {bits}))"
         if two_ways:
             n = self._value(b_parts, 64, signed=True).text
             text = f"(int64_t({n}) >= 0 ? {right}({a}, U64({n})) : shl({a}, 0 - U64({n})))"
@@ -463,15 +473,16 @@ class _Design:
     def _window(self, cell, a_parts, b_parts):
         """Bits from B + low on, of an operand of any width: a choice among its words, then a shift."""
         width, vector = cell.output.width, cell.output.vector
-        if self._is_vector(b_parts) or "A" in cell.signed:
-            a_width = sum(part.width for part in a_parts)
+        a_width = sum(part.width for part in a_parts)
+        if "A" in cell.signed:
+            raise UnsupportedNetlist(f"a {cell.kind} of a signed number of {a_width} bits")
+        if self._is_vector(b_parts):
             raise UnsupportedNetlist(f"a {cell.kind} of {a_width} bits by what pixels reach")
         bits = 64
         words = [self._wide(value, 64) if vector else value.text
-                 for value in (self._value(piece, 64) for piece in _pieces(a_parts))]
-        words = [f"to<V64>({w})" if vector and not w.startswith("wide") else w for w in words]
+                 for value in (self._value(piece, 64) for piece in _pieces(a_parts)[cell.low // 64:] or [[Part(1)]])]
         kind = "V64" if vector else "U64"
-        text = (f"window<{kind}>({self._value(b_parts, 64).text} + {cell.low}u, {{{', '.join(words)}}})")
+        text = (f"window<{kind}>({self._value(b_parts, 64).text}, {{{', '.join(words)}}})")
         value = self._masked(text, width, bits, vector, True)
         wanted = self._bits(width, vector)
         if wanted != bits:
@@ -484,8 +495,9 @@ class _Design:
         bits, name = storage_bits(memory.width), self._memory_names[memory]
         place = f"{'v' if memory.vector else 's'}->{name}"
         if self._is_vector(read.address):
-            address = self._value(read.address, storage_bits(sum(part.width for part in read.address))).text
-            if not memory.vector and memory.size <= SMALL_TABLE:
+            address_bits = sum(part.width for part in read.address)
+            address = self._value(read.address, storage_bits(address_bits)).text
+            if not memory.vector and memory.size == 1 << address_bits <= SMALL_TABLE:
                 words = [f"wide{bits}({place}[{k}])" for k in range(memory.size)]
                 return Value(self._tree(words, read.address), bits, True)
             return Value(f"gather<V{bits}>({place}, {memory.size}u, {address})", bits, True)
@@ -499,18 +511,12 @@ class _Design:
         return Value(f"wide{bits}({value.text})", bits, True) if vector else value
 
     def _tree(self, words, address):
-        """Choice among words by the bits of the address, lowest first."""
+        """Choice among 2**n words by the n bits of the address, lowest first."""
         bit_parts = [Part(1, part.variable, part.low + k) if part.variable is not None else
                      Part(1, value=part.value >> k & 1) for part in address for k in range(part.width)]
-        size = len(words)
         for part in bit_parts:
-            if len(words) == 1:
-                break
-            words = words + ["0"] * (len(words) % 2)
             select = self._wide(self._value([part], 8), 8)
             words = [f"mux({select}, {a}, {b})" for a, b in zip(words[::2], words[1::2], strict=True)]
-        if 1 << len(bit_parts) != size:
-            raise UnsupportedNetlist(f"a small memory of {size} words, not a power of two, read by what pixels reach")
         return words[0]
 
 

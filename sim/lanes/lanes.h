@@ -47,9 +47,11 @@ static inline Word window(U64 low, std::initializer_list<Word> words) {
 static inline U32 parity(U64 x) { return __builtin_parityll(x); }
 
 #if !defined(ONE_LANE)
+template <size_t bytes> struct Signed;
 #define VECTORS(bits)                                                                                                  \
     typedef uint##bits##_t V##bits __attribute__((vector_size(BLOCK * bits / 8)));                                     \
     typedef int##bits##_t S##bits __attribute__((vector_size(BLOCK * bits / 8)));                                      \
+    template <> struct Signed<BLOCK * bits / 8> { typedef S##bits Vector; };                                           \
     static inline V##bits wide##bits(U64 x) { return V##bits{} + uint##bits##_t(x); }                                  \
     static inline V##bits sext##bits(V##bits x, int width) {                                                           \
         return V##bits(S##bits(x << (bits - width)) >> (bits - width)); }                                              \
@@ -60,7 +62,10 @@ static inline U32 parity(U64 x) { return __builtin_parityll(x); }
     static inline V##bits shr(V##bits x, V##bits n) { return (x >> (n & (bits - 1))) & V##bits(n < bits); }            \
     static inline V##bits sar(V##bits x, V##bits n) {                                                                  \
         n = n < bits ? n : V##bits{} + (bits - 1);                                                                     \
-        return V##bits(S##bits(x) >> S##bits(n)); }
+        return V##bits(S##bits(x) >> S##bits(n)); }                                                                    \
+    static inline V##bits at_most(V##bits x, int n) {                                                                  \
+        const V##bits most = V##bits{} + uint##bits##_t(n);                                                            \
+        return x < most ? x : most; }
 VECTORS(8)
 VECTORS(16)
 VECTORS(32)
@@ -100,9 +105,10 @@ CONVERSION(S8, S16, _mm256_cvtepi16_epi8, __m256i)
 CONVERSION(S8, S32, _mm512_cvtepi32_epi8, __m512i)
 #undef CONVERSION
 #endif
-// Comparisons give -1 or 0 of their operands' size; a bit is 1 or 0 of eight.
+// Comparisons give -1 or 0 of their operands' size (`long` or `long long`, say, as the compiler likes); a bit is 1 or 0
+// of eight.
 template <class Mask>
-static inline V8 bit(Mask m) { return V8(to<S8>(m)) & uint8_t(1); }
+static inline V8 bit(Mask m) { return V8(to<S8>(typename Signed<sizeof(Mask)>::Vector(m))) & uint8_t(1); }
 // `a` where the bit `s` is 0, `b` where it is 1.
 static inline V8 mux(V8 s, V8 a, V8 b) { V8 m = V8{} - s; return a ^ ((a ^ b) & m); }
 static inline V16 mux(V8 s, V16 a, V16 b) { V16 m = V16(to<S16>(S8(V8{} - s))); return a ^ ((a ^ b) & m); }
