@@ -200,7 +200,7 @@ class _Reader:
         for make in makers:
             make()
         names = {name: self._parts(net["bits"]) for name, net in module["netnames"].items()
-                 if not net.get("hide_name") and all(
+                 if "$" not in name and all(
                      bit in self._driver and self._driver[bit][0].kind == "register" for bit in net["bits"])}
         self.netlist = Netlist(
             inputs={name: [Part(v.width, v) for v in variables] for name, variables in inputs.items()},
@@ -213,7 +213,7 @@ class _Reader:
         names, initial = {}, {}
         for name, net in module["netnames"].items():
             for k, bit in enumerate(net["bits"]):
-                rank = (bool(net.get("hide_name")), name.count("."), len(name))
+                rank = ("$" in name, name.count("."), len(name))
                 if bit not in names or rank < names[bit][0]:
                     names[bit] = rank, name, k
             for bit, value in zip(net["bits"], reversed(net["attributes"].get("init", "")), strict=False):
