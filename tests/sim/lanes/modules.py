@@ -62,14 +62,15 @@ class FlatModule:
                   outputs={"Q": out})
         return out
 
-    def memory(self, name, width, size, *, reads=(), writes=(), init=(), clock="clk", **parameters):
+    def memory(self, name, width, size, *, reads=(), writes=(), init=(), clock="clk", out=None, **parameters):
         """Data of each read port of a memory.
 
         reads: (address, enable); an enable of None makes the port a combinational one. writes: (address, data, enable),
-        an enable of one bit or one for each bit of the data. parameters: of the cell, instead of the usual ones.
+        an enable of one bit or one for each bit of the data. out: bits that each port drives, where there are some
+        already. parameters: of the cell, instead of the usual ones.
         """
         address_bits = max(len(address) for address, *_ in [*reads, *writes])
-        out = [self.net(width) for _ in reads]
+        out = [self.net(width) for _ in reads] if out is None else out
 
         def extended(bits):
             return bits + ["0"] * (address_bits - len(bits))

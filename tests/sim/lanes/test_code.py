@@ -18,6 +18,7 @@ from sim.lanes.inspector import Inspector
 from sim.lanes.netlist import UnsupportedNetlist, read_netlist
 from sim.library import step
 from tests.sim.lanes import machine
+from tests.sim.lanes.circuits import CLOCK_SETS, CLOCKS, INPUTS, State, by_the_book, circuit
 from tests.sim.lanes.libraries import library_of
 from tests.sim.lanes.modules import FlatModule, cell_result
 from tests.sim.lanes.zoo import ONE_OPERAND, Zoo, shapes
@@ -131,6 +132,33 @@ def test_shifts_by_what_pixels_reach_are_refused_where_there_is_no_code(kind, a,
     mark_vectors(netlist, inputs=("pixel",), outputs=("y",))
     with pytest.raises(UnsupportedNetlist, match="by what pixels reach"):
         generate(netlist, [("clk",)])
+
+
+@pytest.mark.cxx
+@pytest.mark.parametrize("one_lane", [True, False])
+def test_random_circuits_on_two_clocks(one_lane):
+    rng, steps = random.Random(4), 40
+    module = circuit(rng, 60)
+    ports = Ports(pixels=("pixel",), answers=("result",), clocks=CLOCKS, clock_sets=CLOCK_SETS, resets=())
+    inspector = Inspector(library_of(module.json, name="circuit", ports=ports, one_lane=one_lane))
+    netlist = read_netlist(module.json, clocks=CLOCKS)
+    lanes = range(0, inspector.lanes, 7)
+    states = [State(netlist) for _ in lanes]
+    for _ in range(steps):
+        plain, clocks = rng.getrandbits(INPUTS["plain"]), rng.randrange(len(CLOCK_SETS))
+        inspector.set("plain", plain)
+        for lane in range(inspector.lanes):
+            pixel = rng.getrandbits(INPUTS["pixel"])
+            inspector.set("pixel", pixel, lane)
+            if lane in lanes:
+                states[lane // 7].set(netlist.inputs["plain"], plain)
+                states[lane // 7].set(netlist.inputs["pixel"], pixel)
+        inspector.step(clocks)
+        for lane, state in zip(lanes, states, strict=True):
+            assert by_the_book(netlist, state, CLOCK_SETS[clocks]) == {"result": inspector.get("result", lane)}
+            for name, parts in netlist.names.items():
+                assert inspector.get(name, lane) == state.number(parts), (name, lane)
+    inspector.close()
 
 
 @pytest.mark.cxx
