@@ -3,7 +3,7 @@ import sys
 
 from model.common.command import Parser, run_command
 
-from . import classify, serve
+from . import classify, serve, speed
 
 __all__ = ["main"]
 
@@ -18,6 +18,9 @@ def main(argv=None):
     verb = verbs.add_parser("serve", help="the whole board in simulation behind a pseudo-terminal")
     serve.add_arguments(verb)
     verb.set_defaults(run=serve.run)
+    verb = verbs.add_parser("speed", help="measure every simulator of the core on this machine")
+    speed.add_arguments(verb)
+    verb.set_defaults(run=speed.run)
     return run_command(parser, argv)
 
 

@@ -10,7 +10,8 @@ from accel.clocks import CORE_CLOCKS
 from accel.digest import SYSTEM
 from accel.rtl.system import System
 
-from .library import build_library, open_library, rtl_sources
+from .lanes.build import Ports, build_simulator
+from .library import open_library, rtl_sources
 
 __all__ = ["CYCLES_PER_BIT", "TIMEOUT", "BoardSimulator", "build_board"]
 
@@ -42,7 +43,8 @@ def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_
 
     def make():
         return System(config, clock_hz=clock_hz, baud=clock_hz / cycles_per_bit, image=image, timeout=timeout)
-    return build_library(make, name=f"board-{config.name}", sources="\0".join(sources), driver=DRIVER)
+    return build_simulator(make, name=f"board-{config.name}", sources="\0".join(sources), ports=Ports(), one_lane=True,
+                           driver=DRIVER)
 
 
 class BoardSimulator:

@@ -3,17 +3,9 @@
 // All state that the caller may read or change is in `Line` (mirrored in sim/board.py).
 #include <cstdint>
 
-#include "core.h"
+#include "simulator.h"
 
 namespace {
-
-using cxxrtl_yosys::value;
-using cxxrtl_yosys::wire;
-
-template <size_t Bits>
-uint32_t current(const value<Bits> &port) { return port.data[0]; }
-template <size_t Bits>
-uint32_t current(const wire<Bits> &port) { return port.curr.data[0]; }
 
 constexpr int bits = 10;        // start, 8 data, stop
 
@@ -32,8 +24,8 @@ struct Line {
     uint32_t leds;
 };
 
-struct Simulator {
-    Core core;
+struct Board : Simulator {
+    uint8_t *rx = flag("rx"), *tx = flag("tx"), *leds = flag("leds");
     uint32_t shift = 0, left = 0;       // bits still to be sent, lowest first
     double send_until = 0;
     uint32_t taken = 0, bit = 0;        // bits of a byte from the board; `bit` counts them, 0 outside a byte
@@ -42,51 +34,49 @@ struct Simulator {
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT Simulator *uniqore_board_open() {
-    Simulator *sim = new Simulator;
-    sim->core.p_rx.set(true);
-    return sim;
+EXPORT Board *uniqore_board_open() {
+    Board *board = new Board;
+    *board->rx = 1;
+    return board;
 }
 
-EXPORT void uniqore_board_close(Simulator *sim) { delete sim; }
+EXPORT void uniqore_board_close(Board *board) { delete board; }
 
 // Simulates `cycles` cycles; returns early when `out` is full.
-EXPORT void uniqore_board_run(Simulator *sim, Line *line, uint64_t cycles) {
-    auto &core = sim->core;
+EXPORT void uniqore_board_run(Board *board, Line *line, uint64_t cycles) {
     for (uint64_t end = line->cycle + cycles; line->cycle < end && line->out_count < line->out_capacity; line->cycle++) {
         const double now = double(line->cycle);
-        if (now >= sim->send_until) {
-            if (!sim->left && line->in_done < line->in_count) {
-                sim->shift = uint32_t(line->in[line->in_done++]) << 1 | 1u << (bits - 1);
-                sim->left = bits;
-                sim->send_until = now;
+        if (now >= board->send_until) {
+            if (!board->left && line->in_done < line->in_count) {
+                board->shift = uint32_t(line->in[line->in_done++]) << 1 | 1u << (bits - 1);
+                board->left = bits;
+                board->send_until = now;
             }
-            core.p_rx.set(!sim->left || (sim->shift & 1));
-            if (sim->left) {
-                sim->send_until += line->bit_cycles;
-                sim->shift >>= 1;
-                sim->left--;
+            *board->rx = !board->left || (board->shift & 1);
+            if (board->left) {
+                board->send_until += line->bit_cycles;
+                board->shift >>= 1;
+                board->left--;
             }
         }
-        core.eval();
-        const uint32_t tx = current(core.p_tx);
-        if (!sim->bit && !tx) {
-            sim->bit = 1;
-            sim->taken = 0;
-            sim->sample_at = now + 1.5 * line->bit_cycles;
-        } else if (sim->bit && now >= sim->sample_at) {
-            sim->taken |= tx << (sim->bit - 1);
-            sim->sample_at += line->bit_cycles;
-            if (++sim->bit == bits) {
-                sim->bit = 0;
+        steps[0](board->shared, board->blocks, board->end);
+        const uint32_t tx = *board->tx;
+        if (!board->bit && !tx) {
+            board->bit = 1;
+            board->taken = 0;
+            board->sample_at = now + 1.5 * line->bit_cycles;
+        } else if (board->bit && now >= board->sample_at) {
+            board->taken |= tx << (board->bit - 1);
+            board->sample_at += line->bit_cycles;
+            if (++board->bit == bits) {
+                board->bit = 0;
                 if (tx)
-                    line->out[line->out_count++] = uint8_t(sim->taken);
+                    line->out[line->out_count++] = uint8_t(board->taken);
                 else
                     line->framing_errors++;
             }
         }
-        if (sim->left || sim->bit || now < sim->send_until) line->last_active = line->cycle;
-        core.commit();
+        if (board->left || board->bit || now < board->send_until) line->last_active = line->cycle;
     }
-    line->leds = current(core.p_leds);
+    line->leds = *board->leds;
 }

@@ -18,15 +18,15 @@ from model.integer import store
 from model.zoo.workload import FILES, choose_workload, split_arguments
 
 from .check import classify_checked
-from .cxxrtl import build
-from .engines import ENGINES
+from .compiled import lanes_of
+from .engines import ENGINES, library_of
 from .parallel import processes
 from .progress import Progress, duration
 from .results import ResultsFile, summarize, write_json
 
 __all__ = ["add_arguments", "run"]
 
-DEFAULT_IMAGES = {"cxxrtl": 100, "pysim": 1, "interp": 10}      # what takes seconds to a few minutes
+DEFAULT_IMAGES = {"lanes": 100, "cxxrtl": 10, "pysim": 1, "interp": 10}      # what takes seconds to a few minutes
 
 
 def add_arguments(parser):
@@ -36,7 +36,7 @@ def add_arguments(parser):
     add("--images", type=int, metavar="N", help="pictures of the test set (default: "
         + ", ".join(f"{n} in {engine}" for engine, n in DEFAULT_IMAGES.items()) + ")")
     add("--start", type=int, metavar="I", help="first of them (default: 0)")
-    add("--engine", choices=ENGINES, default="cxxrtl", help="simulator (default: %(default)s)")
+    add("--engine", choices=ENGINES, help="simulator (default: lanes; cxxrtl with --vcd)")
     add("--config", choices=sorted(CONFIGS), default=DEFAULT.name, help="accelerator (default: %(default)s)")
     add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
     add("--jobs", type=int, metavar="N", help="simulator processes, if there are pictures for as many "
@@ -50,28 +50,30 @@ def add_arguments(parser):
 
 def run(options):
     """Exit code: 0, or 1 where anything differs from the integer model."""
+    options.engine = options.engine or ("cxxrtl" if options.vcd else "lanes")
     _check(options)
     config = CONFIGS[options.config]
     net_name, files = split_arguments(options.arguments)
     workload = choose_workload(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                                default_images=DEFAULT_IMAGES[options.engine])
     image = compile_net(workload.net, config)
-    engine = {"vcd": options.vcd}
-    if options.engine == "cxxrtl":
-        engine["library"] = build(config, waveforms=options.vcd is not None)
+    engine, lanes = {"vcd": options.vcd}, 1
+    if options.engine in ("lanes", "cxxrtl"):
+        engine["library"] = library_of(options.engine, config)          # once, before the processes ask for it
+        lanes = lanes_of(engine["library"])
 
     records, file = {}, _results_file(options, workload, config)
     if file:
         here = range(workload.start, workload.start + len(workload.pictures))
         records = {index: record for index, record in file.records.items() if index in here}
     chosen = np.array([k for k in range(len(workload.pictures)) if workload.start + k not in records], dtype=int)
-    jobs = processes(len(chosen), jobs=options.jobs or (1 if options.vcd else cores()))
+    jobs = processes(len(chosen), jobs=options.jobs or (1 if options.vcd else cores()), lanes=lanes)
     printer = _Printer(workload, options, done=len(records))
     progress = Progress(len(workload.pictures), done=len(records))
     try:
         # closed, whatever happens: no process goes on simulating
-        with closing(classify_checked(workload, image, chosen, kind=options.engine, jobs=jobs, trace=options.trace,
-                                      **engine)) as checked:
+        with closing(classify_checked(workload, image, chosen, kind=options.engine, jobs=jobs, lanes=lanes,
+                                      trace=options.trace, **engine)) as checked:
             for batch in checked:
                 for record, difference in batch:
                     records[record.index] = record
@@ -92,8 +94,9 @@ def run(options):
 def _check(options):
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs must be at least 1, not {options.jobs}")
-    if options.vcd and (options.jobs not in (None, 1) or options.engine == "interp"):
-        raise UserError("--vcd needs one simulation of the RTL: --jobs 1 and the engine cxxrtl or pysim")
+    if options.vcd and (options.jobs not in (None, 1) or options.engine not in ("cxxrtl", "pysim")):
+        raise UserError("--vcd needs one simulation of the RTL, picture by picture: --jobs 1 and the engine cxxrtl or "
+                        "pysim")
     files = [Path(path) for path in (options.vcd, options.results, options.output) if path]
     for path in files:
         refuse_unwritable(path)

@@ -48,6 +48,11 @@ class Engine:
     """
     lanes = 1
 
+    def burst(self, count):
+        """How many of `count` pictures come in one burst, the last one excepted: as few bursts as the lanes allow, and
+        all alike."""
+        return max(1, -(-count // max(1, -(-count // self.lanes))))
+
     def __init__(self):
         self.simulated_cycles = 0
         self.seconds = 0.0

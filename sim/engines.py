@@ -2,16 +2,16 @@
 
     engine = open_engine("lanes", image)
 
-Engines: `lanes` (the RTL, compiled, many pictures in one run), `cxxrtl` (the RTL as yosys compiles it: the second opinion,
-and waveforms), `pysim` (the RTL, interpreted by Amaranth; slow, needs no compiler) and `interp` (the instruction set,
-without RTL; its cycles come from the cycle model).
+Engines: `lanes` (the RTL, compiled, many pictures in one run), `cxxrtl` (the RTL as yosys compiles it: the second
+opinion, and waveforms), `pysim` (the RTL, interpreted by Amaranth; slow, needs no compiler) and `interp` (the
+instruction set, without RTL; its cycles come from the cycle model).
 """
 from accel.cycles import cycles
 from model.common.errors import UserError
 
 from .engine import NO_GAPS
 
-__all__ = ["ENGINES", "open_engine", "timeout_cycles"]
+__all__ = ["ENGINES", "library_of", "open_engine", "timeout_cycles"]
 
 ENGINES = ("lanes", "cxxrtl", "pysim", "interp")
 
@@ -24,11 +24,20 @@ def timeout_cycles(image, gaps):
     return int(4 * cycles(image) + 4 * (pixels + logits)) + 10_000
 
 
+def library_of(kind, config):
+    """Path of the library of the engine "lanes" or "cxxrtl" for the core of `config`, built unless it is cached."""
+    if kind == "lanes":
+        from .lanes.build import build
+    else:
+        from .cxxrtl import build
+    return build(config)
+
+
 def open_engine(kind, image, *, trace=False, vcd=None, gaps=NO_GAPS, library=None):
     """An `Engine` with `image` (accel.image.Image) loaded.
 
     trace: results carry their `writes`. vcd: path of a waveform file to write.
-    library: path from `sim.lanes.build.build` or `sim.cxxrtl.build`, for callers that have it already.
+    library: path from `library_of`, for callers that have it already.
     """
     if kind == "interp":
         if vcd is not None:
@@ -37,17 +46,13 @@ def open_engine(kind, image, *, trace=False, vcd=None, gaps=NO_GAPS, library=Non
         return InterpreterEngine(image, trace=trace)
 
     timeout = timeout_cycles(image, gaps)
-    if kind == "lanes":
-        if vcd is not None:
+    if kind in ("lanes", "cxxrtl"):
+        from .compiled import CompiledEngine
+        if kind == "lanes" and vcd is not None:
             raise UserError("the lanes engine writes no waveforms: use cxxrtl or pysim")
-        from .lanes.build import build
-        from .lanes.engine import LanesEngine
-        return LanesEngine(image, library or build(image.config), trace=trace, gaps=gaps, timeout=timeout)
-    if kind == "cxxrtl":
-        from .cxxrtl import CxxrtlEngine, build
         if library is None:
-            library = build(image.config, waveforms=vcd is not None)
-        return CxxrtlEngine(image, library, trace=trace, vcd=vcd, gaps=gaps, timeout=timeout)
+            library = library_of(kind, image.config)
+        return CompiledEngine(image, library, trace=trace, vcd=vcd, gaps=gaps, timeout=timeout)
     if kind == "pysim":
         from accel.rtl.core import Core
 

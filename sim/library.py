@@ -24,9 +24,10 @@ from model.common.cache import made_cache_folder
 from model.common.cores import cores
 from model.common.errors import UserError
 
-__all__ = ["built", "compile_sources", "open_library", "rtl_sources", "step", "write_rtlil"]
+__all__ = ["CXX_FLAGS", "built", "compile_sources", "open_library", "rtl_sources", "step", "write_rtlil"]
 
 KEY_DIGITS = 20
+CXX_FLAGS = ("-std=c++17", "-DNDEBUG", "-fPIC", "-fvisibility=hidden")
 
 
 def rtl_sources(top=CORE):
@@ -39,7 +40,7 @@ def built(name, ingredients, make):
 
     ingredients: texts that change whenever the library would. make: function of a folder, in which it leaves `core.so`.
     """
-    key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:KEY_DIGITS]
+    key = hashlib.sha256("\0".join([*ingredients, *CXX_FLAGS]).encode()).hexdigest()[:KEY_DIGITS]
     library = made_cache_folder("simulators") / f"{name}-{key}.so"
     if library.exists():
         return library
@@ -84,12 +85,16 @@ def step(command, folder):
 
 
 def compile_sources(folder, sources, flags, compiler):
-    """Compiles C++ files of `folder`, as many at once as there are cores, and links them to `core.so` there.
+    """Compiles C++ files, as many at once as there are cores, and links them to `core.so` in `folder`.
 
-    compiler: `model.common.tools.Tool`."""
+    sources: paths, from `folder` on where they are relative. flags: besides CXX_FLAGS. compiler: a
+    `model.common.tools.Tool`.
+    """
+    compile_one = [*compiler.command, *CXX_FLAGS, *flags, "-c"]
+    objects = [f"{Path(source).name}.o" for source in sources]
     with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(lambda name: step([*compiler.command, *flags, "-c", name, "-o", f"{name}.o"], folder), sources))
-    step([*compiler.command, "-shared", *(f"{name}.o" for name in sources), "-o", "core.so"], folder)
+        list(pool.map(lambda source, made: step([*compile_one, source, "-o", made], folder), sources, objects))
+    step([*compiler.command, "-shared", *objects, "-o", "core.so"], folder)
 
 
 def open_library(path):

@@ -17,6 +17,7 @@ __all__ = ["Batch", "classify", "processes"]
 
 PIECE = 16                  # pictures of a piece at most where an engine takes them one after the other,
 PIECES_A_PROCESS = 8        # and how many pieces a process has at least, so that results are never long in coming
+BURSTS = 4                  # in a piece of an engine with lanes: the next pictures are loaded while some are computed
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,15 @@ def classify(kind, image, pictures, check, *, jobs, lanes=1, **options):
 
 
 def _pieces(count, jobs, lanes):
-    """Slices of `count` pictures, equal but for one picture: a process is given one after the other. With several
-    lanes, where a piece takes as long as a full one does, as few as there can be."""
-    most = lanes if lanes > 1 else min(PIECE, max(1, count // (PIECES_A_PROCESS * jobs)))
-    pieces = -(-count // most)
+    """Slices of `count` pictures, equal but for one picture: a process is given one after the other. With several lanes
+    they are as few bursts as there can be, but for one process more or less."""
+    if lanes > 1:
+        bursts = -(-count // lanes)
+        if count > lanes // 4:          # with fewer, a part of them takes as long as all
+            bursts = -(-bursts // jobs) * jobs
+        pieces = -(-bursts // max(1, min(BURSTS, bursts // jobs)))
+    else:
+        pieces = -(-count // min(PIECE, max(1, count // (PIECES_A_PROCESS * jobs))))
     if pieces > jobs:
         pieces = min(count, -(-pieces // jobs) * jobs)      # as many for each process
     return [slice(*ends) for ends in pairwise(count * k // pieces for k in range(pieces + 1))] if pieces else []
@@ -62,7 +68,7 @@ def _run(engine, pictures, check):
     """Yields the `Batch`es of one piece."""
     results = engine.run(pictures)
     cycles, seconds, done = engine.simulated_cycles, engine.seconds, 0
-    while burst := list(islice(results, engine.lanes)):
+    while burst := list(islice(results, engine.burst(len(pictures)))):
         yield Batch(check(pictures[done:done + len(burst)], burst),
                     engine.simulated_cycles - cycles, engine.seconds - seconds)
         cycles, seconds, done = engine.simulated_cycles, engine.seconds, done + len(burst)

@@ -11,12 +11,15 @@ from model import zoo
 from model.common.errors import UserError
 from model.data import datasets
 from model.integer import golden, store
+from sim.measurement import Measurement
+from sim.speed import table
 from tests.nightly_record import RECORD
 from tests.rtl_check import FUZZED
 from tests.test_nightly import NETS
 
 ROOT = Path(__file__).parents[1]
 RUNS = sorted((ROOT / "docs" / "measurements").glob("rtl-*.json"))
+SPEED = ROOT / "docs" / "measurements" / "simulation-speed.json"
 BASELINES = sorted((ROOT / "boards" / "baselines").glob("*.json"))
 FEW = 200                   # pictures that the integer model evaluates in seconds
 
@@ -44,6 +47,15 @@ def test_baselines_are_of_the_present_rtl(path):
     check_digest(json.loads(path.read_text()), SYSTEM)
 
 
+def test_speeds_are_of_the_present_rtl():
+    check_digest(json.loads(SPEED.read_text()), CORE)
+
+
+def test_the_table_of_speeds_is_of_the_committed_ones():
+    rows = table([Measurement(**one) for one in json.loads(SPEED.read_text())["measurements"]])
+    assert "\n\n" + "\n".join(rows) + "\n\n" in (ROOT / "docs" / "simulation.md").read_text()
+
+
 def test_the_nightly_tests_ran_on_the_present_rtl():
     if not RECORD.exists():
         pytest.xfail("no nightly run is recorded: python -m pytest -m nightly --record")
@@ -59,7 +71,7 @@ def test_the_nightly_tests_ran_on_the_present_rtl():
 def test_runs_classified_as_the_integer_model_does(path, cifar):
     """The pictures of a run, evaluated again: as many are right, and every logit of the RTL was the model's."""
     run = json.loads(path.read_text())
-    assert run["exact"] == run["images"] and run["engine"] == "cxxrtl"
+    assert run["exact"] == run["images"] and run["engine"] in ("lanes", "cxxrtl")
     if run["images"] > FEW:
         pytest.skip(f"{run['images']} pictures take minutes")
     try:

@@ -8,7 +8,7 @@ from accel.rtl.core import Core
 from model.common.errors import UserError
 from model.common.tools import find_compiler, find_cxxrtl
 
-from ..library import built, compile_sources, rtl_sources, step, write_rtlil
+from ..library import CXX_FLAGS, built, compile_sources, rtl_sources, step, write_rtlil
 from .analysis import PixelsDecide, mark_vectors
 from .code import generate
 from .netlist import UnsupportedNetlist, read_netlist, script
@@ -20,14 +20,14 @@ __all__ = ["CORE_PORTS", "Ports", "build", "build_simulator"]
 FOLDER = Path(__file__).parent
 DRIVER = FOLDER / "driver.cc"
 INSPECTOR = FOLDER / "inspector.cc"
-HEADERS = (FOLDER / "lanes.h", FOLDER / "simulator.h")
+HEADERS = (FOLDER / "lanes.h", FOLDER / "simulator.h", FOLDER.parent / "streams.h")
 # What the files are made by: a library is as old as the youngest of them.
 GENERATOR = tuple(FOLDER / f"{name}.py" for name in
                   ("netlist", "analysis", "undefined", "schedule", "code", "build")) + HEADERS
-# Bits that stay together although they are used apart: fewer variables are faster. What reaches what is told finer where
-# none do; a flag that shares a byte with data would count as data.
+# Bits that stay together although they are used apart: fewer variables are faster. What reaches what is told finer
+# where none do; a flag that shares a byte with data would count as data.
 JOINED, APART = 8, 0
-FLAGS = ("-std=c++17", "-O2", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-Wno-psabi")
+FLAGS = ("-O2", "-Wno-psabi")
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,17 @@ def build_simulator(make_component, *, name, sources, ports, one_lane=False, wat
                     driver=DRIVER, yosys_script=None, flags=()):
     """Path of the library that simulates the component `make_component()`; builds it unless it is cached.
 
-    name: for people, in messages and the file name. sources: text that changes whenever the component does (making it to
-    see would take longer than many simulations). one_lane: for one picture at a time, with plain integers. watched: stop
-    where a value is used that is undefined in hardware. target: the compiler's name of the processor. driver: C++ file
-    that drives it. yosys_script: from `core.il` to `core.json`, where it is not the usual one. UserError for a component
-    that cannot be simulated so.
+    name: for people, in messages and the file name. sources: text that changes whenever the component does (making it
+    to see would take longer than many simulations). ports: `Ports` of it. one_lane: for one picture at a time, with
+    plain integers. watched: stop where a value is used that is undefined in hardware. target: the compiler's name of
+    the processor. driver: C++ file that drives it. yosys_script: from `core.il` to `core.json`, where it is not the
+    usual one. flags: more for the compiler. UserError for a component that cannot be simulated so.
     """
     yosys, compiler = find_cxxrtl(), find_compiler()
     yosys_script = yosys_script or script(ports.resets)
     flags = (*FLAGS, f"-march={target}", *(["-DONE_LANE"] if one_lane else []), *flags)
     # The same target names another processor on another machine: its features are part of the key.
-    features = step([*compiler.command, *flags, "-dM", "-E", "-x", "c++", "/dev/null"], FOLDER)
+    features = step([*compiler.command, *CXX_FLAGS, *flags, "-dM", "-E", "-x", "c++", "/dev/null"], FOLDER)
     ingredients = [sources, repr(ports), str(watched), driver.read_text(), yosys.version, yosys_script,
                    compiler.version, *flags, features, *(path.read_text() for path in GENERATOR)]
 
@@ -88,7 +88,8 @@ def build_simulator(make_component, *, name, sources, ports, one_lane=False, wat
             (folder / file).write_text(text)
         for path in (driver, INSPECTOR, *HEADERS):
             shutil.copy(path, folder)
-        compile_sources(folder, [driver.name, INSPECTOR.name, *(file for file in files if file.endswith(".cc"))], flags, compiler)
+        compiled = [driver.name, INSPECTOR.name, *(file for file in files if file.endswith(".cc"))]
+        compile_sources(folder, compiled, flags, compiler)
 
     return built("-".join([name, *(["one"] if one_lane else []), *(["watched"] if watched else [])]), ingredients, make)
 

@@ -110,7 +110,8 @@ class _Design:
                  for k in range(0, len(functions), share)}
         names = ", ".join(f"step_{n}" for n in range(len(steps)))
         steps.append(f"const Step steps[] = {{{names}}};\n")
-        files["design_main.cc"] = '#include "simulator.h"\n\n' + "\n".join([*steps, self._reset(), self._tables(), _notes(notes)])
+        files["design_main.cc"] = '#include "simulator.h"\n\n' + "\n".join(
+            [*steps, self._reset(), self._tables(), _notes(notes)])
         prototypes = "".join(f"void eval_{n}_{k}{ARGUMENTS};\n"
                              for n, runs in enumerate(self._functions) for k in range(len(runs)))
         files["design.h"] = "".join([
@@ -313,7 +314,7 @@ class _Design:
         return f"U32({text})"
 
     def _operand(self, parts, width, bits, signed):
-        """The lowest `width` bits of an operand, extended by its sign where it is shorter. What is above is no matter."""
+        """The lowest `width` bits of an operand, extended by its sign where it is shorter; anything above them."""
         signed = signed and sum(part.width for part in parts) < width
         return self._value(_cut_to(parts, width), bits, signed)
 
@@ -526,7 +527,7 @@ def _notes(notes):
 def _number(value, bits, vector=False):
     if vector:
         return f"uint{bits}_t({value:#x}{'ull' if bits == 64 else 'u'})"
-    return f"U64({value:#x})" if bits == 64 else f"{value:#x}u"
+    return f"U64({value:#x}ull)" if bits == 64 else f"{value:#x}u"
 
 
 def _cut_to(parts, width):

@@ -3,9 +3,9 @@
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT int uniqore_port_count() { return port_count; }
-EXPORT const char *uniqore_port_name(int port) { return ports[port].name; }
-EXPORT int uniqore_port_width(int port) { return ports[port].width; }
+EXPORT int uniqore_port_count(Simulator *) { return port_count; }
+EXPORT const char *uniqore_port_name(Simulator *, int port) { return ports[port].name; }
+EXPORT int uniqore_port_width(Simulator *, int port) { return ports[port].width; }
 
 EXPORT Simulator *uniqore_inspect() { return new Simulator; }
 EXPORT void uniqore_end_inspection(Simulator *simulator) { delete simulator; }
@@ -20,5 +20,5 @@ EXPORT void uniqore_get(Simulator *simulator, int port, int lane, uint32_t *word
 EXPORT void uniqore_set(Simulator *simulator, int port, int lane, const uint32_t *words) {
     simulator->set(ports + port, lane, words);
 }
-EXPORT int uniqore_lane_count() { return LANES; }
-EXPORT const char *uniqore_note_text(uint32_t number) { return notes[number]; }
+EXPORT int uniqore_lanes() { return LANES; }
+EXPORT const char *uniqore_note(uint32_t number) { return notes[number]; }

@@ -1,7 +1,7 @@
 """A netlist as yosys' `write_json` documents it, as variables and what drives them.
 
-Every variable has at most 64 bits and is cut where its users cut it: a register of sixteen 4-bit codes that are used one
-by one is sixteen variables. What a value is made of is a list of `Part`s, lowest first.
+Every variable has at most 64 bits and is cut where its users cut it: a register of sixteen 4-bit codes that are used
+one by one is sixteen variables. What a value is made of is a list of `Part`s, lowest first.
 
     input -> Variable          cell -> Variable          register, memory read -> Variable (old value until its clock)
 """
@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-__all__ = ["SCRIPT", "WORD", "Cell", "Memory", "Netlist", "Part", "Read", "Register", "UnsupportedNetlist", "Variable",
+__all__ = ["Cell", "Memory", "Netlist", "Part", "Read", "Register", "UnsupportedNetlist", "Variable",
            "Write", "read_netlist", "script"]
 
 WORD = 64                       # bits of the widest variable
@@ -163,7 +163,7 @@ def read_netlist(module, *, clocks, resets=("rst",), joined=8):
     """`Netlist` of `module`, the JSON value of a flat module.
 
     clocks: names of its clock ports. resets: of ports that are never up. joined: neighbours are not cut apart while
-    they have no more bits together; 0 keeps fields apart, for an analysis of what reaches what that is as fine as can be.
+    they have no more bits together; 0 keeps all fields apart, so that it can be told what reaches each.
     """
     return _Reader(module, clocks, resets, joined).netlist
 
@@ -292,8 +292,8 @@ class _Reader:
         return []
 
     def _places(self, bits):
-        """Places (low, high) to cut `bits` at. Neighbours that fit in a byte together stay together: from the top, since
-        a field often begins with a bit that is used alone."""
+        """Places (low, high) to cut `bits` at. Neighbours that are small together stay together: from the top, since a
+        field often begins with a bit that is used alone."""
         cuts = [0, *(k for k in range(1, len(bits)) if bits[k] in self._cuts), len(bits)]
         places, high = [], len(bits)
         for low, below in zip(cuts[-2::-1], [*cuts[-3::-1], None], strict=True):

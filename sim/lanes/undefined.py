@@ -12,16 +12,18 @@ chooses. Where one reaches what counts, the outputs UNDEFINED (the origin) and U
 """
 from .netlist import Cell, Memory, Part, Read, Register, Variable, Write
 
-__all__ = ["CYCLE_BITS", "UNDEFINED", "USE", "follow"]
+__all__ = ["CYCLE_BITS", "follow"]
 
 UNDEFINED, USE = "undefined", "undefined_use"
-ORIGIN_BITS, CYCLE_BITS = 32, 22            # an origin: index of its note above the cycle in which it arose, modulo 2**22
+ORIGIN_BITS, CYCLE_BITS = 32, 22            # an origin: number of its note; below it the cycle it arose in, mod 2**22
 SMALL_TABLE = 16                            # words that are looked through where each lane reads another one
 
 
 def follow(netlist, *, guards=None):
-    """Adds origins to `netlist`, whose vectors are marked. guards: output -> output; the first one counts only while the
-    other is up. Returns the notes: text of an origin or of a use, by its index."""
+    """Adds origins to `netlist`, whose vectors are marked. Returns notes: texts of origins and of uses by their number.
+
+    guards: output -> output; the first one counts only while the other is up.
+    """
     return _Follower(netlist, guards or {}).notes
 
 
@@ -137,7 +139,7 @@ class _Follower:
             origin = self._first(self._of(operands["B"]), *self._window(cell))
         elif cell.kind in ("$and", "$mul"):
             origin = self._of(*operands.values())
-            for port, other in (("A", "B"), ("B", "A")):
+            for port in "AB":
                 if origin and not _is_vector(operands[port]) and any(p.variable is not None for p in operands[port]):
                     # Nothing comes through a gate that a defined 0 closes.
                     closed = self._cell("$logic_not", 1, A=operands[port] + self._of(operands[port]))
@@ -225,7 +227,8 @@ class _Follower:
     def _write(self, write, shadow):
         """Writes the origin beside the data; returns the uses of enable and address."""
         name = write.memory.name.partition("[")[0]
-        shadow.writes.append(Write(shadow, write.address, self._of(write.data) or _nothing(), write.enable, write.clock))
+        data = self._of(write.data) or _nothing()
+        shadow.writes.append(Write(shadow, write.address, data, write.enable, write.clock))
         uses = [(self._of(write.enable), f"the write enable of {name}"),
                 (self._if(write.enable, self._of(write.address)), f"the write address of {name}")]
         if 1 << sum(part.width for part in write.address) > write.memory.size:

@@ -10,7 +10,8 @@ from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.image import Image
 from accel.rtl.core import Core
-from sim.library import build_library, rtl_sources
+from sim.lanes.build import CORE_PORTS, build_simulator
+from sim.library import rtl_sources
 from tests.accel import ecp5_cells
 from tests.nets import random_net
 from tests.rtl_check import check_net
@@ -23,7 +24,8 @@ def build(image=None):
     sources = [rtl_sources(), Path(ecp5_cells.__file__).read_text(), image.net_digest if image else ""]
     with pytest.MonkeyPatch.context() as patch:
         ecp5_cells.use_cells(patch)
-        return build_library(lambda: Core(TINY, image=image), name="tiny-cells", sources="\0".join(sources))
+        return build_simulator(lambda: Core(TINY, image=image), name="tiny-cells", sources="\0".join(sources),
+                               ports=CORE_PORTS)
 
 
 def test_nets_from_the_load_stream():

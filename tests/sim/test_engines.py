@@ -1,13 +1,14 @@
-"""Both RTL engines drive the same component: same logits, same trace, whatever the back-pressure; never a hang."""
+"""All RTL engines drive the same component: same logits, same trace, whatever the back-pressure; never a hang."""
 import itertools
 
 import numpy as np
 import pytest
 
 from model.common.errors import UserError
-from sim.cxxrtl import CxxrtlEngine
+from sim.compiled import CompiledEngine
+from sim.cxxrtl import build_cxxrtl
 from sim.engine import Gaps
-from sim.library import build_library
+from sim.lanes.build import CORE_PORTS, build_simulator
 from sim.pysim import PysimEngine
 
 from .fake_core import HEIGHT, LATENCY, WIDTH, FakeCore, FakeImage
@@ -17,22 +18,36 @@ PICTURE = FakeImage(np.array([5, -7, 2**31 - 10**6], np.int32))
 PICTURES = np.random.default_rng(0).integers(0, 256, (7, 3, HEIGHT, WIDTH), dtype=np.uint8)
 
 
-def fake_library(waveforms=False, stuck=False):
+def fake_sources(stuck):
     with open(FakeCore.elaborate.__code__.co_filename) as file:
-        source = file.read()
-    return build_library(lambda: FakeCore(stuck=stuck), name="fake", sources=f"{source}{stuck}", waveforms=waveforms)
+        return f"{file.read()}{stuck}"
 
 
 def open_cxxrtl(stuck=False, **options):
-    library = fake_library(waveforms=options.get("vcd") is not None, stuck=stuck)
-    return CxxrtlEngine(PICTURE, library, timeout=5000, **options)
+    library = build_cxxrtl(lambda: FakeCore(stuck=stuck), name="fake", sources=fake_sources(stuck))
+    return CompiledEngine(PICTURE, library, timeout=5000, **options)
+
+
+def open_lanes(stuck=False, **options):
+    library = build_simulator(lambda: FakeCore(stuck=stuck), name="fake", sources=fake_sources(stuck), ports=CORE_PORTS)
+    return CompiledEngine(PICTURE, library, timeout=5000, **options)
+
+
+def open_one_lane(stuck=False, **options):
+    library = build_simulator(lambda: FakeCore(stuck=stuck), name="fake", sources=fake_sources(stuck), ports=CORE_PORTS,
+                              one_lane=True)
+    return CompiledEngine(PICTURE, library, timeout=5000, **options)
 
 
 def open_pysim(stuck=False, **options):
     return PysimEngine(PICTURE, lambda: FakeCore(stuck=stuck), timeout=5000, **options)
 
 
-ENGINES = [pytest.param(open_cxxrtl, id="cxxrtl", marks=pytest.mark.cxx), pytest.param(open_pysim, id="pysim")]
+ENGINES_OF_MANY = [pytest.param(open_lanes, id="lanes", marks=pytest.mark.cxx)]
+ENGINES_OF_ONE = [pytest.param(open_one_lane, id="one-lane", marks=pytest.mark.cxx),
+                  pytest.param(open_cxxrtl, id="cxxrtl", marks=pytest.mark.cxx), pytest.param(open_pysim, id="pysim")]
+ENGINES = ENGINES_OF_MANY + ENGINES_OF_ONE
+WITH_WAVEFORMS = ENGINES_OF_ONE[1:]
 
 
 def check_trace(results, pictures):
@@ -63,7 +78,8 @@ def test_streams_run_at_full_speed(open_engine):
     assert {r.cycles for r in results} == {HEIGHT * WIDTH - 1 + LATENCY}
     assert all(r.writes is None for r in results)
     one = HEIGHT * WIDTH + LATENCY + PICTURE.n_logits
-    assert abs(engine.simulated_cycles - len(PICTURES) * one - len(PICTURE.biases)) <= 2
+    runs = -(-len(PICTURES) // engine.lanes)
+    assert abs(engine.simulated_cycles - runs * one - len(PICTURE.biases)) <= 2
     engine.close()
 
 
@@ -85,7 +101,7 @@ def test_a_core_that_hangs_is_an_error(open_engine):
     engine.close()
 
 
-@pytest.mark.parametrize("open_engine", ENGINES)
+@pytest.mark.parametrize("open_engine", WITH_WAVEFORMS)
 def test_waveforms_on_request(open_engine, tmp_path):
     path = tmp_path / "waves.vcd"
     engine = open_engine(vcd=path, trace=True)
@@ -99,10 +115,24 @@ def test_waveforms_on_request(open_engine, tmp_path):
     assert all(a < b for a, b in itertools.pairwise(times))
 
 
-@pytest.mark.parametrize("open_engine", ENGINES)
+@pytest.mark.parametrize("open_engine", WITH_WAVEFORMS)
 def test_a_waveform_file_that_cannot_be_written_is_an_error(open_engine, tmp_path):
     with pytest.raises(UserError, match="cannot write the waveform file"):
         open_engine(vcd=tmp_path / "no folder" / "waves.vcd")
+
+
+@pytest.mark.cxx
+@pytest.mark.parametrize("count", [1, 3, 64, 65, 150])
+def test_lanes_do_not_show(count):
+    """However many pictures and lanes there are, the last ones empty or not: every picture has its own results, and
+    another run with fewer or more lanes begins where a single one would."""
+    pictures = np.random.default_rng(count).integers(0, 256, (count, 3, HEIGHT, WIDTH), dtype=np.uint8)
+    engine = open_lanes(trace=True, gaps=Gaps(pixels=0.3, logits=0.5, seed=count))
+    for part in (pictures, pictures[:1], pictures[:5], pictures):
+        results = list(engine.run(part))
+        np.testing.assert_array_equal([r.logits for r in results], PICTURE.logits(part))
+        check_trace(results, part)
+    engine.close()
 
 
 def test_gaps_are_chances():

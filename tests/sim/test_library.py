@@ -10,16 +10,16 @@ import pytest
 
 from model.common import tools
 from model.common.errors import UserError
-from sim import library, two_state
-from sim.two_state import UnexpectedCode, rewrite
+from sim import library
+from sim.lanes.build import CORE_PORTS, build_simulator
 
 from .fake_core import FakeCore
 
 ROOT = Path(__file__).parents[2]
 BUILD = """
-from sim.library import build_library
+from sim.lanes.build import CORE_PORTS, build_simulator
 from tests.sim.fake_core import FakeCore
-print(build_library(FakeCore, name="fake", sources="x"))
+print(build_simulator(FakeCore, name="fake", sources="x", ports=CORE_PORTS, one_lane=True))
 """
 
 
@@ -28,14 +28,11 @@ def cache(tmp_path, monkeypatch):
     shared = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "YoWASP"      # a minute to fill
     monkeypatch.setenv("YOWASP_CACHE_DIR", os.environ.get("YOWASP_CACHE_DIR", str(shared)))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for kind in ("FAST", "WAVEFORMS"):                                                      # quick to compile
-        script, flags = getattr(library, kind)
-        monkeypatch.setattr(library, kind, (script, ("-O0", *flags[1:])))
     return tmp_path / "uniqore" / "simulators"
 
 
 def build(sources="x", **options):
-    return library.build_library(FakeCore, name="fake", sources=sources, **options)
+    return build_simulator(FakeCore, name="fake", sources=sources, ports=CORE_PORTS, one_lane=True, **options)
 
 
 @pytest.mark.cxx
@@ -45,7 +42,7 @@ def test_the_same_is_built_once_and_anything_else_anew(cache, capsys):
     written = first.stat().st_mtime_ns
     assert build() == first and first.stat().st_mtime_ns == written
     assert capsys.readouterr().err == ""
-    assert len({first, build(sources="y"), build(waveforms=True)}) == 3
+    assert len({first, build(sources="y"), build(watched=True)}) == 3
     assert sorted(path.suffix for path in cache.iterdir()) == [".lock"] * 3 + [".so"] * 3
 
 
@@ -87,30 +84,10 @@ def test_the_lock_of_a_process_that_died_does_not_stay(cache, monkeypatch):
 
 @pytest.mark.cxx
 def test_a_build_that_fails_leaves_nothing(cache, monkeypatch):
-    monkeypatch.setattr(library, "COMPILER_FLAGS", ("-std=nonsense",))
+    monkeypatch.setattr(library, "CXX_FLAGS", ("-std=nonsense",))
     with pytest.raises(UserError, match=r"failed with exit code \d+: .*nonsense"):
         build()
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
-
-
-@pytest.mark.cxx
-def test_logic_that_needs_two_evaluations_a_cycle_is_refused(cache, monkeypatch):
-    step = library._step
-
-    def found(command, folder):
-        return step(command, folder) + "Module `core' contains feedback arcs through wires:\n  sums\n"
-    monkeypatch.setattr(library, "_step", found)
-    with pytest.raises(UserError, match="drives one part of sums from another"):
-        build()
-
-
-@pytest.mark.cxx
-def test_code_of_another_form_is_one_line(cache, monkeypatch):
-    def rewrite(source):
-        raise two_state.UnexpectedCode("a line like this\nin that text")
-    monkeypatch.setattr(two_state, "rewrite", rewrite)
-    with pytest.raises(UserError, match=r"writes C\+\+ that the compiled simulator does not know \(a line like this\)"):
-        build()
 
 
 @pytest.mark.cxx
@@ -144,12 +121,3 @@ def test_the_wheels_yosys_is_found_without_path(monkeypatch):
             monkeypatch.setenv("YOSYS", chosen)
         found = tools.find_cxxrtl()
         assert found.command[0] == sys.executable and (found.include / "cxxrtl" / "cxxrtl.h").is_file()
-
-
-@pytest.mark.parametrize("code", [
-    "nothing that yosys writes",
-    "struct p_core : public module {\n\tstrange<3> p_x;\n\tp_core(interior) {}\nvoid p_core::reset() {\n\n}\n\n"
-    "bool p_core::eval(performer *performer) {\n\treturn converged;\n}\n"])
-def test_generated_code_of_another_form_is_refused(code):
-    with pytest.raises(UnexpectedCode):
-        rewrite(code)

@@ -184,7 +184,7 @@ def test_the_rtl_of_a_small_core(tmp_path, monkeypatch, capsys):
     assert command.main(["classify", str(tmp_path / "net.npz"), "a.png", "b.png", "--config", "tiny", "--jobs", "2",
                          "--trace", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert (summary["engine"], summary["exact"], summary["rtl_digest"]) == ("cxxrtl", 2, rtl_digest())
+    assert (summary["engine"], summary["exact"], summary["rtl_digest"]) == ("lanes", 2, rtl_digest())
     assert summary["cycles_per_image"] == cycles(compile_net(net, TINY))
     assert [r["logits"] for r in summary["results"]] == golden.forward(net, pictures).tolist()
 
@@ -194,7 +194,7 @@ def test_the_rtl_of_a_small_core(tmp_path, monkeypatch, capsys):
 def test_the_rtl_in_two_processes():
     code, out, _ = run(*SYNTHETIC, "--images", 6, "--jobs", 2, "--json", "--trace")
     summary = json.loads(out)
-    assert code == 0 and summary["engine"] == "cxxrtl"
+    assert code == 0 and summary["engine"] == "lanes"
     assert summary["cycles_per_image"] == cycles(compile_net(zoo.load(zoo.SYNTHETIC), R16C16P2))
     check_results(summary)
 
@@ -215,7 +215,7 @@ def test_every_net_of_the_zoo_runs_exactly_on_the_rtl(name):
     code, out, err = run(*arguments, "--config", (R16C16P2_DEEP if refusing else R16C16P2).name)
     assert code == 0, err
     summary = json.loads(out)
-    assert (summary["net"], summary["engine"], summary["exact"]) == (name, "cxxrtl", 3)
+    assert (summary["net"], summary["engine"], summary["exact"]) == (name, "lanes", 3)
     expected = golden.forward(zoo.load(name), datasets.load("synthetic", "test").pictures[:3])
     assert [r["logits"] for r in summary["results"]] == expected.tolist()
 
@@ -287,6 +287,13 @@ def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
     (("serve", "--cycles-per-bit", "4"), "--cycles-per-bit must be at least 8"),
     (("serve", "--port-link", "/no/folder/port"), "--port-link /no/folder/port"),
     (("serve", "--port-link", "pyproject.toml"), "--port-link pyproject.toml"),
+    (("speed", "--engines", "cxxrtl,verilog"), "argument --engines: no simulator called 'verilog'; there are lanes,"),
+    (("speed", "--engines", "interp"), "no simulator called 'interp'"),
+    (("speed", "--config", "16x16x2", "tiny"), "--config tiny needs --net"),
+    (("speed", "--images", "0"), "argument --images: 0 is not positive"),
+    (("speed", "--output", "/no/folder/x.json"), "/no/folder/x.json: not a file in an existing folder"),
+    (("speed", "--engines", "pysim", "--net", "no-such-net"), zoo.SYNTHETIC),
+    (("speed", "--engines", "pysim", "--config", "tiny", "--net", zoo.SYNTHETIC, "--data", "synthetic"), "limit"),
     (("classify", "no-such-net"), zoo.SYNTHETIC),                     # the known ones are listed
     (("classify", "no/such/net.npz"), "no/such/net.npz"),
     (("classify", "pyproject.toml"), "pyproject.toml"),

@@ -11,7 +11,9 @@ from accel.rtl.array import multiplier
 from accel.rtl.core import Core
 from accel.rtl.memory import block_memory
 from boards.toolchain import mapping_options
-from sim import library
+from sim.lanes.build import CORE_PORTS, build_simulator
+from sim.lanes.netlist import script
+from sim.library import rtl_sources
 from tests.nets import random_net
 from tests.rtl_check import check_net
 
@@ -35,15 +37,14 @@ hierarchy -check -top core
 proc
 flatten -wb
 memory_dff
-memory_collect
-""" + library.PREPARE.partition("flatten\n")[2] + "write_cxxrtl -O6 -g0 core.cc\n"
+""" + script().partition("flatten\n")[2]
 
 
 def test_the_netlist_does_what_the_rtl_does(monkeypatch):
     for module in (block_memory, multiplier):
         monkeypatch.setattr(module, "is_ecp5", lambda platform: True)
-    monkeypatch.setattr(library, "FAST", (SCRIPT, ("-O0",)))
-    sources = [library.rtl_sources(), repr(CONFIG)]
-    netlist = library.build_library(lambda: Core(CONFIG), name="tiny-netlist", sources="\0".join(sources))
+    sources = f"{CONFIG.digest()}\0{rtl_sources()}"
+    netlist = build_simulator(lambda: Core(CONFIG), name="tiny-netlist", sources=sources, ports=CORE_PORTS,
+                              yosys_script=SCRIPT, flags=("-O1",))
     for seed in (0, 3):
         check_net(random_net(seed, CONFIG), CONFIG, netlist, count=1, seed=seed)

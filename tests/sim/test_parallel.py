@@ -62,7 +62,7 @@ def test_results_of_several_lanes_come_together(monkeypatch):
     expected = list(InterpreterEngine(image).run(pictures))
     batches = list(parallel.classify("many", image, pictures, keep, jobs=1, lanes=4))
     [engine] = engines
-    assert engine.runs == [len(batch.results) for batch in batches] == [3, 3, 4]
+    assert engine.runs == [10] and [len(batch.results) for batch in batches] == [4, 4, 2]
     np.testing.assert_array_equal([r.logits for batch in batches for r in batch.results], [r.logits for r in expected])
     assert sum(batch.simulated_cycles for batch in batches) == engine.simulated_cycles == 3 * (cycles(image) + 10)
     assert sum(batch.seconds for batch in batches) == pytest.approx(engine.seconds)
@@ -82,10 +82,12 @@ def test_without_pictures_no_engine_is_opened(monkeypatch):
 
 @pytest.mark.parametrize("count, jobs, lanes, sizes", [
     (100, 2, 64, [50, 50]),
-    (64, 2, 64, [64]),                          # one run takes as long with half of them: no second process
+    (64, 2, 64, [32, 32]),                      # blocks of lanes without pictures are left out: half takes half
+    (16, 2, 64, [16]),                          # but for the last block: no second process
     (65, 2, 64, [32, 33]),
-    (129, 2, 64, [32, 32, 32, 33]),             # three would keep one process waiting
-    (10, 1, 4, [3, 3, 4]),
+    (129, 2, 64, [64, 65]),
+    (10, 1, 4, [10]),                           # three bursts in one run
+    (300, 2, 64, [150, 150]),                   # 2 x 3 bursts of 50
     (1, 8, 1, [1]),
     (5, 2, 1, [1] * 5),
     (40, 2, 1, [2] * 20),
@@ -106,7 +108,7 @@ def test_pieces_spread_the_work(count, jobs, lanes):
     pieces = parallel._pieces(count, jobs, lanes)
     sizes = [piece.stop - piece.start for piece in pieces]
     assert [k for piece in pieces for k in range(piece.start, piece.stop)] == list(range(count))
-    assert max(sizes) - min(sizes) <= 1 and max(sizes) <= (lanes if lanes > 1 else parallel.PIECE)
+    assert max(sizes) - min(sizes) <= 1 and max(sizes) <= (parallel.BURSTS * lanes if lanes > 1 else parallel.PIECE)
     assert len(pieces) <= jobs or len(pieces) % jobs == 0 or len(pieces) == count
     used = parallel.processes(count, jobs=jobs, lanes=lanes)
     assert parallel._pieces(count, used, lanes) == pieces       # whoever asks first, and passes that on, gets the same
@@ -134,7 +136,7 @@ def test_few_pieces_wait_at_a_time(monkeypatch):
     for k, batch in enumerate(parallel.classify("many", None, pictures, keep, jobs=3, lanes=10)):
         assert Pool.submitted - k <= 2 * 3
         taken += batch.results
-    assert taken == pictures.tolist() and Pool.submitted == 102
+    assert taken == pictures.tolist() and Pool.submitted == 27
 
 
 def test_ending_early_waits_for_no_process():

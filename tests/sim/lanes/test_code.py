@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from model.common.tools import find_cxxrtl
+from sim.inspector import Inspector
 from sim.lanes.analysis import mark_vectors
 from sim.lanes.build import Ports, build_simulator
 from sim.lanes.code import generate
-from sim.lanes.inspector import Inspector
 from sim.lanes.netlist import UnsupportedNetlist, read_netlist
 from sim.library import step
 from tests.sim.lanes import machine

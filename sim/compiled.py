@@ -1,4 +1,4 @@
-"""The RTL in simulation, a picture in every lane: the engine for whole data sets."""
+"""A compiled simulator of the core, behind the streams of streams.h, as an engine: lanes, CXXRTL, Verilator."""
 import ctypes
 from ctypes import POINTER, c_char_p, c_int, c_uint32, c_uint64, c_void_p
 
@@ -7,19 +7,19 @@ import numpy as np
 from accel.isa import LoadWord, LogitWord, PixelWord
 from model.common.errors import UserError
 
-from ..engine import NO_GAPS, Engine, Result
-from ..library import open_library
-from ..payload import pack, records, unpack
-from .undefined import CYCLE_BITS
+from .engine import NO_GAPS, Engine, Result
+from .lanes.undefined import CYCLE_BITS
+from .library import open_library
+from .payload import pack, records, unpack
 
-__all__ = ["LanesEngine", "UndefinedValue"]
+__all__ = ["CompiledEngine", "UndefinedValue", "lanes_of"]
 
 CYCLES_PER_CALL = 5_000         # a fraction of a second: Ctrl-C and the progress bar wait that long at most
 TRACE_RECORDS = 1 << 12
 
 
 class Streams(ctypes.Structure):
-    """`Streams` of driver.cc."""
+    """`Streams` of streams.h."""
     _fields_ = [
         ("load", POINTER(c_uint32)), ("load_count", c_uint64), ("load_done", c_uint64),
         ("pixels", POINTER(c_uint32)),
@@ -38,35 +38,43 @@ def _pointer(array):
 
 def _open_library(path):
     library = open_library(path)
-    library.uniqore_open.argtypes, library.uniqore_open.restype = [], c_void_p
+    library.uniqore_open.argtypes, library.uniqore_open.restype = [c_char_p], c_void_p
     library.uniqore_close.argtypes, library.uniqore_close.restype = [c_void_p], None
-    library.uniqore_lane_count.argtypes, library.uniqore_lane_count.restype = [], c_int
+    library.uniqore_lanes.argtypes, library.uniqore_lanes.restype = [], c_int
     library.uniqore_use_lanes.argtypes, library.uniqore_use_lanes.restype = [c_void_p, c_int], None
-    library.uniqore_trace_words.argtypes, library.uniqore_trace_words.restype = [c_void_p], c_int
-    library.uniqore_note_text.argtypes, library.uniqore_note_text.restype = [c_uint32], c_char_p
+    library.uniqore_data_words.argtypes, library.uniqore_data_words.restype = [c_void_p], c_int
+    library.uniqore_note.argtypes, library.uniqore_note.restype = [c_uint32], c_char_p
     library.uniqore_run.argtypes, library.uniqore_run.restype = [c_void_p, POINTER(Streams), c_uint64], None
     return library
+
+
+def lanes_of(library):
+    """Pictures that one run of the library at that path carries."""
+    return _open_library(library).uniqore_lanes()
 
 
 class UndefinedValue(Exception):
     """The core used what is undefined in hardware; the message says what, where it came from, and when."""
 
 
-class LanesEngine(Engine):
-    """Simulates the core in `library` (from `sim.lanes.build`) with `image` loaded, `lanes` pictures in one run.
+class CompiledEngine(Engine):
+    """Simulates the core in `library` with `image` loaded, `lanes` pictures in one run.
 
     A run must be consumed to its end before the next one.
 
-    timeout: cycles without progress after which the core counts as hung.
+    library: path of a library whose driver is built on streams.h. vcd: path of a waveform file, where the simulator
+    writes such. timeout: cycles without progress after which the core counts as hung.
     """
 
-    def __init__(self, image, library, *, trace=False, gaps=NO_GAPS, timeout):
+    def __init__(self, image, library, *, trace=False, vcd=None, gaps=NO_GAPS, timeout):
         super().__init__()
         self._n_logits = image.n_logits
         self._timeout = timeout
         self._library = _open_library(library)
-        self._simulator = self._library.uniqore_open()
-        self.lanes = self._library.uniqore_lane_count()
+        self._simulator = self._library.uniqore_open(None if vcd is None else str(vcd).encode())
+        if not self._simulator:
+            raise UserError(f"cannot write the waveform file {vcd}")
+        self.lanes = self._library.uniqore_lanes()
         self._trace = trace
         self._streams = Streams(
             lanes=1, pixels_gap=int(gaps.pixels * 2**32), logits_gap=int(gaps.logits * 2**32),
@@ -81,7 +89,7 @@ class LanesEngine(Engine):
     def _run(self, pictures):
         if not len(pictures):
             return
-        lanes = min(self.lanes, len(pictures))
+        lanes = self.burst(len(pictures))
         self._library.uniqore_use_lanes(self._simulator, lanes)
         batches, n_logits, streams = -(-len(pictures) // lanes), self._n_logits, self._streams
         # Lanes without a picture in the last batch carry the last picture; nobody looks at them.
@@ -95,11 +103,11 @@ class LanesEngine(Engine):
         streams.picture_pixels, streams.pixels_count = len(pixels) // (batches * lanes), len(pixels) // lanes
         streams.logits, streams.cycles, streams.logits_done = _pointer(logits), _pointer(cycles), 0
         streams.picture_logits, streams.logits_count = n_logits, batches * n_logits
-        trace = _Trace(streams, self._library.uniqore_trace_words(self._simulator)) if self._trace else None
+        trace = _Trace(streams, self._library.uniqore_data_words(self._simulator)) if self._trace else None
 
         for batch in range(batches):
             first, last = batch * lanes, (batch + 1) * n_logits
-            self._simulate_until(lambda: streams.logits_done >= last, f"logits of picture {first}", trace)
+            self._simulate_until(lambda last=last: streams.logits_done >= last, f"logits of picture {first}", trace)
             taken = unpack(LogitWord, logits[first * n_logits:(first + lanes) * n_logits], "logit").astype(np.int32)
             writes = trace and trace.pop(batch)
             for lane in range(min(lanes, len(pictures) - first)):
@@ -122,7 +130,7 @@ class LanesEngine(Engine):
         """Where an undefined value came from and what used it."""
         origin, streams = self._streams.undefined, self._streams
         age = (streams.cycle - origin) % (1 << CYCLE_BITS)
-        arisen, used = (self._library.uniqore_note_text(number).decode()
+        arisen, used = (self._library.uniqore_note(number).decode()
                         for number in (origin >> CYCLE_BITS, streams.undefined_use))
         since = f", of cycle {streams.cycle - age}," if origin % (1 << CYCLE_BITS) else ""
         return f"cycle {streams.cycle}: {used} is undefined, since it depends on {arisen}{since}"
