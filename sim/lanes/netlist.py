@@ -44,6 +44,12 @@ ARITHMETIC = {"$add", "$sub", "$mul", "$neg"}
 COMPARISONS = {"$lt", "$le", "$gt", "$ge", "$eq", "$ne", "$eqx", "$nex"}
 REDUCTIONS = {"$logic_not", "$logic_and", "$logic_or", "$reduce_or", "$reduce_and", "$reduce_bool", "$reduce_xor",
               "$reduce_xnor"}
+# Parameters of `$mem_v2` that have to be 0.
+MEMORY_REFUSALS = {
+    "RD_TRANSPARENCY_MASK": "transparent ports",
+    "RD_WIDE_CONTINUATION": "wide ports", "WR_WIDE_CONTINUATION": "wide ports",
+    "WR_PRIORITY_MASK": "write ports of which one goes before another", "RD_INIT_VALUE": "read data that begin as 1"}
+REGISTERS = {"$dff", "$dffe", "$adff"}
 KINDS = BITWISE | SHIFTS | ARITHMETIC | COMPARISONS | REDUCTIONS
 
 
@@ -183,7 +189,7 @@ class _Reader:
         makers = []                     # operands are looked up once every driver is known
         cells, registers, memories = [], [], []
         for name, cell in module["cells"].items():
-            if cell["type"] in ("$dff", "$dffe"):
+            if cell["type"] in REGISTERS:
                 makers.append(self._register(name, cell, registers))
             elif cell["type"] == "$mem_v2":
                 makers.append(self._memory(name, cell, memories))
@@ -194,7 +200,7 @@ class _Reader:
         for make in makers:
             make()
         names = {name: self._parts(net["bits"]) for name, net in module["netnames"].items()
-                 if not net.get("hide_name") and all(
+                 if "$" not in name and all(
                      bit in self._driver and self._driver[bit][0].kind == "register" for bit in net["bits"])}
         self.netlist = Netlist(
             inputs={name: [Part(v.width, v) for v in variables] for name, variables in inputs.items()},
@@ -207,7 +213,7 @@ class _Reader:
         names, initial = {}, {}
         for name, net in module["netnames"].items():
             for k, bit in enumerate(net["bits"]):
-                rank = (bool(net.get("hide_name")), name.count("."), len(name))
+                rank = ("$" in name, name.count("."), len(name))
                 if bit not in names or rank < names[bit][0]:
                     names[bit] = rank, name, k
             for bit, value in zip(net["bits"], reversed(net["attributes"].get("init", "")), strict=False):
@@ -226,7 +232,7 @@ class _Reader:
             following.update(zip(bits, bits[1:], strict=False))
 
         def use(bits, needed_together):
-            for bit, before in zip(bits[1:], bits, strict=False):
+            for before, bit in pairwise([None, *bits, None]):
                 if bit != before and following.get(before) != bit:
                     wanted.update(place for place in (bit, following.get(before)) if isinstance(place, int))
                 elif needed_together:
@@ -274,7 +280,7 @@ class _Reader:
     def _moved(cell):
         """(operand, output) whose bits belong together one by one."""
         con = cell["connections"]
-        if cell["type"] in ("$dff", "$dffe"):
+        if cell["type"] in REGISTERS:
             return [(con["D"], con["Q"])]
         if cell["type"] in BITWISE:
             return [(con[port], con["Y"]) for port in "AB" if port in con]
@@ -336,6 +342,8 @@ class _Reader:
 
     def _register(self, name, cell, registers):
         con, bits = cell["connections"], cell["connections"]["Q"]
+        if "ARST" in con and con["ARST"] != [f"{1 - _number(cell, 'ARST_POLARITY')}"]:
+            raise UnsupportedNetlist(f"{name} has an asynchronous reset")
         clock = self._clock(con["CLK"][0], _number(cell, "CLK_POLARITY"), name)
         places = self._places(bits)
         variables = self._new(bits, "register", name, places)
@@ -375,9 +383,9 @@ class _Reader:
         if _number(cell, "OFFSET"):
             raise UnsupportedNetlist(f"a memory that does not begin at address 0 ({name})")
         init = cell["parameters"]["INIT"].replace("x", "0").rjust(size * width, "0")[::-1]
-        if any("1" in cell["parameters"].get(name, "0") for name in (
-                "RD_TRANSPARENCY_MASK", "RD_WIDE_CONTINUATION", "WR_WIDE_CONTINUATION")):
-            raise UnsupportedNetlist(f"a memory with transparent or wide ports ({name})")
+        for parameter, what in MEMORY_REFUSALS.items():
+            if "1" in cell["parameters"].get(parameter, "0"):
+                raise UnsupportedNetlist(f"a memory with {what} ({name})")
         if any(bit not in ("0", "x") for port in ("RD_ARST", "RD_SRST") for bit in con[port]):
             raise UnsupportedNetlist(f"a memory with a reset of its read data ({name})")
         # A column ends where a reader's use or a group of bits that are written together does.

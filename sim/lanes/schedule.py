@@ -123,10 +123,17 @@ class _Schedule:
         waiting = [node for node in stuck if not logic_left[node] and (
             isinstance(node, Register) or node.clock is not None)]
         if not waiting:
-            left = sorted(node.output.name for node, count in logic_left.items()
-                          if count and node not in done and isinstance(node, Cell))
-            raise CombinationalLoop(f"combinational logic depends on itself, through {left[0]} among others")
+            raise CombinationalLoop(f"combinational logic depends on itself, through {self._in_loop(logic_left)} "
+                                    "among others")
         return min(waiting, key=readers_left.__getitem__)
+
+    def _in_loop(self, logic_left):
+        """Name of a variable in a loop, found by going back from logic that waits for logic."""
+        node, passed = next(node for node in self._nodes if logic_left[node]), set()
+        while node not in passed:
+            passed.add(node)
+            node = next(logic for logic in map(self._logic.get, _sources(node)) if logic_left.get(logic))
+        return node.output.name
 
     @staticmethod
     def _late(node):

@@ -70,8 +70,11 @@ class Machine(wiring.Component):
         ring = [Signal(3, name=f"ring{k}", init=k) for k in range(5)]
         with m.If(control.enable):
             m.d.sync += [after.eq(before) for before, after in zip(ring, ring[1:] + ring[:1], strict=True)]
-        kept, own_kept, low = Signal(20), Signal(20), Signal(9)
-        state, count = Signal(3), Signal(7)
+        kept = Signal(20)
+        own_kept = Signal(20)
+        low = Signal(9)
+        state = Signal(3)
+        count = Signal(7)
         with m.If(control.enable):
             m.d.sync += [kept.eq(shared), own_kept.eq(own)]
         with m.If(own[0]):                      # a lane's own enable

@@ -1,14 +1,14 @@
 """Flat modules as yosys' `write_json` documents them, written by hand, and what its cells compute."""
 
-__all__ = ["Module", "cell_result"]
+__all__ = ["FlatModule", "cell_result"]
 
 X = "x"         # an undefined bit
 
 
-class Module:
+class FlatModule:
     """`json` grows with every call. Values are lists of bits, lowest first: numbers of nets, or "0", "1", "x".
 
-        module = Module()
+        module = FlatModule()
         a = module.input("a", 4)
         module.output("y", module.cell("$not", 4, A=a))
     """
@@ -17,18 +17,18 @@ class Module:
         self._next = 2                          # yosys begins there too
         self._clocks = {name: self.input(name, 1) for name in clocks}
 
-    def net(self, width, name=None, init=0, *, hidden=False):
+    def net(self, width, name=None, init=0):
         """Bits that nothing drives yet. name: of the wire; init: its value at configuration."""
         bits = list(range(self._next, self._next + width))
         self._next += width
         if name is not None:
-            self.name(name, bits, init, hidden=hidden)
+            self.name(name, bits, init)
         return bits
 
-    def name(self, name, bits, init=0, *, hidden=False):
+    def name(self, name, bits, init=0):
         """One more name of `bits`."""
         self.json["netnames"][name] = {
-            "bits": bits, "hide_name": int(hidden),
+            "bits": bits, "hide_name": int(name.startswith("$")),
             "attributes": {"init": f"{init:0{len(bits)}b}"} if init else {}}
 
     def input(self, name, width):
@@ -62,14 +62,15 @@ class Module:
                   outputs={"Q": out})
         return out
 
-    def memory(self, name, width, size, *, reads=(), writes=(), init=(), clock="clk", **parameters):
+    def memory(self, name, width, size, *, reads=(), writes=(), init=(), clock="clk", out=None, **parameters):
         """Data of each read port of a memory.
 
         reads: (address, enable); an enable of None makes the port a combinational one. writes: (address, data, enable),
-        an enable of one bit or one for each bit of the data. parameters: of the cell, instead of the usual ones.
+        an enable of one bit or one for each bit of the data. out: bits that each port drives, where there are some
+        already. parameters: of the cell, instead of the usual ones.
         """
         address_bits = max(len(address) for address, *_ in [*reads, *writes])
-        out = [self.net(width) for _ in reads]
+        out = [self.net(width) for _ in reads] if out is None else out
 
         def extended(bits):
             return bits + ["0"] * (address_bits - len(bits))

@@ -1,6 +1,6 @@
 """A module with many cells of every kind: operands of all widths, signs and sources, and what comes out."""
 from sim.lanes.netlist import BITWISE, COMPARISONS, KINDS, REDUCTIONS, SHIFTS
-from tests.sim.lanes.modules import Module, cell_result
+from tests.sim.lanes.modules import FlatModule, cell_result
 
 __all__ = ["Zoo", "fits", "shapes"]
 
@@ -47,7 +47,7 @@ class Zoo:
     rng: random.Random. count: cells of each kind, less those that do not fit.
     """
     def __init__(self, rng, count, kinds=KINDS):
-        self.module = Module(clocks=())
+        self.module = FlatModule(clocks=())
         self._rng = rng
         self.inputs = {f"{who}{k}": WIDTHS[k] for who in ("own", "shared") for k in range(len(WIDTHS))}
         # An operand is a list of pieces (source, low, bits); a source is an input, a cell's number, or None: then `low`
