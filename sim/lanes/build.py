@@ -73,7 +73,7 @@ def build_simulator(make_component, *, name, sources, ports, one_lane=False, wat
     # The same target names another processor on another machine: its features are part of the key.
     features = step([*compiler.command, *CXX_FLAGS, *flags, "-dM", "-E", "-x", "c++", "/dev/null"], FOLDER)
     ingredients = [sources, repr(ports), str(watched), driver.read_text(), yosys.version, yosys_script,
-                   compiler.version, *flags, features, *(path.read_text() for path in GENERATOR)]
+                   compiler.version, *flags, features, *(path.read_text() for path in (INSPECTOR, *GENERATOR))]
 
     def make(folder):
         write_rtlil(make_component(), folder / "core.il")

@@ -1,4 +1,4 @@
-"""Libraries of modules written by hand, for `sim.lanes.inspector`."""
+"""Libraries of modules written by hand, for `sim.inspector`."""
 import json
 
 from model.common.tools import find_compiler
@@ -11,11 +11,11 @@ from sim.library import built, compile_sources
 __all__ = ["library_of"]
 
 
-def library_of(module, *, name, ports, one_lane=False, target="native", joined=build.JOINED):
+def library_of(module, *, name, ports, one_lane=False, target="native"):
     """Path of the library that simulates the JSON value `module`, without yosys; arguments as of `build_simulator`."""
     compiler = find_compiler()
     flags = (*build.FLAGS, f"-march={target}", *(["-DONE_LANE"] if one_lane else []))
-    netlist = read_netlist(module, clocks=ports.clocks, resets=ports.resets, joined=joined)
+    netlist = read_netlist(module, clocks=ports.clocks, resets=ports.resets)
     if not one_lane:
         mark_vectors(netlist, inputs=ports.pixels, outputs=ports.answers)
     files = generate(netlist, ports.clock_sets or [ports.clocks])

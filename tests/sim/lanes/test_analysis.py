@@ -7,10 +7,10 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from model.common.errors import UserError
+from sim.inspector import Inspector
 from sim.lanes import build
 from sim.lanes.analysis import PixelsDecide, mark_vectors
 from sim.lanes.build import Ports, build_simulator
-from sim.lanes.inspector import Inspector
 from sim.lanes.netlist import read_netlist
 from tests.sim.lanes.modules import FlatModule
 
