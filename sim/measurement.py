@@ -25,11 +25,14 @@ from model.zoo.workload import choose_workload
 
 from .engine import NO_GAPS
 from .engines import open_engine, timeout_cycles
+from .lanes.build import build
 from .pysim import PysimEngine
 from .verilator import find_verilator, open_verilator
 
-__all__ = ["PYSIM_CYCLES", "Measurement", "measure", "warm_yosys", "workload_of"]
+__all__ = ["LANES", "PYSIM_CYCLES", "Measurement", "measure", "warm_yosys", "workload_of"]
 
+# Kinds of the engine `lanes`: for another processor, and for one picture at a time.
+LANES = {"lanes": {}, "lanes-avx2": {"target": "x86-64-v3"}, "lanes-one": {"one_lane": True}}
 PYSIM_CYCLES = 1000                                         # a whole picture takes minutes
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024       # bytes
 
@@ -129,6 +132,8 @@ def _workload_of(config, net_name, data_dir, images):
 def _open(simulator, image):
     if simulator == "verilator":
         return open_verilator(image, timeout=timeout_cycles(image, NO_GAPS))
+    if simulator in LANES:
+        return open_engine("lanes", image, library=build(image.config, **LANES[simulator]))
     return open_engine(simulator, image)
 
 

@@ -15,8 +15,7 @@ from model.common.errors import UserError
 from model.common.files import refuse_unwritable
 from model.common.tools import find_compiler, find_cxxrtl
 
-from .engines import ENGINES
-from .measurement import PYSIM_CYCLES, measure, warm_yosys, workload_of
+from .measurement import LANES, PYSIM_CYCLES, measure, warm_yosys, workload_of
 from .results import write_json
 from .verilator import find_verilator
 
@@ -27,7 +26,7 @@ R32C16P4 = AccelConfig(name="32x16x4", rows=32, pixels_per_cycle=4, w_bits=2, a_
 MEASURABLE = {config.name: config for config in (*CONFIGS.values(), R32C16P4)}
 NETS = {R8C8P2.name: "resnet8half-w4a4-cifar10", R16C16P2.name: "resnet8-w4a4-cifar10",
         R32C16P4.name: "resnet8-w2a2-cifar10"}
-SIMULATORS = (*(engine for engine in ENGINES if engine != "interp"), "verilator")       # `interp` has no RTL
+SIMULATORS = ("pysim", "cxxrtl", "verilator", *LANES)       # `interp` has no RTL
 PICTURES = 64               # a multiple of every number of lanes
 COLUMNS = ("core", "simulator", "build, s", "build, MB", "start, s", "cycles/s", "lanes", "picture-cycles/s",
            "memory, MB", "exact")

@@ -23,7 +23,7 @@ INSPECTOR = FOLDER / "inspector.cc"
 HEADERS = (FOLDER / "lanes.h", FOLDER / "simulator.h", FOLDER.parent / "streams.h")
 # What the files are made by: a library is as old as the youngest of them.
 GENERATOR = tuple(FOLDER / f"{name}.py" for name in
-                  ("netlist", "analysis", "undefined", "schedule", "code", "build")) + HEADERS
+                  ("netlist", "analysis", "undefined", "schedule", "expressions", "code", "build")) + HEADERS
 # Bits that stay together although they are used apart: fewer variables are faster. What reaches what is told finer
 # where none do; a flag that shares a byte with data would count as data.
 JOINED, APART = 8, 0

@@ -1,8 +1,8 @@
 // Vectors of lanes, and the operations of a netlist on them and on plain integers.
 //
-// A block is as many lanes as one vector register holds 32-bit numbers (or half of them where there are only small
-// registers); the compiler cuts wider vectors. Every function is called block after block, so that its code and the
-// values that all lanes share are fetched once for all of them.
+// A block has 16 lanes: most values have at most 8 bits, and 16 of those fill a vector register of 128 bits, which every
+// processor with vectors has; the compiler takes more registers, or wider ones, for wider values. Every function goes
+// through block after block, so that its code and the values that all lanes share are fetched once for all of them.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,8 +13,6 @@
 
 #if defined(ONE_LANE)
 constexpr int BLOCK = 1, BLOCKS = 1;
-#elif defined(LANES_PER_BLOCK)
-constexpr int BLOCK = LANES_PER_BLOCK, BLOCKS = LANE_BLOCKS;
 #elif defined(__AVX512BW__)
 constexpr int BLOCK = 16, BLOCKS = 4;
 #else
@@ -85,8 +83,10 @@ template <> struct Next<S64> { typedef S32 Narrower; };
 template <class To, class From>
 static inline To to(From x) {
     if constexpr (sizeof(To) == sizeof(From)) return To(x);
-    else if constexpr (sizeof(To) > 2 * sizeof(From)) return to<To>(__builtin_convertvector(x, typename Next<From>::Wider));
-    else if constexpr (2 * sizeof(To) < sizeof(From)) return to<To>(__builtin_convertvector(x, typename Next<From>::Narrower));
+    else if constexpr (sizeof(To) > 2 * sizeof(From))
+        return to<To>(__builtin_convertvector(x, typename Next<From>::Wider));
+    else if constexpr (2 * sizeof(To) < sizeof(From))
+        return to<To>(__builtin_convertvector(x, typename Next<From>::Narrower));
     else return __builtin_convertvector(x, To);
 }
 #if defined(__AVX512BW__) && defined(__AVX512VL__)

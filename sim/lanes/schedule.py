@@ -1,7 +1,6 @@
 """The order in which one copy of the state suffices: whoever reads a register comes before its update.
 
-    step = schedule(netlist, clocks)
-    for node in step.nodes: ...         # Cell, Read, Register, Write, Output
+    for node in schedule(netlist, clocks): ...          # Cell, Read, Register, Write, Output
 
 A register whose readers cannot all come before it (two registers that exchange their values, say) is `late`: its next
 value goes to a variable of its own in its place, and from there to the register at the end.

@@ -287,7 +287,7 @@ def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
     (("serve", "--cycles-per-bit", "4"), "--cycles-per-bit must be at least 8"),
     (("serve", "--port-link", "/no/folder/port"), "--port-link /no/folder/port"),
     (("serve", "--port-link", "pyproject.toml"), "--port-link pyproject.toml"),
-    (("speed", "--engines", "cxxrtl,verilog"), "argument --engines: no simulator called 'verilog'; there are lanes,"),
+    (("speed", "--engines", "cxxrtl,verilog"), "argument --engines: no simulator called 'verilog'; there are pysim,"),
     (("speed", "--engines", "interp"), "no simulator called 'interp'"),
     (("speed", "--config", "16x16x2", "tiny"), "--config tiny needs --net"),
     (("speed", "--images", "0"), "argument --images: 0 is not positive"),

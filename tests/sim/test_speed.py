@@ -126,7 +126,7 @@ def test_the_command(tmp_path, monkeypatch, capsys, measured, code):
     assert capsys.readouterr().out.splitlines() == speed.table(measured)
     written = json.loads((tmp_path / "speed.json").read_text())
     assert [Measurement(**one) for one in written["measurements"]] == measured
-    assert written["rtl_digest"] == rtl_digest() and written["command"].startswith("python -m sim ")
+    assert written["rtl_digest"] == rtl_digest() and written["command"].startswith("python -m sim")
 
 
 def test_the_widest_core_is_one_of_2048_macs_a_cycle_and_exact():
