@@ -21,13 +21,14 @@ DEPTH = 6
 INPUTS = {"pixel": 8, "write": 1, "address": 3, "data": 8, "read": 3, "mask": 1, "gate": 1, "take": 1, "choose": 1,
           "by": 3, "shift": 1, "enable": 1, "aim": 1, "low": 1, "high": 1, "read_enable": 1}
 GUARDED = ("plain", "kept", "late", "columns_low", "columns_high", "loaded", "comb", "own", "looked_up", "behind",
-           "probed")
+           "probed", "held")
 INPUTS |= {f"want_{name}": 1 for name in GUARDED}
 OUTPUTS = {"plain": 8, "kept": 8, "late": 8, "masked": 8, "gated": 8, "chosen": 2, "shifted": 3, "columns_low": 4,
-           "columns_high": 4, "loaded": 8, "comb": 8, "own": 8, "looked_up": 8, "behind": 8, "probed": 8}
+           "columns_high": 4, "loaded": 8, "comb": 8, "own": 8, "looked_up": 8, "behind": 8, "probed": 8,
+           "held": 8}
 OUTPUTS |= {f"is_{name}": 1 for name in GUARDED}
 GUARDS = tuple((name, f"is_{name}") for name in GUARDED)
-PORTS = Ports(pixels=("pixel",), answers=("own", "looked_up"), guards=GUARDS)
+PORTS = Ports(pixels=("pixel",), answers=("own", "looked_up", "held"), guards=GUARDS)
 
 
 class Undefined(wiring.Component):
@@ -56,6 +57,8 @@ class Undefined(wiring.Component):
         m.d.comb += self.late.eq(late)
         with m.If(self.take):
             m.d.sync += self.kept.eq(word)
+        with m.If(self.pixel[0]):
+            m.d.sync += self.held.eq(word)
 
         def make(name, shape=8, depth=DEPTH, *, init=(), granularity=None, domain="sync"):
             m.submodules[name] = made = memory.Memory(shape=shape, depth=depth, init=init)
@@ -211,6 +214,15 @@ def test_a_register_that_does_not_take_it_is_defined(bench):
     bench.collide()
     bench.idle(3)
     bench.idle(1, want_kept=1)
+
+
+def test_a_register_whose_enable_is_each_lane_s_own_counts_as_having_taken_it(bench):
+    """For good: which lanes took it, and which have taken something else since, is not followed."""
+    bench.idle(1, want_held=1)
+    bench.idle(1)
+    bench.fill()
+    for _ in range(2):
+        assert bench.cycle(want_held=1) == ("the output held", f"a word of block.storage {UNWRITTEN}", 0)
 
 
 def test_the_pipeline_carries_it_on(bench):
