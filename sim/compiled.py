@@ -8,7 +8,7 @@ from accel.isa import LoadWord, LogitWord, PixelWord
 from model.common.errors import UserError
 
 from .engine import NO_GAPS, Engine, Result
-from .lanes.undefined import CYCLE_BITS
+from .lanes.undefined import CYCLE_BITS, UNWRITTEN
 from .library import open_library
 from .payload import pack, records, unpack
 
@@ -132,7 +132,7 @@ class CompiledEngine(Engine):
         age = (streams.cycle - origin) % (1 << CYCLE_BITS)
         arisen, used = (self._library.uniqore_note(number).decode()
                         for number in (origin >> CYCLE_BITS, streams.undefined_use))
-        since = f", of cycle {streams.cycle - age}," if origin % (1 << CYCLE_BITS) else ""
+        since = "" if arisen.endswith(UNWRITTEN) else f", of cycle {streams.cycle - age},"
         return f"cycle {streams.cycle}: {used} is undefined, since it depends on {arisen}{since}"
 
     def close(self):

@@ -10,11 +10,12 @@ chooses. Where one reaches what counts, the outputs UNDEFINED (the origin) and U
 
     a memory's write enable; its write address while it writes; an output, or while another output is up
 """
-from .netlist import Cell, Memory, Part, Read, Register, Variable, Write
+from .netlist import Cell, Memory, Part, Read, Register, UnsupportedNetlist, Variable, Write
 
-__all__ = ["CYCLE_BITS", "follow"]
+__all__ = ["CYCLE_BITS", "UNWRITTEN", "follow"]
 
 UNDEFINED, USE = "undefined", "undefined_use"
+UNWRITTEN = "that nobody has written"       # ends the notes of what did not arise in a cycle
 ORIGIN_BITS, CYCLE_BITS = 32, 22            # an origin: number of its note; below it the cycle it arose in, mod 2**22
 SMALL_TABLE = 16                            # words that are looked through where each lane reads another one
 
@@ -22,7 +23,8 @@ SMALL_TABLE = 16                            # words that are looked through wher
 def follow(netlist, *, guards=None):
     """Adds origins to `netlist`, whose vectors are marked. Returns notes: texts of origins and of uses by their number.
 
-    guards: output -> output; the first one counts only while the other is up.
+    guards: output -> output; the first one counts only while the other is up. UnsupportedNetlist for more origins than
+    there are numbers for.
     """
     return _Follower(netlist, guards or {}).notes
 
@@ -169,22 +171,25 @@ class _Follower:
         if register.enable and _is_vector(register.enable):
             shadow.data = self._of(register.data, register.enable, [Part(register.output.width, register.output)])
         elif register.enable:
-            # An undefined enable makes the register undefined: then the origin is taken in any case.
-            undefined = self._of(register.enable)
-            if undefined:
-                kept = [Part(ORIGIN_BITS, shadow.output)]
-                taken = self._if(register.enable, *((data, kept) if register.on else (kept, data)))
-                shadow.data = self._first(undefined, taken)
-            else:
-                shadow.enable, shadow.on = register.enable, register.on
+            self._enable(shadow, register.enable, register.on)
         self._registers.append(shadow)
+
+    def _enable(self, shadow, enable, on=1):
+        """Makes `shadow` take its data where `enable` equals `on`, and the enable's origin where that is undefined."""
+        undefined = self._of(enable)
+        if undefined:
+            kept = [Part(ORIGIN_BITS, shadow.output)]
+            taken = self._if(enable, *((shadow.data, kept) if on else (kept, shadow.data)))
+            shadow.data = self._first(undefined, taken)
+        else:
+            shadow.enable, shadow.on = enable, on
 
     def _unwritten(self, memory):
         """First origins of a memory's words: those that pixels reach are overwritten picture by picture, and what a
         configuration holds is defined."""
         if memory.vector or memory.loaded:
             return [0] * memory.size
-        return [self._number(f"a word of {memory.name} that nobody has written") << CYCLE_BITS] * memory.size
+        return [self._number(f"a word of {_whole(memory)} {UNWRITTEN}") << CYCLE_BITS] * memory.size
 
     def _read(self, read, shadow):
         memory, output = read.memory, read.output
@@ -198,7 +203,9 @@ class _Follower:
         if read.clock is None:
             self._set(output, origin)
         else:
-            self._registers.append(Register(self._origins[output], origin or _nothing(), read.clock, 0, read.enable))
+            follower = Register(self._origins[output], origin or _nothing(), read.clock)
+            self._enable(follower, read.enable)
+            self._registers.append(follower)
 
     def _word(self, shadow, address):
         word = Variable(ORIGIN_BITS, shadow.name, "cell")
@@ -207,10 +214,11 @@ class _Follower:
 
     def _read_wrongly(self, read):
         """Origin of a read with an undefined address, one beyond the depth, or that of a write of this cycle."""
-        memory, key = read.memory, (read.memory.name.partition("[")[0], tuple(read.address))
+        memory, name = read.memory, _whole(read.memory)
+        enables = tuple(tuple(write.enable) for write in memory.writes)
+        key = name, tuple(read.address), read.clock, enables           # the same of most columns
         if key in self._addresses:
             return self._addresses[key]
-        name = key[0]
         origin = self._of(read.address)
         if 1 << sum(part.width for part in read.address) > memory.size:
             beyond = self._cell("$ge", 1, A=read.address, B=_number(memory.size))
@@ -226,7 +234,7 @@ class _Follower:
 
     def _write(self, write, shadow):
         """Writes the origin beside the data; returns the uses of enable and address."""
-        name = write.memory.name.partition("[")[0]
+        name = _whole(write.memory)
         data = self._of(write.data) or _nothing()
         shadow.writes.append(Write(shadow, write.address, data, write.enable, write.clock))
         uses = [(self._of(write.enable), f"the write enable of {name}"),
@@ -239,6 +247,8 @@ class _Follower:
         return uses
 
     def _report(self, uses):
+        if len(self.notes) > 1 << ORIGIN_BITS - CYCLE_BITS:         # until here they are those of origins
+            raise UnsupportedNetlist(f"{len(self.notes) - 1} origins of undefined values, too many to tell apart")
         undefined, use = [], []
         for origin, text in dict.fromkeys((tuple(origin), text) for origin, text in uses if origin):
             number = [Part(ORIGIN_BITS, value=self._number(text))]
@@ -252,6 +262,11 @@ def _note(reached_from, parts, target):
     for part in parts:
         if part.variable is not None:
             reached_from.setdefault(part.variable, []).append(target)
+
+
+def _whole(memory):
+    """Name of the memory that `memory` is a column of."""
+    return memory.name.partition("[")[0]
 
 
 def _number(value):

@@ -129,6 +129,13 @@ class Machine(wiring.Component):
             for domain in ("comb", "sync"):
                 read(made, control.read_address, domain)
                 read(made, own[7:13], domain)
+        # Memories that are written in every cycle.
+        for name, value in (("always_shared", shared), ("always_own", own)):
+            always = memory.Memory(shape=12, depth=8, init=[])
+            m.submodules[name] = always
+            port = always.write_port()
+            m.d.comb += [port.en.eq(1), port.addr.eq(control.write_address), port.data.eq(value)]
+            read(always, control.read_address)
         # A word in columns that are written and read apart, some of them pixels.
         columns, port = make("columns", 120, 10, granularity=30)
         m.d.comb += port.data.eq(Cat(shared[:60], own[:30], shared))
