@@ -73,6 +73,9 @@ class Machine(wiring.Component):
         kept = Signal(20)
         own_kept = Signal(20)
         low = Signal(9)
+        until = Signal(9)
+        own_until = Signal(9)
+        m.d.sync += [until.eq(Mux(control.enable, until, shared)), own_until.eq(Mux(own[5], own_until, own))]
         state = Signal(3)
         count = Signal(7)
         with m.If(control.enable):
@@ -90,7 +93,7 @@ class Machine(wiring.Component):
                 m.d.sync += count.eq(count + kept[:3])
             with m.Default():
                 m.d.sync += count.eq(Mux(state == 2, 0, ~count))
-        named = (left, right, *ring, kept, own_kept, low, state, count)
+        named = (left, right, *ring, kept, own_kept, low, until, own_until, state, count)
         self.registers |= {register.name: register for register in named}
         self._results += [left + right, own_kept - kept, low, state, count, *self.registers.values()]
 

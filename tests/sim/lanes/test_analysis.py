@@ -151,7 +151,8 @@ def test_what_a_memory_does_when_and_where(what, ports):
 # Components
 
 class Rigid(wiring.Component):
-    """A memory of pixels. decide: lets a pixel decide "valid", "enable", "address" or nothing."""
+    """A memory of pixels. decide: lets a pixel decide "valid", "enable", "address" or nothing; "beside" is nothing too,
+    with a pixel and what is valid in one register."""
     def __init__(self, decide):
         self.decide = decide
         super().__init__({"pixel": In(8), "valid": In(1), "write": In(3), "read": In(3),
@@ -168,6 +169,10 @@ class Rigid(wiring.Component):
         match self.decide:
             case "valid":
                 m.d.comb += self.taken.eq(state == 3)
+            case "beside":
+                both = Signal(5)
+                m.d.sync += both.eq(Cat(self.pixel[:4], self.valid))
+                m.d.comb += [self.taken.eq(both[4]), self.result.eq(both[:4])]
             case "enable":
                 m.d.comb += write.en.eq(self.valid & state[0])
             case "address":
@@ -194,6 +199,23 @@ def test_a_component_that_breaks_the_rule_is_refused_in_one_line(decide, message
         simulator(decide)
     text = str(error.value)
     assert text.startswith(f"rigid-{decide} cannot be simulated in lanes: {message}") and "\n" not in text
+
+
+@pytest.mark.cxx
+def test_a_flag_beside_a_pixel_is_told_apart():
+    """Where joined bits would have to be refused, none are joined."""
+    inspector = Inspector(simulator("beside"))
+    for pixel, valid in ((5, 1), (9, 0), (3, 1)):
+        inspector.set("valid", valid)
+        for lane in range(inspector.lanes):
+            inspector.set("pixel", pixel ^ lane % 16, lane)
+        inspector.step()
+        inspector.set("valid", 0)
+        inspector.step()
+        assert inspector.get("taken") == valid
+        for lane in range(inspector.lanes):
+            assert inspector.get("result", lane) == pixel ^ lane % 16
+    inspector.close()
 
 
 @pytest.mark.cxx

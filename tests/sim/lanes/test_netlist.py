@@ -168,6 +168,15 @@ def test_a_multiplexer_that_keeps_the_value_is_an_enable(kept, on, uses):
         assert (register.enable, register.on, register.data) == (netlist.inputs["select"], on, [d])
 
 
+def test_a_register_has_one_enable():
+    module = FlatModule()
+    d, select, enable, q = module.input("d", 8), module.input("select", 1), module.input("enable", 1), module.net(8)
+    module.register(module.cell("$mux", 8, A=q, B=d, S=select), out=q, kind="$dffe", EN=enable, EN_POLARITY=1)
+    netlist = read(module)
+    [register] = netlist.registers
+    assert register.enable == netlist.inputs["enable"] and register.data[0].variable is netlist.cells[0].output
+
+
 def test_a_multiplexer_that_keeps_something_else_is_none():
     module = FlatModule()
     d, select, q, other = module.input("d", 8), module.input("select", 1), module.net(8), module.net(8)

@@ -19,7 +19,7 @@ from tests.sim.lanes.modules import FlatModule
 
 DEPTH = 6
 INPUTS = {"pixel": 8, "write": 1, "address": 3, "data": 8, "read": 3, "mask": 1, "gate": 1, "take": 1, "choose": 1,
-          "by": 3, "shift": 1, "enable": 1, "aim": 1, "low": 1, "high": 1, "read_enable": 1}
+          "by": 3, "shift": 1, "enable": 1, "aim": 1, "carry": 1, "low": 1, "high": 1, "read_enable": 1}
 GUARDED = ("plain", "kept", "late", "columns_low", "columns_high", "loaded", "comb", "own", "looked_up", "behind",
            "probed", "held")
 INPUTS |= {f"want_{name}": 1 for name in GUARDED}
@@ -48,7 +48,7 @@ class Undefined(wiring.Component):
         m.d.comb += [
             self.plain.eq(word), self.masked.eq(Mux(self.mask, word, 7)), self.gated.eq(word & self.gate.replicate(8)),
             self.chosen.eq(Mux(word[0] & self.choose, 1, 2)),
-            self.shifted.eq(Cat(Const(5, 4), word).bit_select(self.by, 3) & self.shift.replicate(3))]
+            self.shifted.eq(Cat(Const(5, 3), word).bit_select(self.by, 3) & self.shift.replicate(3))]
         late = word
         for _ in range(3):
             stage = Signal(8)
@@ -65,9 +65,10 @@ class Undefined(wiring.Component):
             write, read = made.write_port(granularity=granularity), made.read_port(domain=domain)
             m.d.comb += [write.addr.eq(self.address), write.data.eq(self.data), read.addr.eq(self.read)]
             return write, read
-        # Its write enable and its write address come from the block memory.
+        # Its write enable, write address and data come from the block memory.
         write, read = make("second", depth=8)
-        m.d.comb += [write.en.eq(Mux(self.aim, 1, word[0]) & self.enable), write.addr.eq(Mux(self.aim, word, 0)),
+        m.d.comb += [write.en.eq(Mux(self.aim | self.carry, 1, word[0]) & self.enable),
+                     write.addr.eq(Mux(self.aim, word, 0)), write.data.eq(Mux(self.carry, word, self.data)),
                      self.behind.eq(read.data)]
         write, read = make("columns_memory", granularity=4)
         m.d.comb += [write.en.eq(Cat(self.low, self.high) & self.write.replicate(2)),
@@ -80,9 +81,10 @@ class Undefined(wiring.Component):
         m.d.comb += [write.en.eq(self.write), write.data.eq(self.pixel), self.own.eq(read.data)]
         write, read = make("table", depth=8, domain="comb")
         m.d.comb += [write.en.eq(self.write), read.addr.eq(self.pixel), self.looked_up.eq(read.data)]
-        # A read port with an enable, which the block memory may decide.
+        # A read port whose enable and address the block memory may decide.
         write, read = make("probed_memory", init=[3])
-        m.d.comb += [read.en.eq(Mux(self.aim, word[0], self.read_enable)), self.probed.eq(read.data)]
+        m.d.comb += [read.en.eq(Mux(self.aim, word[0], self.read_enable)),
+                     read.addr.eq(Mux(self.carry, word, self.read)), self.probed.eq(read.data)]
         return m
 
 
@@ -172,8 +174,7 @@ def test_a_word_read_in_the_cycle_that_writes_it(bench, use, told):
 
 
 @pytest.mark.parametrize("masked", [
-    {"mask": 0}, {"gate": 0}, {"choose": 0}, {"enable": 0}, {"shift": 0, "by": 4}, {"shift": 1, "by": 0},
-    {"shift": 1, "by": 1}])
+    {"mask": 0}, {"gate": 0}, {"choose": 0}, {"enable": 0}, {"shift": 0, "by": 4}, {"shift": 1, "by": 0}])
 def test_a_word_that_does_not_come_through_is_not_told(bench, masked):
     bench.fill()
     bench.collide()
@@ -181,7 +182,7 @@ def test_a_word_that_does_not_come_through_is_not_told(bench, masked):
     assert bench.cycle(**masked) is None
 
 
-@pytest.mark.parametrize("by", [2, 3, 4, 7])
+@pytest.mark.parametrize("by", [1, 2, 3, 4, 7])
 def test_a_window_that_shows_a_bit_of_it_is_told(bench, by):
     bench.fill()
     arisen = bench.collide()
@@ -233,6 +234,28 @@ def test_the_pipeline_carries_it_on(bench):
         assert told == (("the output late", COLLISION, arisen) if cycle == arisen + timing.BLOCK_MEMORY + 3 else None)
 
 
+def test_a_memory_carries_it_on(bench):
+    bench.fill()
+    bench.idle(1, enable=1, aim=1)                  # word 0 of the other memory is defined
+    arisen = bench.collide()
+    bench.idle(1)
+    bench.idle(1, enable=1, carry=1)
+    bench.idle(5)
+    for _ in range(2):
+        assert bench.cycle(want_behind=1) == ("the output behind", COLLISION, arisen)
+    bench.idle(1, enable=1, aim=1)
+    bench.idle(1)
+    bench.idle(1, want_behind=1)
+
+
+def test_an_undefined_address_of_a_read(bench):
+    bench.fill()
+    arisen = bench.collide()
+    bench.idle(1)
+    bench.idle(1, carry=1, read_enable=1)
+    assert bench.cycle(want_probed=1) == ("the output probed", COLLISION, arisen)
+
+
 def test_an_undefined_enable_of_a_read(bench):
     bench.fill()
     arisen = bench.collide()
@@ -264,6 +287,12 @@ def test_memories_of_every_kind_collide_where_their_reads_are_clocked(bench):
         assert (use, cycle) == (f"the output {name}", arisen)
         assert origin.endswith("read in the cycle that writes it")
         bench.idle(3)
+
+
+def test_a_memory_that_is_read_at_once_gives_the_old_word(bench):
+    bench.fill()
+    for address in range(DEPTH):
+        bench.idle(1, write=1, address=address, read=address, want_comb=1)
 
 
 # Addresses beyond the depth

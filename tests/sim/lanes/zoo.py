@@ -7,6 +7,7 @@ __all__ = ["Zoo", "fits", "shapes"]
 WIDTHS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 70)
 ONE_OPERAND = {"$not", "$neg", "$pos"} | REDUCTIONS - {"$logic_and", "$logic_or"}
 SIGNS = {"$shift": ("", "A", "B", "AB"), "$shiftx": ("", "B"), "$shr": ("", "A"), "$add": ("", "AB")}     # by kind
+WINDOWS = (200, 8, 150), (130, 64, 70), (70, 9, 130), (129, 7, 65), (65, 7, 1)         # bits of A, of B, of Y
 RIGHT = {"$shr", "$shift", "$shiftx"}           # shifts of an operand of any width
 
 
@@ -20,9 +21,9 @@ def fits(kind, a, b, y, signed, by_lane):
     return (kind in BITWISE or y <= 64) and (kind not in COMPARISONS or max(a, b) <= 64)
 
 
-def shapes(rng, count, kinds=KINDS):
+def shapes(rng, count):
     """(kind, bits of A, of B, of Y, signed ports), `count` of each kind; each width comes in turn at each place."""
-    for kind in sorted(kinds):
+    for kind in sorted(KINDS):
         a, b, y = (rng.sample(WIDTHS, len(WIDTHS)) for _ in range(3))
         for k in range(count):
             bits_a, bits_b, bits_y = (widths[k % len(WIDTHS)] for widths in (a, b, y))
@@ -46,7 +47,7 @@ class Zoo:
 
     rng: random.Random. count: cells of each kind, less those that do not fit.
     """
-    def __init__(self, rng, count, kinds=KINDS):
+    def __init__(self, rng, count):
         self.module = FlatModule(clocks=())
         self._rng = rng
         self.inputs = {f"{who}{k}": WIDTHS[k] for who in ("own", "shared") for k in range(len(WIDTHS))}
@@ -55,15 +56,18 @@ class Zoo:
         self._bits = {name: self.module.input(name, bits) for name, bits in self.inputs.items()}
         self._own = {name for name in self.inputs if name.startswith("own")}
         self.cells = []                 # (kind, {port: pieces}, signed, bits of Y)
-        for kind, a, b, y, signed in shapes(rng, count, kinds):
+        for kind, a, b, y, signed in shapes(rng, count):
             self._add(kind, a, b, y, signed)
+        for kind in sorted(RIGHT | {"$sshr"}):
+            for a, b, y in WINDOWS:
+                self._add(kind, a, b, y, "", own_b=False)
         self.module.output("results", [bit for k in range(len(self.cells)) for bit in self._bits[k]])
         self.own_inputs = tuple(sorted(self._own & set(self.inputs)))
 
-    def _add(self, kind, a, b, y, signed):
+    def _add(self, kind, a, b, y, signed, own_b=True):
         operands = {"A": self._operand(a)}
         if kind not in ONE_OPERAND:
-            operands["B"] = self._operand(b)
+            operands["B"] = self._operand(b, own_b)
         if kind == "$mux":
             operands["S"] = self._operand(1)
         if not fits(kind, a, b, y, signed, self._is_own(operands.get("B", ()))):
@@ -78,10 +82,13 @@ class Zoo:
     def _is_own(self, pieces):
         return any(source in self._own for source, *_ in pieces)
 
-    def _operand(self, bits):
+    def _operand(self, bits, own=True):
+        """Pieces of `bits` bits; own: pixels may reach them."""
         rng, pieces = self._rng, []
         split = rng.random() < 0.3              # into several pieces although one would do
-        among = rng.choice((set(self._bits) & self._own, set(self._bits) - self._own, set(self._bits)))
+        among = set(self._bits) - self._own
+        if own:
+            among = rng.choice((set(self._bits) & self._own, among, set(self._bits)))
         while bits:
             wanted = rng.randint(1, bits) if split else bits
             source = rng.choice(sorted(among, key=str)) if rng.random() < 0.9 or not pieces else None
