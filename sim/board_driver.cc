@@ -32,8 +32,6 @@ struct Board : Simulator {
     double sample_at = 0;
 };
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
-
 EXPORT Board *uniqore_board_open() {
     Board *board = new Board;
     *board->rx = 1;

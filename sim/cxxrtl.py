@@ -11,9 +11,9 @@ __all__ = ["build", "build_cxxrtl"]
 
 DRIVER = Path(__file__).with_name("cxxrtl_driver.cc")
 STREAMS = Path(__file__).with_name("streams.h")
-# CXXRTL's model of a flat core is one function that a compiler takes a quarter of an hour for. The small modules that a
-# core has many of stay modules: those of 16x16x2 compile in two minutes. `-g3`, not more: wires that CXXRTL would
-# compute on demand come out wrong where they depend on such a module. They are left out.
+# CXXRTL's model of a flat core is one function that keeps a compiler busy for more than ten minutes, so the small
+# modules that a core has many of stay modules. `-g3`, not more: wires that CXXRTL would compute on demand come out
+# wrong where they depend on such a module. They are left out.
 SCRIPT = """
 read_rtlil core.il
 setattr -mod -set keep_hierarchy 1 core.array.pe_*_? core.chain_end*.threshold*_?

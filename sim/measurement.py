@@ -18,7 +18,6 @@ from accel.compiler.compile import compile_net
 from accel.cycles import cycles
 from accel.rtl.core import Core
 from model.common.cache import cache_folder
-from model.common.errors import UserError
 from model.common.tools import find_tool
 from model.integer import golden
 from model.zoo.workload import choose_workload
@@ -26,6 +25,7 @@ from model.zoo.workload import choose_workload
 from .engine import NO_GAPS
 from .engines import open_engine, timeout_cycles
 from .lanes.build import build
+from .parallel import ended
 from .pysim import PysimEngine
 from .verilator import find_verilator, open_verilator
 
@@ -112,16 +112,8 @@ def _apart(function, *arguments):
     another program counts, on Linux, as that one's memory."""
     pool = concurrent.futures.ProcessPoolExecutor(
         1, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_DFL))
-    try:
+    with ended(pool, "a measured process"):
         return pool.submit(function, *arguments).result()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise UserError("a measured process ended unexpectedly (killed, or out of memory)") from error
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _workload_of(config, net_name, data_dir, images):

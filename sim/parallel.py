@@ -13,7 +13,7 @@ from model.common.errors import UserError
 
 from .engines import open_engine
 
-__all__ = ["Batch", "classify", "processes"]
+__all__ = ["Batch", "classify", "ended", "processes"]
 
 PIECE = 16                  # pictures of a piece at most where an engine takes them one after the other,
 PIECES_A_PROCESS = 8        # and how many pieces a process has at least, so that results are never long in coming
@@ -87,7 +87,7 @@ def _in_processes(kind, image, pictures, check, pieces, jobs, options):
     pool = concurrent.futures.ProcessPoolExecutor(
         jobs, multiprocessing.get_context("spawn"), _start_worker, (kind, image, check, options))
     running = deque()
-    try:
+    with ended(pool, "a simulator process"):
         for piece in pieces:
             if len(running) == 2 * jobs:        # one that runs and one that waits, for each process
                 yield from running.popleft().result()
@@ -95,8 +95,15 @@ def _in_processes(kind, image, pictures, check, pieces, jobs, options):
                 running.append(pool.submit(_work, pictures[piece]))
         while running:
             yield from running.popleft().result()
+
+
+@contextlib.contextmanager
+def ended(pool, what):
+    """Whatever happens inside, no process of `pool` outlives it. UserError where one ends by itself: "`what` ended"."""
+    try:
+        yield
     except concurrent.futures.process.BrokenProcessPool as error:
-        raise UserError("a simulator process ended unexpectedly (killed, or out of memory)") from error
+        raise UserError(f"{what} ended unexpectedly (killed, or out of memory)") from error
     except BaseException:
         for process in multiprocessing.active_children():
             process.terminate()

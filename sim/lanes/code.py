@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 
 from .expressions import LETTERS, Expressions, storage_bits
-from .netlist import Cell, Read, Register, Variable, Write
+from .netlist import Cell, Read, Register, Variable, Write, is_vector, width_of
 from .schedule import Output, operands, schedule
 
 __all__ = ["generate"]
@@ -88,7 +88,7 @@ class _Design:
         for n, runs in enumerate(self._functions):
             functions += [self._function(f"eval_{n}_{k}", run) for k, run in enumerate(runs)]
             calls = "".join(f"    eval_{n}_{k}(s, blocks, end);\n" for k in range(len(runs)))
-            steps.append(f"void step_{n}{ARGUMENTS} {{\n{calls}}}\n")
+            steps.append(f"static void step_{n}{ARGUMENTS} {{\n{calls}}}\n")
         share = max(1, -(-len(functions) // FILES))
         files = {f"design_{k // share}.cc": include + "\n".join(functions[k:k + share])
                  for k in range(0, len(functions), share)}
@@ -100,7 +100,7 @@ class _Design:
                              for n, runs in enumerate(self._functions) for k in range(len(runs)))
         files["design.h"] = "".join([
             '#pragma once\n#include "lanes.h"\n\n', self._struct("Shared", False), self._struct("Block", True),
-            prototypes, "".join(f"void step_{n}{ARGUMENTS};\n" for n in range(len(self._functions)))])
+            prototypes])
         return files
 
     def _struct(self, name, vector):
@@ -126,7 +126,7 @@ class _Design:
                 (own if register.output.vector else shared).append(
                     f"    {self._reference(register.output)} = {value};\n")
         for memory in self._netlist.memories:
-            if memory.loaded:
+            if any(memory.init):
                 bits = storage_bits(memory.width)
                 words = ", ".join(f"{word}u" + "ll" * (bits == 64) for word in memory.init)
                 place = f"{'v' if memory.vector else 's'}->{self._memory_names[memory]}[k]"
@@ -199,10 +199,10 @@ class _Design:
         reference = self._reference(register)
         value = self._expressions.exact(node.data, register) if isinstance(node, Register) else self._expressions.cast(
             self._expressions.word(node), register)
-        on = getattr(node, "on", 1)
+        on = node.on
         if node.enable is None or self._constant(node.enable) == on:
             statements.append((None, f"{reference} = {value};"))
-        elif any(part.variable is not None and part.variable.vector for part in node.enable):
+        elif is_vector(node.enable):
             enable = self._expressions.value(node.enable, 8).text
             choice = f"{reference}, {value}" if on else f"{value}, {reference}"
             statements.append((None, f"{reference} = mux({enable}, {choice});"))
@@ -225,9 +225,8 @@ class _Design:
         word = f"{'v' if vector else 's'}->{memory}[{address.text}]"
         value = self._expressions.value(node.data, bits if vector else max(bits, 32))
         text = self._expressions.wide(value, bits) if vector else value.text
-        fits = 1 << sum(part.width for part in node.address) <= node.memory.size
+        fits = 1 << width_of(node.address) <= node.memory.size
         return f"{'' if fits else f'if ({address.text} < {node.memory.size}u) '}{word} = {text};"
-
 
 
 def _notes(notes):

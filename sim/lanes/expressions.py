@@ -5,7 +5,7 @@ in them.
 """
 from dataclasses import dataclass
 
-from .netlist import Part, UnsupportedNetlist
+from .netlist import Part, UnsupportedNetlist, is_vector, width_of
 
 __all__ = ["LETTERS", "Expressions", "storage_bits"]
 
@@ -66,13 +66,10 @@ class Expressions:
         bits = storage_bits(width)
         return bits if vector else max(bits, 32)
 
-    def _is_vector(self, parts):
-        return any(part.variable is not None and part.variable.vector for part in parts)
-
     def value(self, parts, bits, signed=False):
         """`Value` of `bits` bits (of at least 32 where it is no vector), from parts that may be fewer or more."""
         parts = _cut_to(parts, bits)
-        vector, width = self._is_vector(parts), sum(part.width for part in parts)
+        vector, width = is_vector(parts), width_of(parts)
         if not vector:
             bits = max(bits, 32)
         texts, shared, constant, low = [], [], 0, 0
@@ -110,7 +107,7 @@ class Expressions:
 
     def _operand(self, parts, width, bits, signed):
         """The lowest `width` bits of an operand, extended by its sign where it is shorter; anything above them."""
-        signed = signed and sum(part.width for part in parts) < width
+        signed = signed and width_of(parts) < width
         return self.value(_cut_to(parts, width), bits, signed)
 
     def _both(self, cell, width, signed, vector):
@@ -149,8 +146,8 @@ class Expressions:
             text = " ^ ".join(f"parity({word})" for word in self._words(cell.operands["A"], vector))
             return self._bit(f"(({text}) ^ {int(kind == '$reduce_xnor')}u)", vector)
         if kind == "$reduce_and":
-            ones = [self._test(part_parts, "==", (1 << sum(p.width for p in part_parts)) - 1, vector)
-                    for part_parts in _pieces(cell.operands["A"])]
+            ones = [self._test(piece, "==", (1 << width_of(piece)) - 1, vector)
+                    for piece in _pieces(cell.operands["A"])]
             return self._bit("(" + " & ".join(ones) + ")", vector)
         if kind in ("$logic_and", "$logic_or"):
             a, b = (self._nonzero(cell.operands[port], vector) for port in "AB")
@@ -171,10 +168,17 @@ class Expressions:
             text = f"({text} & {_number((1 << width) - 1, bits, vector)})"
         return Value(text, bits, vector)
 
+    def _narrowed(self, text, width, bits, vector):
+        """The lowest `width` bits of a number computed in more, in the type of so many."""
+        value, wanted = self._masked(text, width, bits, vector, True), self._bits(width, vector)
+        if wanted != bits:
+            value = Value(f"to<V{wanted}>({value.text})" if vector else f"U{wanted}({value.text})", wanted, vector)
+        return value
+
     @staticmethod
     def _overflows(cell):
         """Whether the result may need more bits than the output has."""
-        a, b = (sum(part.width for part in cell.operands[port]) for port in "AB")
+        a, b = (width_of(cell.operands[port]) for port in "AB")
         if {"A", "B"} <= cell.signed or cell.kind == "$sub":
             return True
         return (max(a, b) + 1 if cell.kind == "$add" else a + b) > cell.output.width
@@ -193,7 +197,7 @@ class Expressions:
 
     def _comparison(self, cell, signed):
         vector = cell.output.vector
-        width = max(sum(part.width for part in cell.operands[port]) for port in "AB")
+        width = max(width_of(cell.operands[port]) for port in "AB")
         if width > 64:
             raise UnsupportedNetlist(f"a {cell.kind} of {width} bits")
         bits = self._bits(width, vector)
@@ -208,7 +212,7 @@ class Expressions:
 
     def _test(self, parts, operator, number, vector):
         """Text of a bit: `parts`, of at most 64 bits, compared with a number."""
-        bits = self._bits(sum(part.width for part in parts), vector)
+        bits = self._bits(width_of(parts), vector)
         value = self.value(parts, bits)
         if vector:
             return f"bit({self.wide(value, bits)} {operator} {f'wide{bits}({number}ull)'})"
@@ -216,7 +220,7 @@ class Expressions:
 
     def _nonzero(self, parts, vector):
         pieces = _pieces(parts)
-        if not vector and len(pieces) == 1 and sum(part.width for part in parts) == 1:
+        if not vector and len(pieces) == 1 and width_of(parts) == 1:
             return self.value(parts, 32).text
         texts = [self._test(piece, "!=", 0, vector) for piece in pieces]
         return texts[0] if len(texts) == 1 else f"({' | '.join(texts)})"
@@ -224,18 +228,18 @@ class Expressions:
     def _words(self, parts, vector):
         """Texts of `parts` in pieces of 64 bits, lowest first; the last one in as few as it needs."""
         for piece in _pieces(parts):
-            bits = storage_bits(sum(part.width for part in piece)) if vector else 64
+            bits = storage_bits(width_of(piece)) if vector else 64
             value = self.value(piece, bits)
             yield self.wide(value, bits) if vector else value.text
 
     def _shift(self, cell):
         kind, width, vector = cell.kind, cell.output.width, cell.output.vector
         a_parts, b_parts = cell.operands["A"], cell.operands["B"]
-        a_width, b_width = (sum(part.width for part in parts) for parts in (a_parts, b_parts))
+        a_width, b_width = (width_of(parts) for parts in (a_parts, b_parts))
         if b_width > 64:
             raise UnsupportedNetlist(f"a {kind} by a number of {b_width} bits")
         two_ways = "B" in cell.signed and kind in ("$shift", "$shiftx")
-        if two_ways and self._is_vector(b_parts):
+        if two_ways and is_vector(b_parts):
             raise UnsupportedNetlist("a shift to both sides by what pixels reach")
         if kind in ("$shift", "$shiftx", "$shr", "$sshr") and (a_width > 64 or cell.low) and not two_ways:
             return self._window(cell, a_parts, b_parts)
@@ -250,7 +254,7 @@ class Expressions:
         if signed and right == "shr" and work < bits:       # extended to the output, with zeros above
             a = f"({a} & {_number((1 << work) - 1, bits, vector)})"
         by = self.value(b_parts, 64).text
-        if self._is_vector(b_parts):
+        if is_vector(b_parts):
             by_bits = max(bits, storage_bits(b_width))
             by = self.value(b_parts, by_bits).text
             if by_bits > bits:
@@ -260,38 +264,30 @@ class Expressions:
             text = f"(int64_t({n}) >= 0 ? {right}({a}, U64({n})) : shl({a}, 0 - U64({n})))"
         else:
             text = f"{'shl' if kind in ('$shl', '$sshl') else right}({a}, {by})"
-        value = self._masked(text, width, bits, vector, True)
-        wanted = self._bits(width, vector)
-        if wanted != bits:
-            value = Value(f"to<V{wanted}>({value.text})" if vector else f"U{wanted}({value.text})", wanted, vector)
-        return value
+        return self._narrowed(text, width, bits, vector)
 
     def _window(self, cell, a_parts, b_parts):
         """Bits from B + low on, of an operand of any width: a choice among its words, then a shift."""
         width, vector = cell.output.width, cell.output.vector
-        a_width = sum(part.width for part in a_parts)
+        a_width = width_of(a_parts)
         if "A" in cell.signed:
             raise UnsupportedNetlist(f"a {cell.kind} of a signed number of {a_width} bits")
-        if self._is_vector(b_parts):
+        if is_vector(b_parts):
             raise UnsupportedNetlist(f"a {cell.kind} of {a_width} bits by what pixels reach")
         bits = 64
         words = [self.wide(value, 64) if vector else value.text
                  for value in (self.value(piece, 64) for piece in _pieces(a_parts)[cell.low // 64:] or [[Part(1)]])]
         kind = "V64" if vector else "U64"
         text = (f"window<{kind}>({self.value(b_parts, 64).text}, {{{', '.join(words)}}})")
-        value = self._masked(text, width, bits, vector, True)
-        wanted = self._bits(width, vector)
-        if wanted != bits:
-            value = Value(f"to<V{wanted}>({value.text})" if vector else f"U{wanted}({value.text})", wanted, vector)
-        return value
+        return self._narrowed(text, width, bits, vector)
 
     def word(self, read):
         """`Value` of the word that a port reads."""
         memory, vector = read.memory, read.output.vector
         bits, name = storage_bits(memory.width), self._memory_name(memory)
         place = f"{'v' if memory.vector else 's'}->{name}"
-        if self._is_vector(read.address):
-            address_bits = sum(part.width for part in read.address)
+        if is_vector(read.address):
+            address_bits = width_of(read.address)
             address = self.value(read.address, storage_bits(address_bits)).text
             if not memory.vector and memory.size == 1 << address_bits <= SMALL_TABLE:
                 words = [f"wide{bits}({place}[{k}])" for k in range(memory.size)]
@@ -299,7 +295,7 @@ class Expressions:
             return Value(f"gather<V{bits}>({place}, {memory.size}u, {address})", bits, True)
         address = self.value(read.address, 32).text
         text, nothing = f"{place}[{address}]", f"V{bits}{{}}" if memory.vector else "0"
-        if 1 << sum(part.width for part in read.address) > memory.size:
+        if 1 << width_of(read.address) > memory.size:
             text = f"({address} < {memory.size}u ? {text} : {nothing})"
         if memory.vector:
             return Value(text, bits, True)

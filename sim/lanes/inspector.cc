@@ -1,8 +1,6 @@
 // Any design, cycle by cycle and port by port: for tests and for looking around. Registers are ports here too.
 #include "simulator.h"
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
-
 EXPORT int uniqore_port_count(Simulator *) { return port_count; }
 EXPORT const char *uniqore_port_name(Simulator *, int port) { return ports[port].name; }
 EXPORT int uniqore_port_width(Simulator *, int port) { return ports[port].width; }

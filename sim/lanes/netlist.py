@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 __all__ = ["Cell", "Memory", "Netlist", "Part", "Read", "Register", "UnsupportedNetlist", "Variable",
-           "Write", "read_netlist", "script"]
+           "Write", "is_vector", "read_netlist", "script", "width_of"]
 
 WORD = 64                       # bits of the widest variable
 
@@ -82,6 +82,16 @@ class Part:
     value: int = 0
 
 
+def width_of(parts):
+    """Bits of a list of parts."""
+    return sum(part.width for part in parts)
+
+
+def is_vector(parts):
+    """Whether lanes differ in any of the parts."""
+    return any(part.variable is not None and part.variable.vector for part in parts)
+
+
 @dataclass(eq=False)
 class Cell:
     """kind: yosys' word ("$add"). operands: port -> parts. signed: ports whose operand is sign-extended.
@@ -112,6 +122,7 @@ class Read:
     address: list
     clock: str | None = None
     enable: list | None = None
+    on: int = 1                 # as a register's
 
 
 @dataclass(eq=False)
@@ -126,8 +137,8 @@ class Write:
 
 @dataclass(eq=False)
 class Memory:
-    """A column of a memory of the RTL. loaded: whether it holds anything at configuration, as far as that is known:
-    a memory of zeros only counts as empty."""
+    """A column of a memory of the RTL. init: its words at configuration. loaded: whether the memory, all columns taken
+    together, holds anything then; one of zeros alone counts as empty."""
     name: str
     width: int
     size: int
@@ -135,10 +146,7 @@ class Memory:
     reads: list = field(default_factory=list)
     writes: list = field(default_factory=list)
     vector: bool = False
-
-    @property
-    def loaded(self):
-        return any(self.init)
+    loaded: bool = False
 
 
 @dataclass(eq=False)
@@ -396,7 +404,8 @@ class _Reader:
         makers = []
         for low, high in pairwise(sorted(cuts | {0, width})):
             words = [int(init[k * width + low:k * width + high][::-1], 2) for k in range(size)]
-            memory = Memory(name if high - low == width else f"{name}[{low}:{high}]", high - low, size, words)
+            memory = Memory(name if high - low == width else f"{name}[{low}:{high}]", high - low, size, words,
+                            loaded="1" in init)
             memories.append(memory)
             for p in range(reads):
                 clocked = _number(cell, "RD_CLK_ENABLE") >> p & 1

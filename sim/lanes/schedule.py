@@ -140,14 +140,15 @@ class _Schedule:
         register = node.output
         following = Variable(register.width, register.name + " (next)", "cell", register.vector)
         commit = Register(register, [Part(register.width, following)], node.clock)
-        data, nodes = getattr(node, "data", None), []
         if isinstance(node, Read):
             word = Variable(register.width, register.name + " (word)", "cell", register.vector)
             nodes, data = [Read(node.memory, word, node.address)], [Part(register.width, word)]
+        else:
+            nodes, data = [], node.data
         if node.enable is None:
             return [*nodes, Cell("$pos", following, {"A": data})], commit
-        held, on = [Part(register.width, register)], getattr(node, "on", 1)
-        choice = {"A": held, "B": data} if on else {"A": data, "B": held}
+        held = [Part(register.width, register)]
+        choice = {"A": held, "B": data} if node.on else {"A": data, "B": held}
         return [*nodes, Cell("$mux", following, {**choice, "S": node.enable})], commit
 
 

@@ -24,6 +24,8 @@ extern const Step steps[];              // one for every set of clocks
 extern const char *const notes[];       // of the designs that `undefined.py` watches
 void reset(Shared *, Block *, Block *);
 
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
 struct Simulator {
     Shared *shared;
     Block *blocks, *end;            // `end`: behind the blocks that are simulated

@@ -10,7 +10,7 @@ chooses. Where one reaches what counts, the outputs UNDEFINED (the origin) and U
 
     a memory's write enable; its write address while it writes; an output, or while another output is up
 """
-from .netlist import Cell, Memory, Part, Read, Register, UnsupportedNetlist, Variable, Write
+from .netlist import Cell, Memory, Part, Read, Register, UnsupportedNetlist, Variable, Write, is_vector, width_of
 
 __all__ = ["CYCLE_BITS", "UNWRITTEN", "follow"]
 
@@ -134,15 +134,15 @@ class _Follower:
 
     def _logic(self, cell):
         operands = cell.operands
-        if cell.kind == "$mux" and not _is_vector(operands["S"]):
+        if cell.kind == "$mux" and not is_vector(operands["S"]):
             chosen = self._if(operands["S"], self._of(operands["B"]), self._of(operands["A"]))
             origin = self._first(self._of(operands["S"]), chosen)
-        elif cell.kind in ("$shift", "$shiftx", "$shr") and not _is_vector(operands["B"]) and "B" not in cell.signed:
+        elif cell.kind in ("$shift", "$shiftx", "$shr") and not is_vector(operands["B"]) and "B" not in cell.signed:
             origin = self._first(self._of(operands["B"]), *self._window(cell))
         elif cell.kind in ("$and", "$mul"):
             origin = self._of(*operands.values())
             for port in "AB":
-                if origin and not _is_vector(operands[port]) and any(p.variable is not None for p in operands[port]):
+                if origin and not is_vector(operands[port]) and any(p.variable is not None for p in operands[port]):
                     # Nothing comes through a gate that a defined 0 closes.
                     closed = self._cell("$logic_not", 1, A=operands[port] + self._of(operands[port]))
                     origin = self._if(closed, [], origin)
@@ -168,7 +168,7 @@ class _Follower:
     def _register(self, register):
         data = self._of(register.data)
         shadow = Register(self._origins[register.output], data or _nothing(), register.clock)
-        if register.enable and _is_vector(register.enable):
+        if register.enable and is_vector(register.enable):
             shadow.data = self._of(register.data, register.enable, [Part(register.output.width, register.output)])
         elif register.enable:
             self._enable(shadow, register.enable, register.on)
@@ -193,9 +193,9 @@ class _Follower:
 
     def _read(self, read, shadow):
         memory, output = read.memory, read.output
-        if _is_vector(read.address):
+        if is_vector(read.address):
             # Each lane reads another word: all of them have to be defined.
-            words = [self._word(shadow, [Part(sum(part.width for part in read.address), value=k)])
+            words = [self._word(shadow, [Part(width_of(read.address), value=k)])
                      for k in range(memory.size if memory.size <= SMALL_TABLE else 0)]
             origin = self._first(self._of(read.address), *words)
         else:
@@ -220,7 +220,7 @@ class _Follower:
         if key in self._addresses:
             return self._addresses[key]
         origin = self._of(read.address)
-        if 1 << sum(part.width for part in read.address) > memory.size:
+        if 1 << width_of(read.address) > memory.size:
             beyond = self._cell("$ge", 1, A=read.address, B=_number(memory.size))
             text = f"a word of {name} beyond its {memory.size} words"
             origin = self._first(origin, self._if(beyond, self._arisen(text)))
@@ -239,7 +239,7 @@ class _Follower:
         shadow.writes.append(Write(shadow, write.address, data, write.enable, write.clock))
         uses = [(self._of(write.enable), f"the write enable of {name}"),
                 (self._if(write.enable, self._of(write.address)), f"the write address of {name}")]
-        if 1 << sum(part.width for part in write.address) > write.memory.size:
+        if 1 << width_of(write.address) > write.memory.size:
             beyond = self._cell("$ge", 1, A=write.address, B=_number(write.memory.size))
             both = self._cell("$and", 1, A=beyond, B=write.enable)
             text = f"an address beyond the {write.memory.size} words of {name}"
@@ -275,7 +275,3 @@ def _number(value):
 
 def _nothing():
     return [Part(ORIGIN_BITS)]
-
-
-def _is_vector(parts):
-    return any(part.variable is not None and part.variable.vector for part in parts)

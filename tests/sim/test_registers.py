@@ -8,18 +8,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from amaranth import Value
 from amaranth.sim import Simulator
 
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, TINY
 from accel.cycles import cycles
-from accel.isa import LoadWord, PixelWord
+from accel.isa import LoadWord, LogitWord, PixelWord
 from accel.rtl.core import Core
 from model.integer.golden import forward
 from sim import cxxrtl
 from sim.inspector import Inspector
 from sim.lanes.build import build
-from sim.payload import pack
+from sim.payload import pack, records, unpack
 from tests.nets import random_net, random_pictures
 from tests.rtl_check import FUZZED
 
@@ -122,7 +123,7 @@ def check_three(config, net, seed, limit=None):
         for cycle in range(last):
             inputs = stimulus.inputs()
             for name, port in ports.items():
-                ctx.set(port.as_value() if hasattr(port, "as_value") else port, inputs[name])
+                ctx.set(Value.cast(port), inputs[name])
             for model in (lanes, second):
                 drive(model, inputs)
             await ctx.tick()
@@ -143,9 +144,11 @@ def check_three(config, net, seed, limit=None):
 
 
 def check_logits(taken, expected):
-    bits = 32
-    values = [word & (1 << bits) - 1 for word in taken]
-    np.testing.assert_array_equal(np.array(values, np.uint32).astype(np.int32), expected.reshape(-1))
+    """taken: LogitWord payloads. expected: int32 (N, n)."""
+    words = records(LogitWord, len(taken))
+    for word, number in zip(words, taken, strict=True):
+        word[:] = np.frombuffer(number.to_bytes(word.nbytes, "little"), "<u4")
+    np.testing.assert_array_equal(unpack(LogitWord, words, "logit"), expected.reshape(-1))
 
 
 def smallest_net(config, seeds=range(30)):

@@ -243,6 +243,11 @@ def test_a_memory_of_zeros_counts_as_empty():
     assert memory_of(init=[0] * 5 + [1])[0].loaded
 
 
+def test_a_column_of_zeros_is_loaded_with_its_memory():
+    low, high = memory_of(init=[1, 2, 3], joined=0, slices=((0, 4), (4, 8)))
+    assert not any(high.init) and low.loaded and high.loaded
+
+
 def test_a_combinational_read():
     module = FlatModule()
     module.output("y", module.memory("memory", 8, 4, reads=[(module.input("address", 2), None)], init=[7])[0])
