@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from accel.compiler.compile import compile_net
 from model import zoo
-from model.common.command import Parser, run_command
+from model.common.command import add_verb, command_line, run_command
 from model.common.files import refuse_unwritable, replacing
 
 from .config import CONFIGS, DEFAULT
@@ -13,28 +13,38 @@ from .cycles import cycles, layer_cycles
 from .image import save
 from .verilog import core_verilog
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
+
+
+def parser():
+    main_parser, verbs = command_line("python -m accel", __doc__)
+
+    def command(name, purpose, run, **options):
+        sub = add_verb(verbs, name, purpose, run=run, **options)
+        sub.add_argument("--config", choices=CONFIGS, default=DEFAULT.name, metavar="NAME",
+                         help="accelerator: %(choices)s (default: %(default)s)")
+        return sub
+
+    sub = command("compile", "compile a net to an image", _compile,
+                  more="An image is the program and all that the accelerator's memories hold.",
+                  examples=["python -m accel compile resnet8-w4a4-cifar10 -o image.npz"])
+    sub.add_argument("net", metavar="NET", help="zoo name or .npz of an integer net")
+    sub.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
+    sub = command("cycles", "cycles of a net, layer by layer, exact", _cycles,
+                  more="They are those of the RTL's counter, computed from the image.",
+                  examples=["python -m accel cycles resnet8-w4a4-cifar10"])
+    sub.add_argument("net", metavar="NET", help="zoo name or .npz of an integer net")
+    sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
+    sub = command("verilog", "write the core as Verilog", _verilog,
+                  more="Its ports are streams of load words, pixels and logits, as docs/architecture.md has them.",
+                  examples=["python -m accel verilog -o core.v"])
+    sub.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
+    return main_parser
 
 
 def main(argv=None):
     """Exit code, see `model.common.command`."""
-    parser = Parser(prog="python -m accel", description=__doc__)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    config = Parser(add_help=False)
-    config.add_argument("--config", choices=CONFIGS, default=DEFAULT.name,
-                        help="accelerator: %(choices)s (default: %(default)s)")
-    verb = verbs.add_parser("compile", parents=[config], help="compile a net to an image")
-    verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")
-    verb.add_argument("-o", "--output", metavar="PICTURE", required=True, help="file to write")
-    verb.set_defaults(run=_compile)
-    verb = verbs.add_parser("cycles", parents=[config], help="cycles of a net, layer by layer, exact")
-    verb.add_argument("net", metavar="NET", help="name of a net in the zoo, or an .npz file")
-    verb.add_argument("--json", action="store_true", help="print one JSON value")
-    verb.set_defaults(run=_cycles)
-    verb = verbs.add_parser("verilog", parents=[config], help="write the core as Verilog")
-    verb.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
-    verb.set_defaults(run=_verilog)
-    return run_command(parser, argv)
+    return run_command(parser(), argv)
 
 
 def _compile(options):

@@ -4,7 +4,7 @@ from functools import partial
 
 from accel import link
 from accel.rtl.host.uart import phase_step
-from model.common.command import Parser, run_command
+from model.common.command import add_verb, command_line, run_command
 from model.common.cores import cores
 from model.common.errors import UserError
 
@@ -14,7 +14,7 @@ from .paths import bitstream_path, work_folder
 from .program import program
 from .report import BASELINES, report
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 OUTPUT = "build"            # folder of builds
 
@@ -62,21 +62,24 @@ def _run_stream(boards, options):
     return stream.run(next(iter(boards.values())), options)         # all of a family have the same adapter
 
 
-def _parser(boards, *, default):
+def parser(boards, *, default):
+    """Of the boards of one family, by device; `default` where none is named."""
     family, title = boards[default].family, boards[default].title
-    parser = Parser(prog=f"python -m boards.{family}",
-                    description=f"Bitstreams for the {title}, and pictures over its UART.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    program = f"python -m boards.{family}"
+    main_parser, verbs = command_line(program, f"Bitstreams for the {title}, and pictures over its UART.")
 
-    def verb(name, run, purpose):
-        sub = verbs.add_parser(name, help=purpose)
-        sub.set_defaults(run=partial(run, boards))
-        return sub
+    def verb(name, run, purpose, *examples, more=""):
+        return add_verb(verbs, name, purpose, run=partial(run, boards), more=more,
+                        examples=[f"{program} {example}" for example in examples])
 
-    sub = verb("build", _run_build, "make a bitstream that meets its clock")
+    sub = verb("build", _run_build, "make a bitstream that meets its clock",
+               f"build --device {default}", f"build --device {default} --net net.npz --seed 1 2 3",
+               more="It synthesizes once, then places and routes with one seed after the other. Where no seed meets "
+                    "the clock, nothing is written.")
     sub.add_argument("--device", choices=boards, default=default, help="default: %(default)s")
-    sub.add_argument("--net", help="net it starts with: zoo name, .npz, or none (default: the device's own)")
-    sub.add_argument("--baud", type=int, default=link.BAUD, help="of its UART (default: %(default)s)")
+    sub.add_argument("--net", metavar="NET",
+                     help="net it starts with: zoo name, .npz, or none (default: the device's own)")
+    sub.add_argument("--baud", type=int, default=link.BAUD, metavar="N", help="of its UART (default: %(default)s)")
     sub.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3, 4], metavar="N",
                      help="place and route seeds, tried in this order (default: 1 2 3 4)")
     sub.add_argument("--jobs", type=int, default=min(2, cores()), metavar="N",
@@ -87,12 +90,15 @@ def _parser(boards, *, default):
     sub.add_argument("--dry-run", action="store_true", help="write the tools' inputs and stop")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
 
-    sub = verb("report", _run_report, "figures of the builds, as JSON")
+    sub = verb("report", _run_report, "figures of the builds, as JSON", "report", "report --output build",
+               more="Clock, resources, and what each net of the zoo would do on them: cycles and pictures a second.")
     sub.add_argument("--device", choices=boards, help="one device only")
     sub.add_argument("-o", "--output", metavar="DIR", help="folder of your builds (default: the committed ones)")
     sub.add_argument("--json", action="store_true", help="on one line")
 
-    sub = verb("flash", _run_flash, "program the board")
+    sub = verb("flash", _run_flash, "program the board", f"flash --device {default}",
+               f"flash --device {default} --write-flash",
+               more="Into its SRAM, which power-off clears, or into the flash that it starts from.")
     sub.add_argument("bitstream", nargs="?", metavar="FILE", help="default: the build of --device")
     sub.add_argument("--device", choices=boards, default=default, help="default: %(default)s")
     sub.add_argument("-o", "--output", default=OUTPUT, metavar="DIR",
@@ -100,11 +106,14 @@ def _parser(boards, *, default):
     sub.add_argument("--write-flash", action="store_true", help="into the flash, so that it survives power-off")
     sub.add_argument("--dry-run", action="store_true", help="print the command only")
 
-    stream.add_arguments(verb("stream", _run_stream, "classify pictures on the board"))
-    return parser
+    stream.add_arguments(verb(
+        "stream", _run_stream, "classify pictures on the board", "stream --images 100 --check",
+        "stream cat.png dog.jpg", "stream --port /tmp/board --images 20 --check --timeout 60",
+        more="It uploads the net unless the board holds it, sends the pictures and reports what comes back."))
+    return main_parser
 
 
 def main(boards, argv=None, *, default):
     """boards: the `Board`s of one family. default: the device that is meant where none is named. Exit code: 1 for a
     difference from the integer model, else see `model.common.command`."""
-    return run_command(_parser({board.device: board for board in boards}, default=default), argv)
+    return run_command(parser({board.device: board for board in boards}, default=default), argv)

@@ -185,15 +185,19 @@ def place_and_route(board, *, unit="core", build_dir, seed=1, target_hz=150_000_
 
 def main(argv=None):
     """Exit code: 1 where the board's clock is missed, else see `model.common.command`."""
-    parser = Parser(prog="python -m boards.harness", description=__doc__.partition(":")[0] + ".")
-    parser.add_argument("--board", default="ulx3s-85f", choices=sorted(BOARDS), help="default: %(default)s")
-    parser.add_argument("--config", choices=sorted(CONFIGS), help="accelerator (default: the board's)")
-    parser.add_argument("--unit", default="core", choices=sorted(UNITS),
-                        help="block to build (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1)
+    parser = Parser(prog="python -m boards.harness", description=__doc__.partition(":")[0] + ".",
+                    examples=["python -m boards.harness --board ulx3s-25f --unit threshold"])
+    parser.add_argument("--board", default="ulx3s-85f", choices=sorted(BOARDS), metavar="NAME",
+                        help="board: %(choices)s (default: %(default)s)")
+    parser.add_argument("--config", choices=sorted(CONFIGS), metavar="NAME",
+                        help="accelerator: %(choices)s (default: the board's)")
+    parser.add_argument("--unit", default="core", choices=sorted(UNITS), metavar="NAME",
+                        help="block to build: %(choices)s (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of place and route (default: %(default)s)")
     parser.add_argument("--target-mhz", type=_megahertz, default="150", dest="target_hz", metavar="MHZ",
                         help="what the tools work for (default: %(default)s)")
-    parser.add_argument("-o", "--build-dir", default="build/core")
+    parser.add_argument("-o", "--build-dir", default="build/core", metavar="DIR",
+                        help="for the tools' files (default: %(default)s)")
     parser.set_defaults(run=_run)
     return run_command(parser, argv)
 

@@ -22,8 +22,8 @@ def add_arguments(parser):
     add = parser.add_argument
     add("arguments", nargs="*", metavar="NET | FILES",
         help="net to load (default: the best shipped one; uploaded unless the board holds it), then picture files")
-    add("--port", default="auto", help="serial port, or auto (default)")
-    add("--baud", type=int, default=link.BAUD)
+    add("--port", default="auto", metavar="PORT", help="serial port, or auto (default)")
+    add("--baud", type=int, default=link.BAUD, metavar="N", help="of the UART (default: %(default)s)")
     add("--images", type=int, metavar="N", help="pictures of the test set (default: 100)")
     add("--start", type=int, metavar="I", help="first of them (default: 0)")
     add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")

@@ -14,6 +14,7 @@ from accel.digest import rtl_digest
 from model.common.cores import cores
 from model.common.errors import UserError
 from model.common.files import refuse_unwritable
+from model.common.progress import Progress, duration
 from model.integer import store
 from model.zoo.workload import FILES, choose_workload, split_arguments
 
@@ -21,7 +22,6 @@ from .check import classify_checked
 from .compiled import lanes_of
 from .engines import ENGINES, library_of
 from .parallel import processes
-from .progress import Progress, duration
 from .results import ResultsFile, summarize, write_json
 
 __all__ = ["add_arguments", "run"]
@@ -36,8 +36,9 @@ def add_arguments(parser):
     add("--images", type=int, metavar="N", help="pictures of the test set (default: "
         + ", ".join(f"{n} in {engine}" for engine, n in DEFAULT_IMAGES.items()) + ")")
     add("--start", type=int, metavar="I", help="first of them (default: 0)")
-    add("--engine", choices=ENGINES, help="simulator (default: lanes; cxxrtl with --vcd)")
-    add("--config", choices=sorted(CONFIGS), default=DEFAULT.name, help="accelerator (default: %(default)s)")
+    add("--engine", choices=ENGINES, metavar="NAME", help="simulator: %(choices)s (default: lanes; cxxrtl with --vcd)")
+    add("--config", choices=sorted(CONFIGS), default=DEFAULT.name, metavar="NAME",
+        help="accelerator: %(choices)s (default: %(default)s)")
     add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
     add("--jobs", type=int, metavar="N", help="simulator processes, if there are pictures for as many "
         "(default: the number of cores; 1 with --vcd)")

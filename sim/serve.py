@@ -22,7 +22,8 @@ def add_arguments(parser):
     add = parser.add_argument
     add("net", nargs="?", metavar="NET", help="net that the board starts with: zoo name or .npz, or 'none' "
         "(default: the best shipped one)")
-    add("--config", choices=sorted(CONFIGS), default=DEFAULT.name, help="accelerator (default: %(default)s)")
+    add("--config", choices=sorted(CONFIGS), default=DEFAULT.name, metavar="NAME",
+        help="accelerator: %(choices)s (default: %(default)s)")
     add("--port-link", metavar="PATH", help="make a symbolic link to the port here")
     add("--cycles-per-bit", type=int, default=CYCLES_PER_BIT, metavar="N",
         help="of the UART; a board at 100 MHz and 3 Mbaud has 33, fewer simulate faster (default: %(default)s)")

@@ -1,16 +1,27 @@
 """What the command lines of all packages have in common: errors in one line and exit codes."""
 import argparse
 import importlib
+import importlib.metadata
 import os
 import sys
+import textwrap
 
 from .errors import UserError
 
-__all__ = ["Parser", "positive", "run_command", "verb"]
+__all__ = ["Parser", "add_verb", "command_line", "positive", "run_command", "verb"]
+
+WIDTH = 79                  # characters of a line of a description
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises UserError for arguments that it does not take."""
+    """Raises UserError for arguments that it does not take. examples: command lines, which its help ends with."""
+    def __init__(self, *args, description="", examples=(), **options):
+        self.examples = tuple(examples)
+        super().__init__(
+            *args, description=textwrap.fill(description, WIDTH), **options,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]) if examples else None)
+
     def error(self, message):
         raise UserError(f"{message} ({self.prog} --help)")
 
@@ -21,6 +32,29 @@ def positive(argument):
     if value < 1:
         raise argparse.ArgumentTypeError(f"{argument} is not positive")
     return value
+
+
+def command_line(prog, description):
+    """(parser, verbs) of a program of several verbs, for `add_verb`."""
+    parser = Parser(prog=prog, description=description)
+    parser.add_argument("--version", action="version", version=f"uniqore {_version()}")
+    return parser, parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+
+
+def _version():
+    try:
+        return importlib.metadata.version("uniqore")
+    except importlib.metadata.PackageNotFoundError:         # run from its folder
+        return "(not installed)"
+
+
+def add_verb(verbs, name, purpose, *, run, examples, more=""):
+    """The parser of a verb. purpose: what it does, for the list of verbs and, with the sentences `more`, for its own
+    help. run: function of the options. examples: command lines."""
+    parser = verbs.add_parser(name, help=purpose, examples=examples,
+                              description=f"{purpose[0].upper()}{purpose[1:]}. {more}".strip())
+    parser.set_defaults(run=run)
+    return parser
 
 
 def verb(module):

@@ -5,7 +5,7 @@ import sys
 import pytest
 import tqdm.std
 
-from sim.progress import Progress, duration
+from model.common.progress import Progress, duration
 
 
 class Clock:
