@@ -4,7 +4,7 @@ from functools import partial
 
 from accel import link
 from accel.rtl.host.uart import phase_step
-from model.common.command import add_verb, command_line, run_command
+from model.common.command import add_verb, command_line
 from model.common.cores import cores
 from model.common.errors import UserError
 
@@ -14,7 +14,7 @@ from .paths import bitstream_path, work_folder
 from .program import program
 from .report import BASELINES, report
 
-__all__ = ["main", "parser"]
+__all__ = ["parser"]
 
 OUTPUT = "build"            # folder of builds
 
@@ -62,10 +62,10 @@ def _run_stream(boards, options):
     return stream.run(next(iter(boards.values())), options)         # all of a family have the same adapter
 
 
-def parser(boards, *, default):
-    """Of the boards of one family, by device; `default` where none is named."""
-    family, title = boards[default].family, boards[default].title
-    program = f"python -m boards.{family}"
+def parser(family_boards, program, *, default):
+    """Of the boards of one family; the device `default` where none is named."""
+    boards = {board.device: board for board in family_boards}
+    title = boards[default].title
     main_parser, verbs = command_line(program, f"Bitstreams for the {title}, and pictures over its UART.")
 
     def verb(name, run, purpose, *examples, more=""):
@@ -111,9 +111,3 @@ def parser(boards, *, default):
         "stream cat.png dog.jpg", "stream --port /tmp/board --images 20 --check --timeout 60",
         more="It uploads the net unless the board holds it, sends the pictures and reports what comes back."))
     return main_parser
-
-
-def main(boards, argv=None, *, default):
-    """boards: the `Board`s of one family. default: the device that is meant where none is named. Exit code: 1 for a
-    difference from the integer model, else see `model.common.command`."""
-    return run_command(parser({board.device: board for board in boards}, default=default), argv)

@@ -50,7 +50,7 @@ class ResultsFile:
             self._read(whole, header)
             if not whole and not _line(header).startswith(b"".join(lines)):
                 raise UserError(f"{path} is not a results file: choose another name")
-            self._file = open(self._path, "r+b" if lines else "wb")
+            self._file = open(self._path, "r+b" if lines else "wb", buffering=0)
             self._file.truncate(sum(map(len, whole)))
             self._file.seek(0, os.SEEK_END)
         except OSError as error:
@@ -74,8 +74,12 @@ class ResultsFile:
         self._write(asdict(record))
 
     def _write(self, content):
-        self._file.write(_line(content))
-        self._file.flush()
+        try:
+            line = _line(content)
+            while line:
+                line = line[self._file.write(line):]
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}; the results in it are kept") from error
 
     def close(self):
         self._file.close()

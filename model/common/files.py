@@ -1,13 +1,15 @@
 """Files that are written whole or not at all."""
 import os
+import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["RUNS", "refuse_unwritable", "replacing", "write_text"]
+__all__ = ["RUNS", "refuse_full_disk", "refuse_unwritable", "replacing", "write_text"]
 
 RUNS = Path("runs")             # folder of trainings, one folder each
+FULL = 1 << 20                  # bytes: with less left, a tool may have failed to write
 
 
 def refuse_unwritable(path):
@@ -17,6 +19,12 @@ def refuse_unwritable(path):
         raise UserError(f"{path}: not a file in an existing folder")
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"{path}: no permission to write to that folder")
+
+
+def refuse_full_disk(folder):
+    """For when a tool that writes to `folder` has failed: UserError if the disk is what is at fault."""
+    if shutil.disk_usage(folder).free < FULL:
+        raise UserError(f"{folder}: the disk is full")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Results files: a later run continues them, and never mixes different runs."""
 import json
+import resource
 
 import pytest
 
@@ -46,6 +47,19 @@ def test_a_half_written_line_is_dropped(path, cut):
     file.append(record(5))
     file.close()
     assert list(read(path)) == [4, 5]
+
+
+def test_a_file_that_cannot_grow_keeps_what_is_in_it(path):
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = ResultsFile(path, HEADER)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 30, limits[1]))
+    try:
+        with pytest.raises(UserError, match="cannot write .*results.jsonl: File too large; the results in it are kept"):
+            file.append(record(6))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        file.close()
+    assert path.read_bytes()[:len(before)] == before and read(path) == {4: record(4), 5: record(5)}
 
 
 def test_a_header_cut_off_starts_anew(path):

@@ -1,4 +1,5 @@
 """Exit codes and one-line errors, which all command lines share."""
+import errno
 import subprocess
 import sys
 import threading
@@ -45,6 +46,8 @@ def releasing_a_lock_it_never_got(options):
     (raising(KeyboardInterrupt), [], 130, "interrupted\n"),
     (releasing_a_lock_it_never_got, [], 130, "interrupted\n"),
     (lambda options: Path("a" * 300).exists(), [], 2, f"error: {'a' * 300}: File name too long\n"),
+    (raising(OSError(errno.ENOSPC, "No space left on device", "here")), [], 2,
+     "error: here: No space left on device\n"),
     (None, ["--number", "many"], 2,
      "error: argument --number: invalid int value: 'many' (program --help)\n"),
     (None, ["extra"], 2, "error: unrecognized arguments: extra (program --help)\n")])
@@ -70,6 +73,16 @@ def test_a_reader_that_leaves_is_no_error(command):
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 1
     process.stderr.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", [["model", "card"], ["accel", "cycles", zoo.SYNTHETIC, "--json"]],
+                         ids=lambda words: words[0])
+def test_a_full_disk_behind_stdout_is_one_line(command):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-W", "error", "-m", *command], cwd=ROOT, text=True, stdout=full,
+                              stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (2, "error: cannot write: No space left on device\n")
 
 
 @pytest.mark.parametrize("module", ["model", "accel", "sim", "boards.ulx3s"])

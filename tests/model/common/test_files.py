@@ -1,8 +1,10 @@
 """Files are written whole or not at all, whatever goes wrong."""
+import shutil
+
 import pytest
 
 from model.common.errors import UserError
-from model.common.files import replacing, write_text
+from model.common.files import refuse_full_disk, replacing, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -26,6 +28,15 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(UserError, match="cannot write .*net.npz: No space left on device"), replacing(path):
         raise OSError(28, "No space left on device")
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1 << 20))
+    refuse_full_disk(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=(1 << 20) - 1))
+    with pytest.raises(UserError, match=f"^{tmp_path}: the disk is full$"):
+        refuse_full_disk(tmp_path)
 
 
 @pytest.mark.parametrize("name, reason", [("missing/net", "No such file or directory"), ("file/net", "Not a directory"),
