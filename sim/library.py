@@ -57,7 +57,7 @@ def built(name, ingredients, make):
             except BaseException as error:
                 print(file=sys.stderr)
                 if isinstance(error, OSError | UserError):
-                    refuse_full_disk(folder)
+                    refuse_full_disk(library.parent)
                 raise
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
