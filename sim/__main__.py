@@ -16,7 +16,8 @@ def parser():
              "differs.",
         examples=("python -m sim classify",
                   "python -m sim classify resnet20-w2a2-cifar10 --config 16x16x2-deep --images 1000 --results results",
-                  "python -m sim classify --images 1 --trace",
+                  "python -m sim classify --images 1 --trace --plot maps",
+                  "python -m sim classify --html report.html",
                   "python -m sim classify cat.png dog.jpg")))
     serve.add_arguments(add_verb(
         verbs, "serve", "the whole board in simulation behind a pseudo-terminal", run=serve.run,
