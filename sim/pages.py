@@ -14,7 +14,8 @@ def rendered(template, **values):
     """The page that the template of that name makes of the values. Markup in them is shown as text."""
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)
-    return pages.get_template(template).render(**values).lstrip()
+    page = pages.get_template(template).render(**values).lstrip()
+    return page.encode(errors="replace").decode()           # the name of a file may be no text
 
 
 def embedded(octets, kind):

@@ -2,6 +2,7 @@
 import base64
 import io
 import json
+import os
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -196,6 +197,11 @@ def test_foreign_text_stays_text(tmp_path, net):
     assert f"prediction: {EVIL}{summary['results'][1]['prediction']}" in page.pictures()[0].text
     [table] = page.all("table", "counts")
     assert [e.text for e in page.all("th", inside=table)][:count] == list(workload.classes)
+
+
+def test_a_file_name_that_is_no_text_is_shown_as_far_as_it_is(tmp_path, net):
+    page = page_of(tmp_path, net, *job(net, 1, labelled=False, names=(os.fsdecode(b"caf\xe9.png"),)))
+    assert page.all("p", inside=page.pictures()[0])[0].text == "caf?.png"
 
 
 def test_the_page_fetches_nothing(tmp_path, net):
