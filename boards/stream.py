@@ -1,5 +1,6 @@
 """Streams pictures to a board and reports what it answers."""
 import json
+import shlex
 import sys
 import time
 
@@ -7,15 +8,18 @@ import numpy as np
 from tqdm import tqdm
 
 from accel import link
+from accel.compiler.compile import compile_net
 from model.common.errors import UserError
 from model.common.extras import with_extra
 from model.integer import golden
 from model.zoo.workload import choose_workload, split_arguments
 from sim.device import DeviceEngine
+from sim.report_page import refuse_page, write_page
+from sim.results import confusion_matrix
 
 from .host import Device, find_port
 
-__all__ = ["add_arguments", "confusion_matrix", "run"]
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser):
@@ -30,6 +34,7 @@ def add_arguments(parser):
     add("--check", action="store_true", help="compare every logit with the integer model; exit code 1 if any differs")
     add("--timeout", type=float, default=5.0, metavar="SECONDS", help="for an answer (default: %(default)s)")
     add("--plot", metavar="FILE", help="write the confusion matrix as a picture")
+    add("--html", metavar="FILE", help="write a page with the pictures, their logits, confusion and cycles by layer")
     add("--json", action="store_true", help="print one JSON value and nothing else")
 
 
@@ -45,6 +50,8 @@ def run(board, options):
         if workload.labels is None:
             raise UserError("--plot needs labels: pictures of a data set, not files")
         with_extra("train", "model.plots.canvas").refuse_unwritable(options.plot)
+    if options.html:
+        refuse_page(options.html)
     bar = tqdm(total=len(workload.pictures), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
     notices = []
 
@@ -81,14 +88,16 @@ def run(board, options):
         print(json.dumps(summary))
     else:
         _print(summary, options.check)
+    if options.html:
+        write_page(options.html, workload, compile_net(workload.net, device.config), summary,
+                   place=f"the board at {device.name}, {clock_hz / 1e6:g} MHz",
+                   differing=[] if expected is None else [
+                       workload.start + k for k, (result, logits) in enumerate(zip(results, expected, strict=True))
+                       if (result.logits != logits).any()],
+                   command=shlex.join(["python", "-m", f"boards.{board.family}", *sys.argv[1:]]))
+        if not options.json:
+            print(f"written: {options.html}")
     return int(options.check and summary["exact"] != summary["images"])
-
-
-def confusion_matrix(labels, predictions, classes):
-    """int64 (classes, classes): row = label, column = prediction."""
-    matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (labels, predictions), 1)
-    return matrix
 
 
 def _tell(workload, k, result, bar):

@@ -19,7 +19,8 @@ def parser(program=PROGRAM):
              "differs.",
         examples=(f"{program} classify",
                   f"{program} classify resnet20-w2a2-cifar10 --config 16x16x2-deep --images 1000 --results results",
-                  f"{program} classify --images 1 --trace",
+                  f"{program} classify --images 1 --trace --plot maps",
+                  f"{program} classify --html report.html",
                   f"{program} classify cat.png dog.jpg")))
     serve.add_arguments(add_verb(
         verbs, "serve", "the whole board in simulation behind a pseudo-terminal", run=serve.run,

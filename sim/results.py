@@ -8,10 +8,12 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from model.common.errors import UserError
 from model.common.files import write_text
 
-__all__ = ["Record", "ResultsFile", "summarize", "write_json"]
+__all__ = ["Record", "ResultsFile", "confusion_matrix", "summarize", "write_json"]
 
 FORMAT = "uniqore-results-1"
 
@@ -116,6 +118,13 @@ def summarize(records, clock_hz):
         "simulated_cycles_per_second": round(sum(r.simulated_cycles for r in records) / seconds) if seconds else None,
         "picture_cycles_per_second": round(sum(r.cycles for r in records) / seconds) if seconds else None,
     }
+
+
+def confusion_matrix(labels, predictions, classes):
+    """int64 (classes, classes): row = label, column = prediction."""
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (labels, predictions), 1)
+    return matrix
 
 
 def write_json(path, content):

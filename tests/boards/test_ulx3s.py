@@ -18,7 +18,6 @@ from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
 from boards import build, host, icesugar_pro, program, stream, ulx3s
 from boards.report import BASELINES
-from boards.stream import confusion_matrix
 from model.common.errors import UserError
 from model.integer import golden
 
@@ -182,10 +181,6 @@ def test_a_family_s_own_adapter_is_looked_for(monkeypatch, capsys):
     assert "no board found: connect the ULX3S's US1 socket" in capsys.readouterr().err
 
 
-def test_confusion_counts_labels_by_row():
-    assert confusion_matrix(np.array([0, 0, 2]), np.array([1, 0, 2]), 3).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
-
-
 class InstantDevice:
     """A board that answers with what the integer model says."""
     name, config, info = "the board", CONFIGS["tiny"], SimpleNamespace(clock_hz=100_000_000)
@@ -224,6 +219,36 @@ def test_the_confusion_matrix_is_drawn(tmp_path, monkeypatch, capsys):
     dark = sum(share for (red, _, blue), share in shares.items() if red < blue - 60)
     white = shares[(247, 251, 255)]                             # the colour of 0
     assert 0.5 < classes * dark / (dark + white) < 1.1
+
+
+def test_the_page_says_what_the_board_answered(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+
+    class Wrong(InstantDevice):
+        """Answers the second picture with logits of its own."""
+        config = CONFIGS["16x16x2"]
+
+        def classify(self, pictures):
+            for k, answer in enumerate(super().classify(pictures)):
+                yield answer if k != 1 else host.Answer(answer.logits[::-1], int(answer.logits[::-1].argmax()), 100, 1)
+
+    monkeypatch.setattr(stream, "Device", Wrong)
+    path = tmp_path / "page.html"
+    arguments = ["stream", "--port", "a", "--data", "synthetic", "--images", "4", "--check", "--html", str(path)]
+    assert ulx3s.main(arguments) == 1
+    assert f"written: {path}" in capsys.readouterr().out
+    page = path.read_text()
+    order = [page.index(f'id="picture-{k}"') for k in (1, 0, 2, 3)]
+    assert order == sorted(order) and page.count("differs from the integer model") == 1
+    for figure in ("the board at the board, 100 MHz", "3 of 4", "75.00% (3 of 4)", "measured over the line",
+                   "python -m boards.ulx3s "):
+        assert figure in page
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stream, "Device", None)
+    assert ulx3s.main(["stream", "--data", "synthetic", "--html", str(tmp_path / "no/x.html")]) == 2
+    assert "not a file in an existing folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path, sentence", [

@@ -5,7 +5,7 @@ import resource
 import pytest
 
 from model.common.errors import UserError
-from sim.results import Record, ResultsFile, summarize, write_json
+from sim.results import Record, ResultsFile, confusion_matrix, summarize, write_json
 
 HEADER = {"net": "n", "engine": "cxxrtl"}
 
@@ -114,3 +114,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"] and json.loads(path.read_text()) == {"a": 1}
+
+
+def test_confusion_counts_labels_by_row():
+    assert confusion_matrix([0, 0, 2], [1, 0, 2], 3).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
