@@ -303,7 +303,7 @@ def test_stream_works_against_the_simulated_board(served, capsys, tmp_path):
     assert ulx3s.main(["stream", SMALL, *files, "--port", str(served), "--check", "--json", *PATIENT]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["images"], summary["exact"], summary["accuracy"], summary["engine"]) == (3, 3, None, "board")
-    assert summary["cycles_per_image"] == 34696 and len(summary["results"][0]["logits"]) == 10
+    assert summary["cycles_per_image"] == 34184 and len(summary["results"][0]["logits"]) == 10
 
 
 @pytest.mark.slow

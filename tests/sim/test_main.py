@@ -272,7 +272,7 @@ def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ((), "the following arguments are required: VERB"),
+    ((), "the following arguments are required: COMMAND"),
     (("classify", "--engine", "verilator"), "invalid choice: 'verilator'"),
     (("classify", "--config", "virtex"), "invalid choice: 'virtex'"),
     (("classify", "--images", "many"), "invalid int value: 'many'"),
