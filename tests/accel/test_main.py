@@ -27,7 +27,7 @@ def test_compile(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ([], "the following arguments are required: VERB"),
+    ([], "the following arguments are required: COMMAND"),
     (["compile", "no-such-net", "-o", "{path}/image.npz"], "no-such-net"),
     (["compile", "{path}", "-o", "{path}/image.npz"], "{path}"),
     (["compile", "x"], "the following arguments are required: -o/--output"),

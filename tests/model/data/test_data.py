@@ -6,11 +6,9 @@ import tarfile
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from model.common.errors import UserError
 from model.data import cifar, datasets, download
-from model.data.pictures import load_pictures
 
 NAMES = [f"class{index}" for index in range(10)]
 COUNT = 10_000
@@ -171,30 +169,6 @@ def test_download_is_checked_and_cached(tmp_path, no_data, batch, monkeypatch, c
 def test_no_network_says_what_to_do(no_data):
     with pytest.raises(UserError, match="download failed.*--data"):
         datasets.load("cifar10", "test", progress=False)
-
-
-def test_pictures(tmp_path):
-    rng = np.random.default_rng(0)
-    exact = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    Image.fromarray(exact).save(tmp_path / "exact.png")
-    Image.new("L", (100, 60), 77).save(tmp_path / "grey.png")
-    Image.new("RGBA", (1, 1), (1, 2, 3, 255)).save(tmp_path / "dot.png")
-    pictures = load_pictures([tmp_path / name for name in ("exact.png", "grey.png", "dot.png")])
-    assert pictures.shape == (3, 3, 32, 32) and pictures.dtype == np.uint8
-    np.testing.assert_array_equal(pictures[0], exact.transpose(2, 0, 1))
-    assert (pictures[1] == 77).all()
-    assert (pictures[2] == np.array([1, 2, 3])[:, None, None]).all()
-
-
-def test_bad_pictures(tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "cut.png")
-    content = (tmp_path / "cut.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(content[:60])
-    (tmp_path / "folder").mkdir()
-    for name in ("text.png", "cut.png", "missing.png", "folder"):
-        with pytest.raises(UserError, match=name):
-            load_pictures([tmp_path / name])
 
 
 @pytest.mark.skipif("CIFAR_DIR" not in os.environ, reason="needs CIFAR_DIR")
