@@ -5,10 +5,15 @@ kernel taps, input channel tiles and digits. `placement` gives every tensor its 
 brings every term into one form, `assemble` packs instructions; here the passes get their order, and
 every accumulator the proof that it stays in range.
 """
+import functools
+
 import numpy as np
 
+from accel.clocks import CORE_CLOCKS
+from accel.config import CONFIGS
 from accel.image import Image, LayerInfo
 from accel.isa import *
+from model.common.errors import UserError
 from model.integer import store
 from model.integer.net import PICTURE, MaxPool, Skip, macs
 
@@ -22,12 +27,25 @@ LOGIT_BITS = 32
 
 
 def compile_net(net, config):
-    """The `Image` of `net` for `config`. Raises `DoesNotFit`: which net, layer, its need, the limit."""
+    """The `Image` of `net` for `config`. Raises `DoesNotFit`: which net, layer, its need, the limit, and which shipped
+    configuration it fits."""
     try:
         return _compile(net, config)
     except DoesNotFit as error:
         error.net, error.config = net.name, config.name
+        error.room = functools.cache(lambda: _roomy(net))
         raise
+
+
+def _roomy(net):
+    """The smallest shipped configuration that the net fits, in words, or None; of equal ones, one that a board has."""
+    for config in sorted(CONFIGS.values(), key=lambda config: (config.macs_per_cycle, config.name not in CORE_CLOCKS)):
+        try:
+            _compile(net, config)
+        except UserError:                   # that it does not fit, or what the first configuration did not get to
+            continue
+        return f"configuration {config.name}"
+    return None
 
 
 def _compile(net, config):

@@ -47,7 +47,7 @@ def test_a_net_that_does_not_fit(capsys, tmp_path):
     assert main(["compile", "resnet20-w4a4-cifar100", "-o", str(output)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: resnet20-w4a4-cifar100 does not fit 16x16x2: layer ")
-    assert "the limit is " in error and error.count("\n") == 1
+    assert error.endswith("; it fits configuration 16x16x2-deep\n") and error.count("\n") == 1
     assert not output.exists()
 
 

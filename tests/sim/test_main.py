@@ -278,7 +278,7 @@ def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
     (("classify", "--engine", "verilator"), "invalid choice: 'verilator'"),
     (("classify", "--config", "virtex"), "invalid choice: 'virtex'"),
     (("classify", "--images", "many"), "invalid int value: 'many'"),
-    ((*INTERP, "--images", "0"), "--images 0"),
+    ((*INTERP, "--images", "0"), "--images must be at least 1, not 0"),
     ((*INTERP, "--images", "100000000"), "--images 100000000"),
     ((*INTERP, "--start", "100000000"), "--start 100000000"),
     ((*INTERP, "--jobs", "0"), "--jobs must be at least 1"),

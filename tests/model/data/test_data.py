@@ -2,6 +2,7 @@
 import hashlib
 import os
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
@@ -80,6 +81,8 @@ def test_archive(tmp_path, batch, monkeypatch):
         datasets.load("cifar10", "test", tmp_path)
     make_official(monkeypatch, archive)
     check(datasets.load("cifar10", "test", tmp_path), *batch)
+    check(datasets.load("cifar10", "test", archive), *batch)
+    check(datasets.load("cifar10", "test", shutil.copy(archive, tmp_path / "download (1)")), *batch)
     with pytest.raises(UserError, match="data_batch_1.bin: missing"):
         datasets.load("cifar10", "train", tmp_path)
     content = archive.read_bytes()
@@ -140,14 +143,33 @@ def test_pickles_run_nothing(tmp_path, batch):
     assert not trap.exists()
 
 
-def test_a_folder_without_data_is_refused_not_downloaded(tmp_path, no_data):
-    with pytest.raises(UserError, match="no cifar10 there"):
-        datasets.load("cifar10", "test", tmp_path)
+WANTED = ("wanted: the official archive, or a folder with it or what is in it: "
+          "cifar-10-binary.tar.gz (cifar-10-batches-bin/), cifar-10-python.tar.gz (cifar-10-batches-py/)")
+
+
+@pytest.mark.parametrize("name, reason", [
+    ("nowhere", "no such file or folder"), ("empty", "no cifar10 there"), ("notes.txt", "no archive of cifar10"),
+    ("hundred", "that is cifar100, not cifar10"), ("hundred/cifar-100-python.tar.gz", "that is cifar100, not cifar10")])
+def test_what_has_no_data_is_refused_not_downloaded(tmp_path, no_data, monkeypatch, name, reason):
+    for folder in ("empty", "hundred"):
+        (tmp_path / folder).mkdir()
+    for file in ("notes.txt", "hundred/cifar-100-python.tar.gz"):
+        (tmp_path / file).touch()
+    path = tmp_path / name
+    with pytest.raises(UserError) as error:
+        datasets.load("cifar10", "test", path)
+    assert str(error.value) == f"--data {path}: {reason}; {WANTED}"
+    monkeypatch.setenv("CIFAR_DIR", str(path))
+    with pytest.raises(UserError) as error:
+        datasets.load("cifar10", "test")
+    assert str(error.value) == f"CIFAR_DIR={path}: {reason}; {WANTED}"
 
 
 def test_unknown_data_set():
     with pytest.raises(UserError, match="'mnist'.*cifar10"):
         datasets.load("mnist", "test")
+    with pytest.raises(UserError, match="'synthetics'; known: .*; did you mean synthetic[?]"):
+        datasets.load("synthetics", "test")
 
 
 def test_download_is_checked_and_cached(tmp_path, no_data, batch, monkeypatch, capsys):

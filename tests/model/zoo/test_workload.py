@@ -92,7 +92,8 @@ def test_range(offline, start, images, chosen):
 
 @pytest.mark.parametrize("start, images, message", [
     (20, None, "--start 20: the test set of synthetic has pictures 0 to 19"),
-    (-1, None, "--start -1"), (0, 0, "--images 0"), (0, -3, "--images -3"),
+    (-1, None, "--start must be at least 0, not -1"), (0, 0, "--images must be at least 1, not 0"),
+    (0, -3, "--images must be at least 1, not -3"), (20, 0, "--images must be at least 1, not 0"),
     (0, 21, "--images 21: from picture 0 on, the test set of synthetic has 20"),
     (15, 6, "--images 6: from picture 15")])
 def test_a_range_outside_the_data_set_is_an_error(offline, start, images, message):
