@@ -19,7 +19,7 @@ from model.common.errors import UserError
 
 from .download import fetch
 
-__all__ = ["SIDE", "VERSIONS", "read"]
+__all__ = ["VERSIONS", "read"]
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
