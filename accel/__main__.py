@@ -17,6 +17,7 @@ from .verilog import core_verilog
 __all__ = ["main", "parser"]
 
 PROGRAM = "python -m accel"
+NUMBERS = ("MACs", "passes", "cycles", "skip")              # columns of `cycles`, set to the right
 
 
 def parser(program=PROGRAM):
@@ -34,7 +35,9 @@ def parser(program=PROGRAM):
     sub.add_argument("net", metavar="NET", help="zoo name or .npz of an integer net")
     sub.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
     sub = command("cycles", "cycles of a net, layer by layer, exact", _cycles,
-                  more="They are those of the RTL's counter, computed from the image.",
+                  more="They are those of the RTL's counter, computed from the image. MACs are those of convolutions; "
+                       "skip: cycles that add an identity residual; utilization: the share of the peak that the "
+                       "convolutions reach in the other cycles.",
                   examples=[f"{program} cycles resnet8-w4a4-cifar10"])
     sub.add_argument("net", metavar="NET", help="zoo name or .npz of an integer net")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
@@ -69,13 +72,23 @@ def _cycles(options):
         print(json.dumps({"net": image.net_name, "config": config.name, "macs_per_cycle": config.macs_per_cycle,
                           "cycles": cycles(image), "layers": [asdict(layer) for layer in table]}))
         return
-    row = "{:<12} {:<18} {:>10} {:>11} {:>7} {:>8} {:>6} {:>12}"
-    print(row.format("layer", "kind", "output", "MACs", "passes", "cycles", "skip", "utilization"))
-    for layer in table:
-        print(row.format(layer.name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.macs:,}", layer.passes,
-                         f"{layer.cycles:,}", f"{layer.skip_cycles:,}", f"{layer.utilization:.1%}"))
-    print(row.format("total", "", "", f"{sum(layer.macs for layer in table):,}",
-                     sum(layer.passes for layer in table), f"{cycles(image):,}", "", ""))
+    rows = [("layer", "kind", "output", "MACs", "passes", "cycles", "skip", "utilization"),
+            *(_cells(layer) for layer in table),
+            ("total", "", "", f"{sum(layer.macs for layer in table):,}", f"{sum(layer.passes for layer in table):,}",
+             f"{cycles(image):,}", "", "")]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.rjust(width) if heading in NUMBERS else cell.ljust(width)
+                        for cell, width, heading in zip(row, widths, rows[0], strict=True)).rstrip())
+
+
+def _cells(layer):
+    """A layer's row of the table."""
+    share = f"{100 * layer.utilization:.1f} %"
+    if layer.skip_cycles:
+        share += f" ({100 * layer.utilization_with_skip:.1f} % with the skip)"
+    return (layer.name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.macs:,}", str(layer.passes),
+            f"{layer.cycles:,}", f"{layer.skip_cycles:,}", share)
 
 
 def _verilog(options):

@@ -15,8 +15,11 @@ __all__ = ["LayerCycles", "PassTime", "cycles", "layer_cycles", "schedule"]
 class LayerCycles:
     """Cycles from a layer's first pass to the next layer's.
 
+    kind: what it does, in words. shape: (C, H, W) of its output; (classes,) of the logits.
+    macs: multiply-accumulates of its convolutions, for one picture.
     skip_cycles: those of them that add an identity residual (its passes, a diagonal of gains).
     utilization: share of the peak MACs that the layer's convolutions reach in the other cycles; 0 without any.
+    utilization_with_skip: in all its cycles.
     """
     name: str
     kind: str
@@ -26,6 +29,7 @@ class LayerCycles:
     cycles: int
     skip_cycles: int
     utilization: float
+    utilization_with_skip: float
 
 
 def cycles(image):
@@ -41,10 +45,12 @@ def layer_cycles(image):
     for layer, begin, end in zip(image.layers, begins, [*begins[1:], total], strict=True):
         layer_passes = [p for p in passes if layer.start <= p.index < layer.stop]
         skip = layer.skip_passes * layer_passes[0].cycles   # all passes of a layer are equally long
-        peak = (end - begin - skip) * image.config.macs_per_cycle
+        spent, peak = end - begin, image.config.macs_per_cycle
         table.append(LayerCycles(
-            name=layer.name, kind=layer.kind, shape=layer.shape, macs=layer.macs, passes=len(layer_passes),
-            cycles=end - begin, skip_cycles=skip, utilization=layer.macs / peak if layer.macs else 0.0))
+            name=layer.name, kind=layer.kind, shape=layer.shape if layer.writes else layer.shape[:1], macs=layer.macs,
+            passes=len(layer_passes), cycles=spent, skip_cycles=skip,
+            utilization=layer.macs / (spent - skip) / peak if layer.macs else 0.0,
+            utilization_with_skip=layer.macs / spent / peak))
     return table
 
 

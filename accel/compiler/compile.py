@@ -5,10 +5,15 @@ kernel taps, input channel tiles and digits. `placement` gives every tensor its 
 brings every term into one form, `assemble` packs instructions; here the passes get their order, and
 every accumulator the proof that it stays in range.
 """
+import functools
+
 import numpy as np
 
+from accel.clocks import CORE_CLOCKS
+from accel.config import CONFIGS
 from accel.image import Image, LayerInfo
 from accel.isa import *
+from model.common.errors import UserError
 from model.integer import store
 from model.integer.net import PICTURE, MaxPool, Skip, macs
 
@@ -22,12 +27,25 @@ LOGIT_BITS = 32
 
 
 def compile_net(net, config):
-    """The `Image` of `net` for `config`. Raises `DoesNotFit`: which net, layer, its need, the limit."""
+    """The `Image` of `net` for `config`. Raises `DoesNotFit`: which net, layer, its need, the limit, and which shipped
+    configuration it fits."""
     try:
         return _compile(net, config)
     except DoesNotFit as error:
         error.net, error.config = net.name, config.name
+        error.room = functools.cache(lambda: _roomy(net))
         raise
+
+
+def _roomy(net):
+    """The smallest shipped configuration that the net fits, in words, or None; of equal ones, one that a board has."""
+    for config in sorted(CONFIGS.values(), key=lambda config: (config.macs_per_cycle, config.name not in CORE_CLOCKS)):
+        try:
+            _compile(net, config)
+        except UserError:                   # that it does not fit, or what the first configuration did not get to
+            continue
+        return f"configuration {config.name}"
+    return None
 
 
 def _compile(net, config):
@@ -43,7 +61,7 @@ def _compile(net, config):
         unsettled = (set() if barrier else unsettled) | {layer.name}
         assembler.end_layer()
         layers.append(LayerInfo(
-            name=layer.name, kind=_kind(layer), shape=out.shape, base=out.base, pitch=out.pitch,
+            name=layer.name, kind=_kind(layer, config), shape=out.shape, base=out.base, pitch=out.pitch,
             writes=writes, macs=counts[layer.name], skip_passes=compiler.skip_passes, start=start,
             stop=len(assembler.program)))
     assembler.end()
@@ -197,15 +215,21 @@ def _settings(picture):
                            "plane": picture.plane}).as_bits()
 
 
-def _kind(layer):
-    """What a layer does, for tables: conv3x3, conv3x3+skip, conv3x3+conv1x1/2, max-pool, logits."""
+def _kind(layer, config):
+    """What a layer does, in words for tables, and which bits take several passes: "conv3x3, 8-bit pixels", "conv3x3 +
+    conv1x1, stride 2", "max-pool", "average pool + linear, 8-bit weights"."""
     if isinstance(layer, MaxPool):
         return "max-pool"
-    return "logits" if is_logits(layer) else "+".join(map(_term_kind, layer.terms))
+    terms = " + ".join(_term_kind(term, layer, config) for term in layer.terms)
+    return f"average pool + {terms}" if is_logits(layer) else terms
 
 
-def _term_kind(term):
+def _term_kind(term, layer, config):
     if isinstance(term, Skip):
         return "skip"
     size = term.codes.shape[2]
-    return f"conv{size}x{size}" + ("/2" if term.stride == 2 else "")
+    return ", ".join([
+        "linear" if is_logits(layer) and size == term.stride == 1 else f"conv{size}x{size}",
+        *([f"stride {term.stride}"] if term.stride > 1 else []),
+        *(["8-bit pixels"] if term.source == PICTURE else []),
+        *([f"{term.w_bits}-bit weights"] if term.w_bits > config.w_bits else [])])

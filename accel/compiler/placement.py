@@ -8,17 +8,18 @@ __all__ = ["DoesNotFit", "Tensor", "is_logits", "place", "sources"]
 
 
 class DoesNotFit(UserError):
-    """A net that an accelerator cannot run: which layer, what of it, its need, the limit. net and config, names,
-    come from `compile_net`."""
+    """A net that an accelerator cannot run: which layer, what of it, its need, the limit. What `compile_net` adds: net
+    and config, names, and room, a function: which shipped configuration the net fits, in words, or None. It compiles
+    the net for several of them, so it is called where the message is read."""
 
     def __init__(self, layer, what, need, limit):
         super().__init__(layer, what, need, limit)
         self.layer, self.what, self.need, self.limit = layer, what, need, limit
-        self.net = self.config = None
+        self.net = self.config = self.room = None
 
     def __str__(self):
         return (f"{self.net} does not fit {self.config}: layer {self.layer}: {self.what}: needs {self.need}, "
-                f"the limit is {self.limit}")
+                f"the limit is {self.limit}; it fits {self.room() or 'no shipped configuration'}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """CIFAR-10 and CIFAR-100 from the official archives.
 
 They are looked for in --data, else in $CIFAR_DIR, else in a cache folder into which they are downloaded once. A folder
-may hold the batches themselves, their official folder, or the official archive; python and binary version both do.
+may hold the batches themselves, their official folder, or the official archive; python and binary version both do. The
+archive itself will do, too, whatever its name.
 """
 import hashlib
 import io
@@ -18,7 +19,7 @@ from model.common.errors import UserError
 
 from .download import fetch
 
-__all__ = ["SIDE", "VERSIONS", "read"]
+__all__ = ["VERSIONS", "read"]
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -108,13 +109,18 @@ class Archive:
 
     def verify(self):
         """Refuses an archive that is not the official one, byte for byte."""
-        try:
-            with open(self.path, "rb") as file:
-                digest = hashlib.file_digest(file, "md5").hexdigest()
-        except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}") from None
+        digest = md5(self.path)
         if digest != self.md5:
             raise UserError(f"{self.path}: not the official archive, or damaged: its MD5 is {digest}, not {self.md5}")
+
+
+def md5(path):
+    """Of a file, hex."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
 
 
 def find(dataset, folder):
@@ -132,15 +138,34 @@ def locate(dataset, data, progress):
     """As `find`, in --data, $CIFAR_DIR or the cache, into which it is downloaded if need be."""
     chosen = data or os.environ.get("CIFAR_DIR")
     if chosen:
-        found = find(dataset, Path(chosen))
-        if not found:
-            raise UserError(f"{chosen}: no {dataset} there; wanted the official archive or its unpacked folder: "
-                            + ", ".join(f"{v.archive} ({v.folder}/)" for v in VERSIONS[dataset]))
-        return found
+        return locate_chosen(dataset, Path(chosen), f"--data {data}" if data else f"CIFAR_DIR={chosen}")
     if not find(dataset, cache_folder()):
         version = VERSIONS[dataset][0]
         fetch(version.archive, version.md5, cache_folder(), progress)
     return find(dataset, cache_folder())
+
+
+def locate_chosen(dataset, path, option):
+    """(Version, Folder or Archive) of what the user names, a folder or the archive itself; option: as it was named."""
+    look = archive_at if path.is_file() else find
+    found = look(dataset, path)
+    if found:
+        return found
+    others = [name for name in VERSIONS if name != dataset and look(name, path)]
+    reason = ("no such file or folder" if not path.exists() else f"that is {others[0]}, not {dataset}" if others else
+              f"no archive of {dataset}" if path.is_file() else f"no {dataset} there")
+    raise UserError(f"{option}: {reason}; wanted: the official archive, or a folder with it or what is in it: "
+                    + ", ".join(f"{version.archive} ({version.folder}/)" for version in VERSIONS[dataset]))
+
+
+def archive_at(dataset, path):
+    """(Version, Archive) of a file that has the name or the content of an official archive, else None."""
+    versions = VERSIONS[dataset]
+    known = next((version for version in versions if version.archive == path.name), None)
+    if known is None:
+        digest = md5(path)
+        known = next((version for version in versions if version.md5 == digest), None)
+    return known and (known, Archive(path, known))
 
 
 def unpickle(content, where):
@@ -186,7 +211,7 @@ def read_names(version, files):
 
 def read(dataset, split, data=None, progress=True):
     """(pictures uint8 (N, 3, 32, 32), labels int64 (N,), class names) of "cifar10" or "cifar100"; split: "train" or
-    "test". data: folder to look in (see the top of this file). UserError where they cannot be had, or are damaged."""
+    "test". data: where to look (see the top of this file). UserError where they cannot be had, or are damaged."""
     version, files = locate(dataset, data, progress)
     files.verify()
     pixels, labels = zip(*(read_batch(version, files, *batch) for batch in version.splits[split]), strict=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.common.errors import UserError
+from model.common.nearest import did_you_mean
 
 from . import cifar, synthetic
 
@@ -23,9 +24,10 @@ class Dataset:
 
 
 def load(dataset, split, data=None, progress=True):
-    """The Dataset; split: "train" or "test". data: folder to look for CIFAR in (see `cifar`)."""
+    """The Dataset; split: "train" or "test". data: where to look for CIFAR (see `cifar`)."""
     if dataset not in DATASETS:
-        raise UserError(f"unknown data set {dataset!r}; known: {', '.join(DATASETS)}")
+        raise UserError(f"unknown data set {dataset!r}; known: {', '.join(DATASETS)}"
+                        + did_you_mean(dataset, DATASETS))
     if dataset == "synthetic":
         return Dataset(dataset, split, *synthetic.make(split), synthetic.CLASSES)
     return Dataset(dataset, split, *cifar.read(dataset, split, data, progress))

@@ -17,11 +17,15 @@ def dataset_of(name, header, folder):
 
 def range_of(dataset, start, count):
     """The slice of pictures start .. start + count - 1 of the data set (to its end where `count` is None)."""
+    if count is not None and count < 1:
+        raise UserError(f"--images must be at least 1, not {count}")
+    if start < 0:
+        raise UserError(f"--start must be at least 0, not {start}: it counts pictures from the first, 0")
     total = len(dataset.pictures)
-    if not 0 <= start < total:
+    if start >= total:
         raise UserError(f"--start {start}: the test set of {dataset.name} has pictures 0 to {total - 1}")
     count = total - start if count is None else count
-    if not 1 <= count <= total - start:
+    if count > total - start:
         raise UserError(f"--images {count}: from picture {start} on, the test set of {dataset.name} has "
                         f"{total - start}")
     return slice(start, start + count)

@@ -7,6 +7,7 @@ the hardware add the shortcut in the accumulator.
 from dataclasses import dataclass
 
 from model.common.errors import UserError
+from model.common.nearest import did_you_mean
 
 from .shapes import convolved, pooled
 
@@ -126,5 +127,6 @@ ARCHS = {net.name: net for net in (
 def arch(name):
     """The spec of that name."""
     if name not in ARCHS:
-        raise UserError(f"unknown architecture {name!r}; known: {', '.join(ARCHS)}")
+        raise UserError(f"unknown architecture {name!r}; known: {', '.join(ARCHS)}"
+                        + did_you_mean(name, ARCHS))
     return ARCHS[name]

@@ -207,7 +207,7 @@ class _Exporter:
         self.shapes[layer.name] = layer.output_shape(self.shapes[layer.source])
         self.names[layer.name] = self.graph.node(
             "MaxPool", [self.names[layer.source]], layer.name, self.shapes[layer.name], (0, self.bounds[layer.name]),
-            kernel_shape=[2, 2], strides=[2, 2])
+            kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4, dilations=[1, 1], ceil_mode=0)
 
     def _pooled_term(self, layer, term, name, pixels):
         """Name of the term's tensor summed over its pixels, (N, OC); a 1x1 convolution sums its source instead."""

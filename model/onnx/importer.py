@@ -51,15 +51,40 @@ WINDOW = {"auto_pad": "NOTSET", "kernel_shape": None, "strides": [1, 1], "pads":
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
 
 
-def _window(attributes):
-    """(kernel or None, stride, padding) of a square window, undilated."""
-    require(attributes["auto_pad"] in ("NOTSET", "VALID"), f"auto_pad {attributes['auto_pad']}, not NOTSET")
-    for name, default in WINDOW.items():
-        sizes = attributes[name]
-        require(name == "auto_pad" or sizes is None or len(sizes) == len(default or (1, 1)) and len(set(sizes)) == 1,
-                f"{name} {sizes} is not that of a square")
-    require(attributes["dilations"] == [1, 1], "dilations are not supported")
-    return attributes["kernel_shape"] and attributes["kernel_shape"][0], attributes["strides"][0], attributes["pads"][0]
+def _pads(attributes, kernel, size):
+    """[top, left, bottom, right]: the zeros around a map of that size that a window of that kernel, (H, W) both, meets."""
+    mode = attributes["auto_pad"]
+    require(mode in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"), f"auto_pad {mode} is not supported")
+    if mode == "NOTSET":
+        return attributes["pads"]
+    totals = [max(0, (-(-side // stride) - 1) * stride + extent - side) if mode != "VALID" else 0
+              for side, extent, stride in zip(size, kernel, attributes["strides"], strict=True)]
+    less, more = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    pads = more + less if mode == "SAME_LOWER" else less + more
+    require(attributes["pads"] in ([0] * 4, pads),
+            f"auto_pad {mode} beside pads {attributes['pads']}: ONNX has one or the other")
+    return pads
+
+
+def _window(attributes, kernel, size):
+    """(kernel, stride, padding) of a square window of that kernel (H, W), undilated, over a map of that size."""
+    sizes = {"kernel_shape": attributes["kernel_shape"] or kernel, "strides": attributes["strides"],
+             "dilations": attributes["dilations"]}
+    for name, values in sizes.items():
+        require(len(values) == 2 and len(set(values)) == 1, f"{name} {list(values)} is not that of a square")
+    require(list(sizes["kernel_shape"]) == list(kernel),
+            f"kernel_shape {list(sizes['kernel_shape'])} and weights of {'x'.join(map(str, kernel))}")
+    require(sizes["dilations"] == [1, 1], "dilations are not supported")
+    pads = _pads(attributes, kernel, size)
+    require(len(pads) == 4 and len(set(pads)) == 1,
+            f"pads {pads}{'' if attributes['auto_pad'] == 'NOTSET' else ', from auto_pad ' + attributes['auto_pad']}, "
+            "are not the same on all sides")
+    return kernel[0], attributes["strides"][0], pads[0]
+
+
+def _weights(node, array):
+    """The node's weights, its second input, as int64."""
+    return integers(array, f"its weights {node.input[1]!r}")
 
 
 class _Importer:
@@ -208,8 +233,8 @@ class _Importer:
 
     def _max_pool(self, node, value):
         attributes = attributes_of(node, ceil_mode=0, storage_order=0, **WINDOW)
-        require(_window(attributes) == (2, 2, 0) and not attributes["ceil_mode"],
-                "only windows of 2x2 at stride 2 are supported")
+        require(_window(attributes, attributes["kernel_shape"], value.size) == (2, 2, 0)
+                and not attributes["ceil_mode"], "only windows of 2x2 at stride 2 are supported")
         require(value.codes is not None and not value.drop and not value.pooled and not value.flat,
                 "it does not read a map of codes")
         size = tuple(map(pooled, value.size))
@@ -221,49 +246,49 @@ class _Importer:
 
     # Sums
 
-    def _linear(self, value, weights, bias, *, size=None, **fields):
-        """weights (OC, IC, K, K) applied to the value's codes, plus a constant bias (OC,) where there is one."""
+    def _linear(self, node, value, weights, bias, *, size=None, **fields):
+        """Integer weights (OC, IC, K, K) applied to the value's codes, plus a constant bias (OC,), the node's third
+        input, where there is one."""
         require(value.codes is not None, "it reads a sum that no thresholds follow")
         require(weights.shape[1] == value.channels, f"weights for {weights.shape[1]} channels, not {value.channels}")
-        term = Term(source=value.codes, weights=integers(weights, "its weights"), drop=value.drop, **fields)
+        term = Term(source=value.codes, weights=weights, drop=value.drop, **fields)
         result = replace(value, size=size or value.size, terms=(term,), bias=np.zeros(len(weights), np.int64),
                          codes=None, drop=0)
         if bias is None:
             return result
         require(isinstance(bias, np.ndarray), "its bias is not constant")
-        return result.plus(per_channel(bias, result, flat=True))
+        return result.plus(per_channel(bias, result, flat=True), f"its bias {node.input[2]!r}")
 
     def _conv(self, node, value, weights, bias=None):
         attributes = attributes_of(node, group=1, **WINDOW)
         require(isinstance(weights, np.ndarray), "its weights are not constant")
         require(not value.flat and weights.ndim == 4, "only two-dimensional convolutions are supported")
         require(attributes["group"] == 1, "groups are not supported")
-        kernel, stride, padding = _window(attributes)
-        require(weights.shape[2:] in ((1, 1), (3, 3)) and kernel in (None, weights.shape[2]),
+        require(weights.shape[2:] in ((1, 1), (3, 3)),
                 f"a kernel of {'x'.join(map(str, weights.shape[2:]))}, not 1x1 or 3x3")
-        kernel = weights.shape[2]
+        kernel, stride, padding = _window(attributes, weights.shape[2:], value.size)
         require(stride in (1, 2), f"stride {stride}, not 1 or 2")
         require(padding in (0, kernel // 2), f"padding {padding}, not {' or '.join(map(str, {0, kernel // 2}))}")
         require(not value.pooled or (kernel, stride, padding) == (1, 1, 0),
                 "after the global pool only plain 1x1 convolutions are supported")
         size = tuple(convolved(side, kernel, stride, padding) for side in value.size)
         require(min(size) > 0, f"a {kernel}x{kernel} kernel does not fit into a map of {value.size}")
-        return self._linear(value, weights, bias, size=size, stride=stride, padding=padding)
+        return self._linear(node, value, _weights(node, weights), bias, size=size, stride=stride, padding=padding)
 
-    def _dense(self, value, weights, bias=None, *, transposed=False):
+    def _dense(self, node, value, weights, bias=None, *, transposed=False):
         require(isinstance(weights, np.ndarray), "its weights are not constant")
         require(value.flat and weights.ndim == 2, "it does not read (N, C)")
-        weights = weights if transposed else weights.T
-        return self._linear(value, weights[:, :, None, None], bias)
+        weights = _weights(node, weights)
+        return self._linear(node, value, (weights if transposed else weights.T)[:, :, None, None], bias)
 
     def _gemm(self, node, value, weights, bias=None):
         attributes = attributes_of(node, alpha=1.0, beta=1.0, transA=0, transB=0)
         require(attributes["alpha"] == attributes["beta"] == 1 and not attributes["transA"],
                 "only alpha 1, beta 1 and transA 0 are supported")
-        return self._dense(value, weights, bias, transposed=attributes["transB"])
+        return self._dense(node, value, weights, bias, transposed=attributes["transB"])
 
     def _matmul(self, node, value, weights):
-        return self._dense(value, weights)
+        return self._dense(node, value, weights)
 
     def _operands(self, first, second):
         """(value, constant or value) of two operands."""
@@ -271,18 +296,22 @@ class _Importer:
         require(isinstance(first, Value), "its inputs are both constants")
         return first, second
 
+    def _constant_name(self, node):
+        """Name of the constant of two operands."""
+        return next(name for name in node.input if isinstance(self.tensors[name], np.ndarray))
+
     def _mul(self, node, first, second):
         value, constant = self._operands(first, second)
         require(isinstance(constant, np.ndarray), "neither of its inputs is a constant")
         factors = per_channel(constant, value, value.flat)
         if value.pooled and constant.size == 1 and factors[0] > 0:
             return replace(value, scale=value.scale * Fraction(factors[0].item()))
-        return value.times(integers(factors, "its factors"))
+        return value.times(integers(factors, f"its factors {self._constant_name(node)!r}"))
 
     def _add(self, node, first, second):
         value, other = self._operands(first, second)
         if isinstance(other, np.ndarray):
-            return value.plus(per_channel(other, value, value.flat))
+            return value.plus(per_channel(other, value, value.flat), f"its constant {self._constant_name(node)!r}")
         require(value.shape == other.shape, f"its inputs have shapes {value.shape} and {other.shape}")
         require((value.size, value.pooled) == (other.size, other.pooled), "its inputs are not over the same pixels")
         numerator = math.gcd(*(a.scale.numerator * b.scale.denominator for a, b in ((value, other), (other, value))))
@@ -304,8 +333,9 @@ class _Importer:
 
     def _average_pool(self, node, value):
         attributes = attributes_of(node, ceil_mode=0, count_include_pad=0, **WINDOW)
-        require(tuple(attributes["kernel_shape"]) == value.size and not any(attributes["pads"])
-                and attributes["auto_pad"] in ("NOTSET", "VALID") and attributes["dilations"] == [1, 1],
+        kernel = tuple(attributes["kernel_shape"])
+        require(kernel == value.size and not any(_pads(attributes, kernel, value.size))
+                and attributes["dilations"] == [1, 1],
                 f"only a window over the whole map of {value.size} is supported")
         return self._sum_pixels(value, Fraction(1, value.pixels))
 
@@ -403,5 +433,5 @@ def load(path, name=None):
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except (DecodeError, *MALFORMED):
-        raise UserError(f"{path}: not an ONNX file, or a corrupt one") from None
+        raise UserError(f"{path}: not an ONNX file, or one that is cut off or damaged") from None
     return replace(net, name=name) if name else net, factor

@@ -107,24 +107,26 @@ class Value:
         require(multiple <= INT32.max, "its scale exceeds 32 bits")
         return self if multiple == 1 else replace(self.times(np.full(self.channels, int(multiple))), scale=unit)
 
-    def plus(self, constants):
-        """The value plus finite numbers (C,)."""
+    def plus(self, constants, what):
+        """The value plus finite numbers (C,), which a refusal calls `what`."""
         counted = [Fraction(number) / self.scale for number in constants.tolist()]
         unit = "an integer" if self.scale == 1 else f"a multiple of {self.scale}"
         for number, constant in zip(counted, constants, strict=True):
-            require(number.denominator == 1, f"its bias {constant} is not {unit}")
-            require(abs(number) <= INT32.max, "its bias exceeds 32 bits")
+            require(number.denominator == 1, f"{what} has {constant!s}, which is not {unit}")
+            require(abs(number) <= INT32.max, f"{what} exceeds 32 bits")
         return replace(self, codes=None, bias=self.bias + np.array([int(number) for number in counted], np.int64))
 
 
 # Constants
 
 def integers(array, what):
-    """The array as int64; refused unless whole numbers of 32 bits."""
+    """The array as int64; refused, as `what`, unless whole numbers of 32 bits."""
     require(array.dtype.kind in "iufb" and array.size > 0, f"{what} are no numbers")
     numbers = array.astype(np.float64)
-    broken = numbers[numbers != np.floor(numbers)]
-    require(broken.size == 0, f"{what} are not integers, {broken[:1].item() if broken.size else 0:g} for one")
+    broken = np.argwhere(numbers != np.floor(numbers)).tolist()
+    if broken:                                          # !s: as many digits as tell the number from its neighbours
+        raise Refusal(f"{what} are not integers: {array[tuple(broken[0])]!s} at {broken[0]}"
+                      + (f", and {len(broken) - 1:,} more" if len(broken) > 1 else ""))
     require((np.abs(numbers) <= INT32.max).all(), f"{what} exceed 32 bits")
     return array.astype(np.int64)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from model.common.errors import UserError
+from model.common.nearest import did_you_mean
 from model.integer.golden import accumulators
 from model.integer.net import Convolution, MaxPool
 from model.quantizers.maths import phi_inverse, relu_thresholds
@@ -85,7 +86,8 @@ def of_layer(bins, layer, name):
     found = [one for one in bins if layer in (None, one.layer)]
     if not found:
         raise UserError(f"{name}: no convolution in a layer {layer!r}; "
-                        f"known: {', '.join(dict.fromkeys(one.layer for one in bins))}")
+                        f"known: {', '.join(dict.fromkeys(one.layer for one in bins))}"
+                        + did_you_mean(layer, {one.layer for one in bins}))
     return found
 
 
@@ -174,7 +176,8 @@ def quantized_layers(net, name=None):
     found = [layer for layer in layers if name in (None, layer.name)]
     if not found:
         raise UserError(f"{net.name}: no layer {name!r} with thresholds; "
-                        f"known: {', '.join(layer.name for layer in layers)}")
+                        f"known: {', '.join(layer.name for layer in layers)}"
+                        + did_you_mean(name, [layer.name for layer in layers]))
     return found
 
 

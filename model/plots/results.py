@@ -6,6 +6,7 @@ from pathlib import Path
 
 from model import zoo
 from model.common.errors import UserError
+from model.common.nearest import did_you_mean, similar_file
 from model.zoo import card
 
 __all__ = ["Log", "read_log", "Line", "accuracy_by_bits"]
@@ -30,7 +31,8 @@ def read_log(name_or_path):
         path = zoo.FOLDER / f"{name_or_path}.csv"
         title, float_accuracy = str(name_or_path), zoo.load(name_or_path).header.get("float_accuracy")
     elif path.suffix not in (".csv", ".json"):
-        raise UserError(f"{path}: neither a net of the zoo (known: {', '.join(zoo.names())}) nor a .csv or .json")
+        raise UserError(f"{path}: neither a net of the zoo (known: {', '.join(zoo.names())}) nor a .csv or .json"
+                        + (did_you_mean(str(path), zoo.names()) or similar_file(path)))
     try:
         log = path.read_text()
         if path.suffix == ".json":
@@ -67,13 +69,14 @@ class Line:
 
 def accuracy_by_bits(nets, dataset=None):
     """Lines of these nets' cards (those measured, of one data set or all), ordered by data set and architecture."""
-    groups = {}
-    for entry in map(card.card, nets):
+    groups, cards = {}, list(map(card.card, nets))
+    for entry in cards:
         if entry["accuracy"] is not None and dataset in (None, entry["dataset"]):
             key = tuple(entry[name] for name in ("dataset", "arch", "quantizer", "residual_bits"))
             groups.setdefault(key, []).append(entry)
     if not groups:
-        raise UserError(f"no net with a measured accuracy{f' on {dataset}' if dataset else ''}")
+        raise UserError(f"no net with a measured accuracy{f' on {dataset}' if dataset else ''}"
+                        + did_you_mean(dataset or "", {entry["dataset"] for entry in cards}))
     return [Line(dataset=dataset, arch=arch, quantizer=quantizer, residual_bits=residual_bits,
                  points=sorted(((entry["w_bits"], entry["a_bits"]), entry["accuracy"]) for entry in entries),
                  parents=sorted({entry["float_accuracy"] for entry in entries} - {None}))

@@ -16,6 +16,7 @@ import torch
 
 from model import zoo
 from model.common.errors import UserError
+from model.common.nearest import did_you_mean
 from model.data import datasets
 from model.integer import store
 from model.integer.net import IntegerNet
@@ -83,12 +84,13 @@ def recipe_of(name):
     found = NAME.fullmatch(name)
     if not found:
         raise UserError(f"{name!r} is not the name of a net: ARCH-wBaB[rB][-QUANTIZER][-median][-seedN]-DATASET, "
-                        "such as resnet8-w4a4-cifar10 or resnet20-w3a3-uniq-cifar100")
+                        "such as resnet8-w4a4-cifar10 or resnet20-w3a3-uniq-cifar100" + did_you_mean(name, zoo.names()))
     quantizer, dataset = found["quantizer"] or QuantConfig.quantizer, found["dataset"]
     for kind, value, known in (("architecture", found["arch"], ARCHS), ("quantizer", quantizer, WEIGHTS),
                                ("data set", dataset, datasets.DATASETS)):
         if value not in known:
-            raise UserError(f"{name}: unknown {kind} {value!r}; known: {', '.join(known)}")
+            raise UserError(f"{name}: unknown {kind} {value!r}; known: {', '.join(known)}"
+                            + did_you_mean(value, known))
     if found["median"] and quantizer not in GRIDDED:
         raise UserError(f"{name}: the median grid is for {' and '.join(GRIDDED)}")
     if found["median"] and int(found["w"]) > MEDIAN_BITS:
@@ -116,7 +118,8 @@ def with_quantizer(name, quantizer):
     """The name of the same net with another quantizer."""
     found = NAME.fullmatch(name)
     if quantizer and quantizer not in WEIGHTS:
-        raise UserError(f"unknown quantizer {quantizer!r}; known: {', '.join(WEIGHTS)}")
+        raise UserError(f"unknown quantizer {quantizer!r}; known: {', '.join(WEIGHTS)}"
+                        + did_you_mean(quantizer, WEIGHTS))
     if not found or not quantizer:
         return name
     start = found.end("bits")
@@ -184,8 +187,10 @@ def teacher_of(recipe, runs):
     name = recipe.teacher
     path = next((path for path in (Path(runs) / name / "01_float.pt", PARENTS / f"{name}.pt") if path.exists()), None)
     if path is None:
+        known = {found.parent.name for found in Path(runs).glob("*/01_float.pt")} | {
+            found.stem for found in PARENTS.glob("*.pt")}
         raise UserError(f"no float net {name!r} to be taught by, neither in {runs} nor in the zoo; "
-                        "wanted: ARCH-DATASET of one that has been trained")
+                        "wanted: ARCH-DATASET of one that has been trained" + did_you_mean(name, known))
     net, header = load_checkpoint(path)
     if header["dataset"] != recipe.dataset or header["stage"] != "float":
         raise UserError(f"{path}: not a float net for {recipe.dataset}")
@@ -206,7 +211,9 @@ def start_of(recipe, runs):
     else:
         path = Path(runs) / recipe.start / "02_qat.pt"
         if not path.exists():
-            raise UserError(f"no {path} to start from; first: python -m model train {recipe.start}")
+            known = {found.parent.name for found in Path(runs).glob("*/02_qat.pt")}
+            raise UserError(f"no {path} to start from; first: python -m model train {recipe.start}"
+                            + did_you_mean(recipe.start, known))
         net, header = load_checkpoint(path)
         started = {"start_digest": weights_digest(net), "start_command": command_of(header)}
     if [header.get(key) for key in ("stage", "arch", "dataset")] != ["quantized", recipe.arch, recipe.dataset]:

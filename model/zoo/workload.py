@@ -10,7 +10,7 @@ from PIL import Image as Pictures
 from model import zoo
 from model.common.errors import UserError
 from model.data import datasets
-from model.data.pictures import load_pictures
+from model.data.pictures import is_picture, load_pictures
 from model.data.selection import dataset_of, range_of, refuse_other_shape
 from model.integer.net import IntegerNet
 
@@ -39,11 +39,18 @@ class Workload:
 
 
 def split_arguments(arguments):
-    """[NET] [FILES...] -> (net or None, picture files): a first argument without a picture's suffix is the net."""
-    pictures = set(Pictures.registered_extensions())
-    if arguments and Path(arguments[0]).suffix.lower() not in pictures:
-        return arguments[0], arguments[1:]
-    return None, arguments
+    """[NET] [FILES...] -> (net or None, picture files): a first argument that has no picture's suffix, and is no file
+    that Pillow reads, is the net. UserError for a net behind it."""
+    net = arguments[0] if arguments and not _names_picture(arguments[0]) else None
+    files = arguments if net is None else arguments[1:]
+    for file in files:
+        if file in zoo.names() or Path(file).suffix == ".npz":
+            raise UserError(f"{file} is a net: one net comes first, then picture files")
+    return net, files
+
+
+def _names_picture(argument):
+    return Path(argument).suffix.lower() in Pictures.registered_extensions() or is_picture(argument)
 
 
 def choose_workload(net_name, files, *, data_dir, start, images, default_images):
@@ -75,10 +82,8 @@ def choose_workload(net_name, files, *, data_dir, start, images, default_images)
 
 
 def _of_files(net, files):
-    pictures = load_pictures(files)
-    refuse_other_shape(net, pictures, "the pictures")
-    return Workload(net=net, dataset=FILES, start=0, pictures=pictures, labels=None, classes=tuple(net.classes),
-                    names=tuple(Path(file).name for file in files))
+    return Workload(net=net, dataset=FILES, start=0, pictures=load_pictures(files, net.input_shape), labels=None,
+                    classes=tuple(net.classes), names=tuple(Path(file).name for file in files))
 
 
 def _default(data_dir):

@@ -1,4 +1,5 @@
 """`python -m accel`: what it writes, and one line for bad input."""
+import json
 import re
 
 import pytest
@@ -7,7 +8,7 @@ from accel.__main__ import main
 from accel.config import TINY
 from accel.image import load
 from model.integer import store
-from tests.nets import random_net
+from tests.nets import every_term_net, random_net
 
 
 def test_compile(tmp_path, capsys):
@@ -47,7 +48,7 @@ def test_a_net_that_does_not_fit(capsys, tmp_path):
     assert main(["compile", "resnet20-w4a4-cifar100", "-o", str(output)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: resnet20-w4a4-cifar100 does not fit 16x16x2: layer ")
-    assert "the limit is " in error and error.count("\n") == 1
+    assert error.endswith("; it fits configuration 16x16x2-deep\n") and error.count("\n") == 1
     assert not output.exists()
 
 
@@ -57,6 +58,46 @@ def test_a_folder_that_is_not_there(tmp_path, capsys):
     path = str(tmp_path / "net.npz")
     assert main(["compile", path, "-o", str(output), "--config", "tiny"]) == 2
     assert capsys.readouterr().err == f"error: cannot write {output}: No such file or directory\n"
+
+
+TABLE = """\
+layer  kind                                  output          MACs  passes  cycles  skip  utilization
+stem   conv3x3, 8-bit pixels                 16x32x32     442,368       6   3,130     0  27.6 %
+s1b1a  conv3x3                               16x32x32   2,359,296       9   4,654     0  99.0 %
+s1b1b  conv3x3 + skip                        16x32x32   2,359,296      10   5,166   512  99.0 % (89.2 % with the skip)
+s2b1a  conv3x3, stride 2                     32x16x16   1,179,648      18   2,350     0  98.0 %
+s2b1b  conv3x3 + conv1x1, stride 2           32x16x16   2,490,368      38   4,910     0  99.1 %
+s3b1a  conv3x3, stride 2                     64x8x8     1,179,648      72   2,350     0  98.0 %
+s3b1b  conv3x3 + conv1x1, stride 2           64x8x8     2,490,368     152   4,910     0  99.1 %
+head   average pool + linear, 8-bit weights  10               640       8     368     0  0.3 %
+total                                                  12,501,632     313  27,838
+"""
+
+
+def test_cycles(capsys):
+    assert main(["cycles", "resnet8-w4a4-cifar10"]) == 0
+    assert capsys.readouterr().out == TABLE
+
+
+def test_cycles_json(capsys):
+    assert main(["cycles", "resnet8-w4a4-cifar10", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert (value["config"], value["macs_per_cycle"], value["cycles"]) == ("16x16x2", 512, 27_838)
+    assert value["layers"][2] == {
+        "name": "s1b1b", "kind": "conv3x3 + skip", "shape": [16, 32, 32], "macs": 2_359_296, "passes": 10,
+        "cycles": 5_166, "skip_cycles": 512, "utilization": 2_359_296 / (5_166 - 512) / 512,
+        "utilization_with_skip": 2_359_296 / 5_166 / 512}
+    assert value["layers"][-1]["shape"] == [10]
+
+
+def test_cycles_of_other_kinds(tmp_path, capsys):
+    store.save(every_term_net(), tmp_path / "net.npz")
+    assert main(["cycles", str(tmp_path / "net.npz")]) == 0
+    rows = [re.split("  +", line) for line in capsys.readouterr().out.splitlines()[1:-1]]
+    assert [row[1] for row in rows] == [
+        "conv3x3, 8-bit pixels", "conv3x3 + skip", "max-pool",
+        "conv3x3, stride 2 + conv1x1, stride 2 + conv1x1, stride 2", "average pool + linear, 8-bit weights"]
+    assert (rows[2][2], rows[2][3], rows[2][-1]) == ("6x6x6", "0", "0.0 %")
 
 
 @pytest.mark.synth

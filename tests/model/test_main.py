@@ -88,8 +88,11 @@ def test_a_net_is_as_accurate_as_its_card_says(path, cifar, capsys):
 def test_bad_input(capsys, tmp_path):
     assert "nope" in failure(capsys, "eval", "nope")
     assert "--images 2001: from picture 0 on" in failure(capsys, "eval", zoo.SYNTHETIC, "--images", 2001)
-    assert "--images 0: " in failure(capsys, "eval", zoo.SYNTHETIC, "--images", 0, "--start", 1999)
-    assert "has pictures 0 to 1999" in failure(capsys, "eval", zoo.SYNTHETIC, "--start", -1)
+    assert "--images must be at least 1, not 0" in failure(
+        capsys, "eval", zoo.SYNTHETIC, "--images", 0, "--start", 1999)
+    assert "--start must be at least 0, not -1" in failure(capsys, "eval", zoo.SYNTHETIC, "--start", -1)
+    assert "--start 2000: the test set of synthetic has pictures 0 to 1999" in failure(
+        capsys, "eval", zoo.SYNTHETIC, "--start", 2000)
     assert "--engine torch" in failure(capsys, "eval", zoo.SYNTHETIC, "--device", "cuda")
     assert "no cifar10 there" in failure(capsys, "eval", zoo.DEFAULT, "--data", tmp_path)
     assert "nowhere" in failure(capsys, "card", zoo.DEFAULT, "-o", tmp_path / "nowhere" / "card.json")
@@ -109,6 +112,19 @@ def test_bad_input(capsys, tmp_path):
 def test_bad_input_to_training_commands(capsys, tmp_path):
     torch = pytest.importorskip("torch")
     assert "is not the name of a net" in failure(capsys, "train", "resnet9")
+    assert failure(capsys, "train", "resnet8-w4a4-cifar").endswith("did you mean cifar10?\n")
+    assert failure(capsys, "train", "resnet8-w4a4-lerned-cifar10").endswith("did you mean learned?\n")
+    assert failure(capsys, "train", "resnet88-w4a4-cifar10").endswith("did you mean resnet8?\n")
+    assert failure(capsys, "train", "--quantizer", "uniforms").endswith("did you mean uniform?\n")
+    assert failure(capsys, "train", "resnet8-w4-cifar10").endswith("did you mean resnet8-w4a4-cifar10?\n")
+    assert failure(capsys, "train", "--teacher", "resnet20-cifa10").endswith(
+        "did you mean resnet20-cifar10?\n")
+    assert failure(capsys, "bench", "resnet9").endswith("did you mean resnet8?\n")
+    picture = ("-o", tmp_path / "x.png")
+    for kind in "weights", "accumulators":
+        assert failure(capsys, "plot", kind, zoo.DEFAULT, "--layer", "steam", *picture).endswith("did you mean stem?\n")
+    assert failure(capsys, "plot", "curves", "resnet8-w4a4", *picture).endswith("did you mean resnet8-w4a4-cifar10?\n")
+    assert failure(capsys, "plot", "bits", "--dataset", "cifar-10", *picture).endswith("did you mean cifar10?\n")
     (tmp_path / "file").touch()
     assert "Not a directory" in failure(capsys, "train", zoo.SYNTHETIC, "--runs", tmp_path / "file")
     assert "--data needs --dataset" in failure(capsys, "bench", "--data", tmp_path)

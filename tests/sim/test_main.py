@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
 from accel.compiler.compile import compile_net
 from accel.config import R16C16P2, R16C16P2_DEEP, TINY
@@ -20,7 +21,6 @@ from model import zoo
 from model.common.cores import cores
 from model.data import datasets
 from model.integer import golden, store
-from model.zoo import workload
 from sim import __main__ as command
 from sim import classify
 from sim.results import ResultsFile
@@ -175,14 +175,16 @@ def test_an_error_leaves_no_process_behind(tmp_path, monkeypatch):
 
 
 @pytest.mark.cxx
-def test_the_rtl_of_a_small_core(tmp_path, monkeypatch, capsys):
-    """The whole program, two processes with the compiled RTL in it, on pictures smaller than those of files are."""
+def test_the_rtl_of_a_small_core(tmp_path, capsys):
+    """The whole program, two processes with the compiled RTL in it, on picture files."""
     net = random_net(3, TINY)
     store.save(net, tmp_path / "net.npz")
     pictures = corner_pictures(net)
-    monkeypatch.setattr(workload, "load_pictures", lambda files: pictures)
-    assert command.main(["classify", str(tmp_path / "net.npz"), "a.png", "b.png", "--config", "tiny", "--jobs", "2",
-                         "--trace", "--json"]) == 0
+    files = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for path, picture in zip(files, pictures, strict=True):
+        Picture.fromarray(picture.transpose(1, 2, 0)).save(path)
+    assert command.main(["classify", str(tmp_path / "net.npz"), *files, "--config", "tiny", "--jobs", "2", "--trace",
+                         "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["engine"], summary["exact"], summary["rtl_digest"]) == ("lanes", 2, rtl_digest())
     assert summary["cycles_per_image"] == cycles(compile_net(net, TINY))
@@ -276,7 +278,7 @@ def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
     (("classify", "--engine", "verilator"), "invalid choice: 'verilator'"),
     (("classify", "--config", "virtex"), "invalid choice: 'virtex'"),
     (("classify", "--images", "many"), "invalid int value: 'many'"),
-    ((*INTERP, "--images", "0"), "--images 0"),
+    ((*INTERP, "--images", "0"), "--images must be at least 1, not 0"),
     ((*INTERP, "--images", "100000000"), "--images 100000000"),
     ((*INTERP, "--start", "100000000"), "--start 100000000"),
     ((*INTERP, "--jobs", "0"), "--jobs must be at least 1"),

@@ -1,4 +1,5 @@
 """What the compiler emits, where it puts tensors, and what it refuses."""
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,9 +9,10 @@ import pytest
 from accel.compiler.compile import DoesNotFit, compile_net
 from accel.compiler.placement import place, sources
 from accel.compiler.terms import kernel_of
-from accel.config import R16C16P1, R16C16P2, TINY
+from accel.config import CONFIGS, R8C8P2, R16C16P1, R16C16P2, TINY
 from accel.interp import Interpreter
 from accel.isa import End, Levels, Pass, Source, Tile, heap_order
+from model import zoo
 from model.common.errors import UserError
 from model.integer.net import PICTURE, Layer, MaxPool, Skip
 from tests.accel.variants import VARIANTS
@@ -226,14 +228,39 @@ def test_memory_is_used_again():
 # What does not fit.
 
 def refusal(net, config=TINY):
-    """The message, from the layer's name on: one line that names net, configuration, layer, need and limit."""
+    """The message, from the layer's name to the limit: one line that names net, configuration, layer, need and limit,
+    and what the net fits."""
     with pytest.raises(DoesNotFit) as caught:
         compile_net(net, config)
     error = caught.value
     assert isinstance(error, UserError)
     assert str(error) == (f"{net.name} does not fit {config.name}: layer {error.layer}: {error.what}: "
-                          f"needs {error.need}, the limit is {error.limit}")
-    return str(error).partition(": layer ")[2]
+                          f"needs {error.need}, the limit is {error.limit}; it fits "
+                          + (error.room() or "no shipped configuration"))
+    return str(error).partition(": layer ")[2].partition("; it fits")[0]
+
+
+@pytest.mark.parametrize("name, config, fitting", [
+    ("resnet8half-w4a4-cifar10", TINY, "configuration 8x8x2"), ("resnet8-w4a4-cifar10", R8C8P2, "configuration 16x8x2"),
+    ("resnet20-w4a4-cifar10", R16C16P2, "configuration 16x16x2-deep"), ("vgg-w4a4-cifar10", R16C16P2,
+                                                                        "no shipped configuration")])
+def test_a_configuration_with_room_is_named(name, config, fitting):
+    net = zoo.load(name)
+    with pytest.raises(DoesNotFit) as caught:
+        compile_net(net, config)
+    assert re.fullmatch(f"{name} does not fit {config.name}: layer [^;]*, the limit is [^;]*; it fits {fitting}",
+                        str(caught.value))
+    if fitting.startswith("configuration "):
+        compile_net(net, CONFIGS[fitting.removeprefix("configuration ")])
+
+
+def test_a_net_that_is_wrong_behind_what_does_not_fit():
+    """Its other fault, which every other configuration meets, does not replace the message."""
+    build = NetBuilder(np.random.default_rng(0), (3, 32, 32))
+    build.logits(build.layer(build.conv(PICTURE, 4)), 2)
+    net = build.net()
+    broken = replace(net, layers=(*net.layers[:1], replace(net.layers[0], name="image"), *net.layers[1:]))
+    assert refusal(broken) == "image: shape of the picture: needs (3, 32, 32), the limit is (3, 8, 8)"
 
 
 @pytest.mark.parametrize("changes, message", [

@@ -2,15 +2,14 @@
 import hashlib
 import os
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from model.common.errors import UserError
 from model.data import cifar, datasets, download
-from model.data.pictures import load_pictures
 
 NAMES = [f"class{index}" for index in range(10)]
 COUNT = 10_000
@@ -82,6 +81,8 @@ def test_archive(tmp_path, batch, monkeypatch):
         datasets.load("cifar10", "test", tmp_path)
     make_official(monkeypatch, archive)
     check(datasets.load("cifar10", "test", tmp_path), *batch)
+    check(datasets.load("cifar10", "test", archive), *batch)
+    check(datasets.load("cifar10", "test", shutil.copy(archive, tmp_path / "download (1)")), *batch)
     with pytest.raises(UserError, match="data_batch_1.bin: missing"):
         datasets.load("cifar10", "train", tmp_path)
     content = archive.read_bytes()
@@ -142,14 +143,33 @@ def test_pickles_run_nothing(tmp_path, batch):
     assert not trap.exists()
 
 
-def test_a_folder_without_data_is_refused_not_downloaded(tmp_path, no_data):
-    with pytest.raises(UserError, match="no cifar10 there"):
-        datasets.load("cifar10", "test", tmp_path)
+WANTED = ("wanted: the official archive, or a folder with it or what is in it: "
+          "cifar-10-binary.tar.gz (cifar-10-batches-bin/), cifar-10-python.tar.gz (cifar-10-batches-py/)")
+
+
+@pytest.mark.parametrize("name, reason", [
+    ("nowhere", "no such file or folder"), ("empty", "no cifar10 there"), ("notes.txt", "no archive of cifar10"),
+    ("hundred", "that is cifar100, not cifar10"), ("hundred/cifar-100-python.tar.gz", "that is cifar100, not cifar10")])
+def test_what_has_no_data_is_refused_not_downloaded(tmp_path, no_data, monkeypatch, name, reason):
+    for folder in ("empty", "hundred"):
+        (tmp_path / folder).mkdir()
+    for file in ("notes.txt", "hundred/cifar-100-python.tar.gz"):
+        (tmp_path / file).touch()
+    path = tmp_path / name
+    with pytest.raises(UserError) as error:
+        datasets.load("cifar10", "test", path)
+    assert str(error.value) == f"--data {path}: {reason}; {WANTED}"
+    monkeypatch.setenv("CIFAR_DIR", str(path))
+    with pytest.raises(UserError) as error:
+        datasets.load("cifar10", "test")
+    assert str(error.value) == f"CIFAR_DIR={path}: {reason}; {WANTED}"
 
 
 def test_unknown_data_set():
     with pytest.raises(UserError, match="'mnist'.*cifar10"):
         datasets.load("mnist", "test")
+    with pytest.raises(UserError, match="'synthetics'; known: .*; did you mean synthetic[?]"):
+        datasets.load("synthetics", "test")
 
 
 def test_download_is_checked_and_cached(tmp_path, no_data, batch, monkeypatch, capsys):
@@ -171,30 +191,6 @@ def test_download_is_checked_and_cached(tmp_path, no_data, batch, monkeypatch, c
 def test_no_network_says_what_to_do(no_data):
     with pytest.raises(UserError, match="download failed.*--data"):
         datasets.load("cifar10", "test", progress=False)
-
-
-def test_pictures(tmp_path):
-    rng = np.random.default_rng(0)
-    exact = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    Image.fromarray(exact).save(tmp_path / "exact.png")
-    Image.new("L", (100, 60), 77).save(tmp_path / "grey.png")
-    Image.new("RGBA", (1, 1), (1, 2, 3, 255)).save(tmp_path / "dot.png")
-    pictures = load_pictures([tmp_path / name for name in ("exact.png", "grey.png", "dot.png")])
-    assert pictures.shape == (3, 3, 32, 32) and pictures.dtype == np.uint8
-    np.testing.assert_array_equal(pictures[0], exact.transpose(2, 0, 1))
-    assert (pictures[1] == 77).all()
-    assert (pictures[2] == np.array([1, 2, 3])[:, None, None]).all()
-
-
-def test_bad_pictures(tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "cut.png")
-    content = (tmp_path / "cut.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(content[:60])
-    (tmp_path / "folder").mkdir()
-    for name in ("text.png", "cut.png", "missing.png", "folder"):
-        with pytest.raises(UserError, match=name):
-            load_pictures([tmp_path / name])
 
 
 @pytest.mark.skipif("CIFAR_DIR" not in os.environ, reason="needs CIFAR_DIR")

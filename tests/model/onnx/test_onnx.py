@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from qonnx.core.modelwrapper import ModelWrapper  # noqa: E402
 from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
 from qonnx.transformation.change_batchsize import ChangeBatchSize  # noqa: E402
+from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean  # noqa: E402
 from qonnx.transformation.infer_shapes import InferShapes  # noqa: E402
 from qonnx.util.cleanup import cleanup_model  # noqa: E402
 
@@ -97,6 +98,28 @@ def test_qonnx_runs_the_qonnx_graph(name):
     np.testing.assert_array_equal(logits, golden.forward(net, images))
     for tensor, layer_name in zip(codes, expected, strict=True):
         np.testing.assert_array_equal(tensor, expected[layer_name], err_msg=layer_name)
+
+
+@pytest.mark.parametrize("standard", [False, True])
+def test_attributes_that_others_rely_on_are_written(standard):
+    """FINN, hls4ml and qonnx' passes have no defaults for them."""
+    found = {"Conv": set(), "MaxPool": set()}
+    for node in exporter.model_of(every_term_net(), standard=standard).graph.node:
+        if node.op_type in found:
+            found[node.op_type].add(frozenset(attribute.name for attribute in node.attribute))
+    window = {"kernel_shape", "strides", "pads", "dilations"}
+    assert found == {"Conv": {frozenset(window | {"group"})}, "MaxPool": {frozenset(window | {"ceil_mode"})}}
+
+
+@pytest.mark.filterwarnings("ignore")                   # qonnx' own
+def test_qonnx_makes_it_channels_last():
+    """Its pass wants every attribute of a pool; what it makes of the graph gives the same logits."""
+    net = every_term_net(3)
+    wrapper = ModelWrapper(exporter.model_of(net)).transform(ConvertToChannelsLastAndClean())
+    images = pictures(net, 2)
+    for image, logits in zip(images, golden.forward(net, images), strict=True):
+        result = execute_onnx(wrapper, {wrapper.graph.input[0].name: image[None].astype(np.float32)})
+        np.testing.assert_array_equal(result["logits"], logits[None])
 
 
 def test_annotations_and_metadata():
@@ -310,14 +333,71 @@ def test_dense_layers_after_one_pixel_is_left(tmp_path):
     np.testing.assert_array_equal(golden.forward(net, images), run_qonnx(model, images)[0])
 
 
+@pytest.mark.parametrize("side", [7, 8])
+@pytest.mark.parametrize("kernel, stride, attributes", [
+    (3, 1, dict(auto_pad="VALID")), (3, 2, dict(auto_pad="VALID")), (3, 1, dict(auto_pad="SAME_UPPER")),
+    (3, 1, dict(auto_pad="SAME_LOWER")), (1, 2, dict(auto_pad="SAME_UPPER")), (1, 1, dict(auto_pad="SAME_LOWER")),
+    (3, 1, dict(auto_pad="NOTSET", pads=[1, 1, 1, 1])), (3, 1, dict(auto_pad="NOTSET"))])
+def test_auto_pad_of_convolutions(tmp_path, kernel, stride, attributes, side):
+    """As onnxruntime has it, in qonnx' executor."""
+    rng, built = np.random.default_rng(side), Builder((2, side, side))
+    acc = built.node("Conv", "x", built.array("w0", rng.integers(-7, 8, (4, 2, kernel, kernel))),
+                     strides=[stride] * 2, **attributes)
+    codes = built.thresholds(acc, rng.integers(-900, 900, (4, 7)))
+    model = built.model(head(built, codes, rng), 3)
+    net, factor = imported(model, tmp_path / "net.onnx")
+    images = pictures(net, 5)
+    np.testing.assert_array_equal(golden.forward(net, images), run_qonnx(model, images)[0] * factor)
+
+
+def test_auto_pad_of_a_stride_that_meets_the_edges(tmp_path):
+    """3x3 at stride 2 over 7 pixels has a zero on either side: the one uneven stride that is square."""
+    rng, built = np.random.default_rng(3), Builder((2, 7, 7))
+    acc = built.node("Conv", "x", built.array("w0", rng.integers(-7, 8, (4, 2, 3, 3))), strides=[2, 2],
+                     auto_pad="SAME_LOWER")
+    model = built.model(head(built, built.thresholds(acc, rng.integers(-900, 900, (4, 7))), rng), 3)
+    net, factor = imported(model, tmp_path / "net.onnx")
+    assert net.layers[0].terms[0].padding == 1
+    images = pictures(net, 5)
+    np.testing.assert_array_equal(golden.forward(net, images), run_qonnx(model, images)[0] * factor)
+
+
+@pytest.mark.parametrize("auto_pad", ["VALID", "SAME_UPPER", "SAME_LOWER", "NOTSET"])
+def test_auto_pad_of_pools(tmp_path, auto_pad):
+    """Windows that fill the map have no padding in any mode."""
+    rng, built = np.random.default_rng(5), Builder((2, 8, 8))
+    codes = built.thresholds(built.node("Conv", "x", built.array("w0", rng.integers(-7, 8, (4, 2, 1, 1)))),
+                             rng.integers(-900, 900, (4, 7)))
+    pooled = built.node("MaxPool", codes, kernel_shape=[2, 2], strides=[2, 2], auto_pad=auto_pad)
+    average = built.node("AveragePool", pooled, kernel_shape=[4, 4], strides=[4, 4], auto_pad=auto_pad)
+    dense = built.node("MatMul", built.node("Flatten", average), built.array("w2", rng.integers(-9, 9, (4, 3))))
+    model = built.model(dense, 3)
+    net, factor = imported(model, tmp_path / "net.onnx")
+    images = pictures(net, 5)
+    assert factor == 16
+    np.testing.assert_array_equal(golden.forward(net, images), run_qonnx(model, images)[0] * factor)
+
+
+def head(built, codes, rng):
+    pool = built.node("ReduceSum", codes, built.array("axes", [2, 3], np.int64), keepdims=0)
+    return built.node("MatMul", pool, built.array("w2", rng.integers(-9, 9, (4, 3))))
+
+
 # Refusals
 
 def conv(built, source="x", shape=(4, 2, 3, 3), value=1.0, **attributes):
     return built.node("Conv", source, built.array(f"w{len(built.nodes)}", np.full(shape, value)), **attributes)
 
 
-def coded(built, **attributes):
-    return built.thresholds(conv(built, pads=[1, 1, 1, 1]), [[1, 2, 3]], **attributes)
+def coded(built, pads=(1, 1, 1, 1), strides=(1, 1), **attributes):
+    return built.thresholds(conv(built, pads=pads, strides=strides), [[1, 2, 3]], **attributes)
+
+
+def almost(shape, at):
+    """Threes, and one that is the next larger float32."""
+    array = np.full(shape, 3, np.float32)
+    array[at] = np.nextafter(np.float32(3), np.float32(4))
+    return array
 
 
 REFUSALS = {
@@ -326,11 +406,35 @@ REFUSALS = {
     "stride": (lambda b: conv(b, strides=[3, 3]), "node 'node0' (Conv): stride 3"),
     "uneven": (lambda b: conv(b, strides=[1, 2]), "node 'node0' (Conv): strides [1, 2]"),
     "padding": (lambda b: conv(b, pads=[0, 0, 1, 1]), "node 'node0' (Conv): pads [0, 0, 1, 1]"),
-    "auto_pad": (lambda b: conv(b, auto_pad="SAME_UPPER"), "node 'node0' (Conv): auto_pad SAME_UPPER"),
+    "auto_pad": (lambda b: conv(b, auto_pad="SAME"), "node 'node0' (Conv): auto_pad SAME is not supported"),
+    "auto_pad and pads": (lambda b: conv(b, auto_pad="VALID", pads=[1, 1, 1, 1]), "node 'node0' (Conv): auto_pad VALID "
+                          "beside pads [1, 1, 1, 1]: ONNX has one or the other\n"),
+    "auto_pad, uneven": (lambda b: conv(b, auto_pad="SAME_UPPER", strides=[2, 2]),
+                         "node 'node0' (Conv): pads [0, 0, 1, 1], from auto_pad SAME_UPPER, are not the same on all"),
+    "auto_pad of max-pool": (lambda b: b.node("MaxPool", coded(b, pads=[0] * 4, strides=[2, 2]),
+                                              kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_LOWER"),
+                             "node 'node2' (MaxPool): pads [1, 1, 0, 0], from auto_pad SAME_LOWER, are not the same"),
+    "auto_pad of average pool": (lambda b: b.node("AveragePool", conv(b), kernel_shape=[6, 6], auto_pad="SAME_UPPER"),
+                                 "node 'node1' (AveragePool): only a window over the whole map of (6, 6)"),
+    "other kernel": (lambda b: conv(b, kernel_shape=[1, 1]), "node 'node0' (Conv): kernel_shape [1, 1] and weights of "
+                                                             "3x3"),
     "dilation": (lambda b: conv(b, dilations=[2, 2]), "node 'node0' (Conv): dilations"),
-    "fraction": (lambda b: conv(b, value=0.5), "node 'node0' (Conv): its weights are not integers, 0.5 for one"),
-    "huge": (lambda b: conv(b, value=1e12), "node 'node0' (Conv): its weights exceed 32 bits"),
-    "not finite": (lambda b: conv(b, value=np.nan), "node 'node0' (Conv): its weights are not integers, nan for one"),
+    "fraction": (lambda b: conv(b, value=0.5), "node 'node0' (Conv): its weights 'w0' are not integers: 0.5 at "
+                                              "[0, 0, 0, 0], and 71 more\n"),
+    "next to an integer": (lambda b: b.node("Conv", "x", b.array("w", almost((4, 2, 1, 1), (3, 1, 0, 0)))),
+                           "node 'node0' (Conv): its weights 'w' are not integers: 3.0000002 at [3, 1, 0, 0]\n"),
+    "next to an integer, dense": (
+        lambda b: b.node("MatMul", b.node("Flatten", b.node("GlobalAveragePool", conv(b))),
+                         b.array("w", almost((4, 3), (1, 2)))),
+        "node 'node3' (MatMul): its weights 'w' are not integers: 3.0000002 at [1, 2]\n"),
+    "next to an integer, factor": (
+        lambda b: b.node("Mul", b.array("m", almost((4, 1, 1), (2, 0, 0))), conv(b)),
+        "node 'node1' (Mul): its factors 'm' are not integers: 3.0000002 at [2]\n"),
+    "next to an integer, bias": (
+        lambda b: b.node("Conv", "x", b.array("w", np.ones((4, 2, 1, 1))), b.array("b", almost((4,), (0,)))),
+        "node 'node0' (Conv): its bias 'b' has 3.0000002, which is not an integer\n"),
+    "huge": (lambda b: conv(b, value=1e12), "node 'node0' (Conv): its weights 'w0' exceed 32 bits"),
+    "not finite": (lambda b: conv(b, value=np.nan), "node 'node0' (Conv): its weights 'w0' are not integers: nan"),
     "channels": (lambda b: conv(b, shape=(4, 3, 3, 3)), "node 'node0' (Conv): weights for 3 channels, not 2"),
     "two convolutions": (lambda b: conv(b, conv(b), (4, 4, 3, 3)), "node 'node1' (Conv): it reads a sum"),
     "weights": (lambda b: b.thresholds(b.node("Conv", "x", b.array("w", np.arange(2 * 4 * 9 * 9).reshape(36, 2, 3, 3))),
@@ -375,7 +479,7 @@ REFUSALS = {
     "map": (conv, "node 'node0' (Conv): the graph ends in a map of (6, 6)"),
     "codes": (coded, "node 'node1' (MultiThreshold): the graph ends in codes"),
     "bias unit": (lambda b: b.node("Add", b.node("GlobalAveragePool", conv(b)), b.array("c", 0.3)),
-                  "node 'node2' (Add): its bias 0.3"),
+                  "node 'node2' (Add): its constant 'c' has 0.3, which is not a multiple of 1/36"),
     "flatten": (lambda b: b.node("Flatten", coded(b)), "node 'node2' (Flatten): flattening (4, 8, 8)"),
     "late thresholds": (lambda b: b.thresholds(b.node("GlobalAveragePool", coded(b)), [[1]]),
                         "node 'node3' (MultiThreshold): thresholds after the global pool"),

@@ -301,7 +301,7 @@ def test_bad_input(quantized, capsys, tmp_path, monkeypatch):
     assert "--channel must be 0 .. 63 in layer s3b1a, not 64" in refused(
         "accumulators", zoo.SYNTHETIC, "--layer", "s3b1a", "--channel", 64, "--images", 2)
     assert "--channel needs --layer" in refused("accumulators", "--channel", 1)
-    assert "--images 0: " in refused("accumulators", zoo.SYNTHETIC, "--images", 0)
+    assert "--images must be at least 1, not 0" in refused("accumulators", zoo.SYNTHETIC, "--images", 0)
     assert "no cifar10 there" in refused("accumulators", "--data", tmp_path)
     store.save(every_term_net(), tmp_path / "net.npz")
     assert "takes 3 x 12 x 12" in refused("accumulators", tmp_path / "net.npz", "--data", "synthetic")

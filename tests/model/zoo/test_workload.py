@@ -34,11 +34,22 @@ def choose(net=None, files=(), data_dir=None, start=None, images=None, default_i
                            default_images=default_images)
 
 
-def test_the_first_argument_without_a_picture_suffix_is_the_net():
+def test_the_first_argument_that_is_no_picture_is_the_net(tmp_path):
     assert split_arguments([]) == (None, [])
     assert split_arguments(["net"]) == ("net", [])
     assert split_arguments(["runs/03_net.npz", "a.png"]) == ("runs/03_net.npz", ["a.png"])
     assert split_arguments(["a.PNG", "b.jpg"]) == (None, ["a.PNG", "b.jpg"])
+    Image.new("L", (2, 2)).save(tmp_path / "a.pgn", "PNG")
+    assert split_arguments([str(tmp_path / "a.pgn")]) == (None, [str(tmp_path / "a.pgn")])
+
+
+@pytest.mark.parametrize("arguments, late", [
+    (["a.png", zoo.DEFAULT], zoo.DEFAULT), ([zoo.DEFAULT, "a.png", zoo.SYNTHETIC], zoo.SYNTHETIC),
+    ([zoo.DEFAULT, "03_net.npz"], "03_net.npz")])
+def test_a_net_behind_the_first_argument_is_an_error(arguments, late):
+    with pytest.raises(UserError) as error:
+        split_arguments(arguments)
+    assert str(error.value) == f"{late} is a net: one net comes first, then picture files"
 
 
 def test_without_data_and_network_the_procedural_pictures_are_classified(offline, capsys):
@@ -81,7 +92,8 @@ def test_range(offline, start, images, chosen):
 
 @pytest.mark.parametrize("start, images, message", [
     (20, None, "--start 20: the test set of synthetic has pictures 0 to 19"),
-    (-1, None, "--start -1"), (0, 0, "--images 0"), (0, -3, "--images -3"),
+    (-1, None, "--start must be at least 0, not -1"), (0, 0, "--images must be at least 1, not 0"),
+    (0, -3, "--images must be at least 1, not -3"), (20, 0, "--images must be at least 1, not 0"),
     (0, 21, "--images 21: from picture 0 on, the test set of synthetic has 20"),
     (15, 6, "--images 6: from picture 15")])
 def test_a_range_outside_the_data_set_is_an_error(offline, start, images, message):
@@ -90,7 +102,7 @@ def test_a_range_outside_the_data_set_is_an_error(offline, start, images, messag
     assert str(error.value).startswith(message)
 
 
-def test_picture_files(tmp_path, offline):
+def test_picture_files(tmp_path, offline, monkeypatch):
     for name, colour in (("a.png", 10), ("b.bmp", 200)):
         Image.new("RGB", (48, 40), (colour, 0, 0)).save(tmp_path / name)
     workload = choose(files=[tmp_path / "a.png", tmp_path / "b.bmp"])
@@ -99,6 +111,11 @@ def test_picture_files(tmp_path, offline):
     assert workload.pictures[:, 0].mean(axis=(1, 2)).tolist() == [10, 200] and not offline
     with pytest.raises(UserError, match="--start, --images and --data choose from a data set"):
         choose(files=[tmp_path / "a.png"], images=1)
+    small = IntegerNet(name="small", layers=(), input_shape=(1, 8, 9))
+    with monkeypatch.context() as patch:
+        patch.setattr(zoo, "load", lambda name: small)
+        workload = choose(net="small", files=[tmp_path / "a.png"])
+    assert workload.pictures.shape == (1, 1, 8, 9) and (workload.pictures == 3).all()       # 0.299 of 10
     with pytest.raises(UserError, match="missing.png"):
         choose(files=[tmp_path / "missing.png"])
 
