@@ -53,8 +53,8 @@ def _run_report(boards, options):
 
 def _run_flash(boards, options):
     board = boards[options.device]
-    program(board, options.bitstream or bitstream_path(options.output, board), write_flash=options.write_flash,
-            dry_run=options.dry_run)
+    program(board, options.bitstream or bitstream_path(options.output, board), devices=tuple(boards),
+            write_flash=options.write_flash, dry_run=options.dry_run)
     return 0
 
 

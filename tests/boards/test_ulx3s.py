@@ -1,7 +1,6 @@
 """The command line of the board: dry runs, refusals, reports, and pictures streamed to the simulated board."""
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ pytest.importorskip("amaranth_boards")
 from accel import link
 from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
-from boards import build, host, icesugar_pro, program, stream, ulx3s
+from boards import build, host, icesugar_pro, stream, ulx3s
 from boards.report import BASELINES
 from boards.stream import confusion_matrix
 from model.common.errors import UserError
@@ -97,27 +96,6 @@ def test_a_missed_clock_is_an_error_and_a_hanging_router_is_given_up(tmp_path, c
     with pytest.raises(UserError, match=r"no seed of 1, 2 meets the clock \(best 109.61 MHz\).*No bitstream"):
         build.route(tmp_path, [], tools.environment, clock_mhz=200, seeds=[1, 2], jobs=1, limit=2)
     assert "seed 2: given up" in capsys.readouterr().err
-
-
-def test_flash_prints_or_explains(tmp_path, capsys, monkeypatch):
-    tool = tmp_path / "openFPGALoader"
-    tool.write_text("#!/bin/sh\necho unable to open ftdi device\nexit 1\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("OPENFPGALOADER", str(tool))
-    bits = tmp_path / "a b.bit"
-    assert ulx3s.main(["flash", str(bits), "--dry-run", "--write-flash"]) == 0
-    assert capsys.readouterr().out == shlex.join([str(tool), "-b", "ulx3s", "-f", str(bits)]) + "\n"
-    assert ulx3s.main(["flash", str(bits)]) == 2 and "no bitstream" in capsys.readouterr().err
-    bits.write_bytes(b"x")
-    for said, sentence in [
-            ("unable to open ftdi device", "no ULX3S found"), ("Permission denied", "no permission"),
-            ("x: error while loading shared libraries: libusb-1.0.so.0: cannot open", "needs libusb-1.0.so.0"),
-            ("bang", "failed: bang")]:
-        tool.write_text(f"#!/bin/sh\necho '{said}'\nexit 1\n")
-        assert ulx3s.main(["flash", str(bits)]) == 2 and sentence in capsys.readouterr().err
-    monkeypatch.setenv("OPENFPGALOADER", "/nowhere/loader")
-    with pytest.raises(UserError, match="OPENFPGALOADER=/nowhere/loader: there is no such program"):
-        program.program_command(DEVICES["85F"], bits, write_flash=False)
 
 
 def test_reports_of_the_committed_builds_hold_together(capsys):
