@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from accel import link
+from model.common.command import positive, positive_number
 from model.common.errors import UserError
 from model.common.extras import with_extra
 from model.integer import golden
@@ -23,12 +24,12 @@ def add_arguments(parser):
     add("arguments", nargs="*", metavar="NET | FILES",
         help="net to load (default: the best shipped one; uploaded unless the board holds it), then picture files")
     add("--port", default="auto", metavar="PORT", help="serial port, or auto (default)")
-    add("--baud", type=int, default=link.BAUD, metavar="N", help="of the UART (default: %(default)s)")
+    add("--baud", type=positive, default=link.BAUD, metavar="N", help="of the UART (default: %(default)s)")
     add("--images", type=int, metavar="N", help="pictures of the test set (default: 100)")
     add("--start", type=int, metavar="I", help="first of them (default: 0)")
     add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
     add("--check", action="store_true", help="compare every logit with the integer model; exit code 1 if any differs")
-    add("--timeout", type=float, default=5.0, metavar="SECONDS", help="for an answer (default: %(default)s)")
+    add("--timeout", type=positive_number, default=5.0, metavar="SECONDS", help="for an answer (default: %(default)s)")
     add("--plot", metavar="FILE", help="write the confusion matrix as a picture")
     add("--json", action="store_true", help="print one JSON value and nothing else")
 
@@ -36,8 +37,6 @@ def add_arguments(parser):
 def run(board, options):
     """board: one of the family that is looked for where no port is named. Exit code: 0, or 1 where --check finds a
     difference."""
-    if options.timeout <= 0 or options.baud <= 0:
-        raise UserError("--timeout and --baud must be positive")
     net_name, files = split_arguments(options.arguments)
     workload = choose_workload(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                                default_images=100)

@@ -1,13 +1,15 @@
 """Files that are written whole or not at all."""
 import os
+import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["RUNS", "refuse_unwritable", "replacing", "write_text"]
+__all__ = ["RUNS", "refuse_full_disk", "refuse_unwritable", "replacing", "write_text"]
 
 RUNS = Path("runs")             # folder of trainings, one folder each
+FULL = 1_000_000                # bytes; a disk that has less is full
 
 
 def refuse_unwritable(path):
@@ -17,6 +19,13 @@ def refuse_unwritable(path):
         raise UserError(f"{path}: not a file in an existing folder")
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"{path}: no permission to write to that folder")
+
+
+def refuse_full_disk(folder):
+    """UserError where the disk of `folder` is full: asked after a program failed that wrote there, since few programs
+    say it themselves."""
+    if shutil.disk_usage(folder).free < FULL:
+        raise UserError(f"{folder}: the disk is full")
 
 
 @contextmanager
