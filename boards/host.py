@@ -22,7 +22,7 @@ from accel.config import CONFIGS
 from accel.link import Command, Fault
 from model.common.errors import UserError
 
-__all__ = ["Answer", "Device", "DeviceError", "FrameReader", "find_port"]
+__all__ = ["Answer", "Device", "DeviceError", "ENTRIES_A_FRAME", "FrameReader", "find_port"]
 
 ENTRIES_A_FRAME = (link.MAX_PAYLOAD - link.size(link.LoadIndex)) // link.size(link.LoadEntry)
 OVERHEAD = len(link.frame(0, 0))
@@ -140,12 +140,14 @@ def _open(port, baud):
         line.open()
     except serial.SerialException as error:
         reason = str(error).lower()
-        if "permission" in reason:
-            raise UserError(f"no permission for {port}: add yourself to its group (often dialout) and log in again"
-                            ) from error
         if "exclusively lock" in reason or "busy" in reason or "access is denied" in reason:
             raise UserError(f"{port} is in use by another program: end it first (another stream, a terminal)"
                             ) from error
+        if "permission" in reason:
+            raise UserError(f"no permission for {port}: add yourself to its group (often dialout) and log in again"
+                            ) from error
+        if "no such file" in reason or "cannot find" in reason or "filenotfound" in reason:
+            raise UserError(f"no port {port}: is the board connected?") from error
         if "inappropriate ioctl" in reason:
             raise UserError(f"{port} is no serial port: --port takes a name such as /dev/ttyUSB0") from error
         raise UserError(f"cannot open {port}: {error}") from error

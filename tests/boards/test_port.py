@@ -4,6 +4,7 @@ import socket
 import tty
 
 import pytest
+import serial
 
 from boards import ulx3s
 from boards.host import Device, DeviceError
@@ -27,7 +28,6 @@ def refusal(port, baud=115200):
 
 
 def test_a_port_is_opened_by_one_program_alone(terminal):
-    import serial
     with serial.Serial(terminal, exclusive=True):
         assert refusal(terminal) == (
             f"{terminal} is in use by another program: end it first (another stream, a terminal)")
@@ -43,7 +43,6 @@ def test_a_second_host_is_refused_until_the_first_is_gone(terminal, monkeypatch)
 
 
 def test_the_link_to_a_port_in_use_is_in_use_too(terminal, tmp_path):
-    import serial
     (tmp_path / "link").symlink_to(terminal)
     with serial.Serial(terminal, exclusive=True):
         assert "is in use by another program" in refusal(tmp_path / "link")
@@ -66,6 +65,23 @@ def test_what_is_no_serial_port_is_named(tmp_path):
     assert refusal(link) == (f"{link} is a link to /dev/pts/no-such-terminal, which is gone: has the simulated board "
                              "ended, or the board been unplugged?")
     assert refusal("bad://x") == "cannot open bad://x: invalid URL, protocol 'bad' not known"
+
+
+@pytest.mark.parametrize("reason, sentence", [
+    ("[Errno 13] could not open port x: [Errno 13] Permission denied: 'x'",
+     "no permission for {}: add yourself to its group (often dialout) and log in again"),
+    ("[Errno 16] could not open port x: [Errno 16] Device or resource busy: 'x'",
+     "{} is in use by another program: end it first (another stream, a terminal)"),
+    ("could not open port 'x': PermissionError(13, 'Access is denied.', None, 5)",
+     "{} is in use by another program: end it first (another stream, a terminal)"),
+    ("could not open port 'x': FileNotFoundError(2, 'The system cannot find the file specified.', None, 2)",
+     "no port {}: is the board connected?"),
+    ("odd", "cannot open {}: odd")])
+def test_ports_that_do_not_open_are_explained(terminal, monkeypatch, reason, sentence):
+    def refuse(_):
+        raise serial.SerialException(reason)
+    monkeypatch.setattr(serial.Serial, "open", refuse)
+    assert refusal(terminal) == sentence.format(terminal)
 
 
 @pytest.mark.parametrize("baud", [1 << 31, 10**12])

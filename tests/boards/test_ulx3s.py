@@ -18,7 +18,7 @@ from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
 from boards import build, host, icesugar_pro, stream, ulx3s
 from boards.report import BASELINES
-from boards.stream import confusion_matrix
+from boards.stream import confusion_matrix, confusion_text
 from model.common.errors import UserError
 from model.integer import golden
 from tests.progress import until
@@ -246,6 +246,35 @@ def test_confusion_counts_labels_by_row():
     assert confusion_matrix(np.array([0, 0, 2]), np.array([1, 0, 2]), 3).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
 
 
+def test_the_confusion_matrix_names_rows_and_columns():
+    matrix = confusion_matrix(np.array([0, 0, 0, 2, 2]), np.array([1, 0, 1, 2, 0]), 3).tolist()
+    assert confusion_text(matrix, ["airplane", "car", "cat"]).splitlines() == [
+        "confusion (rows: label, columns: prediction):",
+        "           airp  car  cat",
+        "  airplane    1    2    0",
+        "       cat    1    0    1"]                             # no picture is of a car
+
+
+def test_columns_that_begin_alike_are_told_apart():
+    text = confusion_text([[1, 0], [0, 12345678]], ["seahorse", "seagull"]).splitlines()
+    assert text[1:] == ["               seah     seag", "  seahorse        1        0", "   seagull        0 12345678"]
+    assert confusion_text([[1, 0], [0, 1]], ["class10", "class11"]).splitlines()[1] == "          class10 class11"
+
+
+def test_of_many_classes_the_worst_confusions_are_told():
+    rng = np.random.default_rng(3)
+    labels, predictions = rng.integers(0, 100, (2, 500))
+    labels[:90], predictions[:90] = 7, np.repeat([11, 12, 7], [50, 20, 20])
+    names = [f"thing {k}" for k in range(100)]
+    matrix = confusion_matrix(labels, predictions, 100)
+    lines = confusion_text(matrix.tolist(), names).splitlines()
+    off_diagonal = np.count_nonzero(matrix) - np.count_nonzero(matrix.diagonal())
+    assert lines[0] == f"confusions that happened most, of {off_diagonal}:"
+    assert lines[1:3] == ["    50 x thing 7 taken for thing 11", "    20 x thing 7 taken for thing 12"]
+    assert len(lines) == 11 and max(map(len, lines)) < 80
+    assert confusion_text(np.eye(100, dtype=int).tolist(), names) == "confusion: none among 100 classes"
+
+
 class InstantDevice:
     """A board that answers with what the integer model says."""
     name, config, info = "the board", CONFIGS["tiny"], SimpleNamespace(clock_hz=100_000_000)
@@ -259,8 +288,10 @@ class InstantDevice:
     def __exit__(self, *_):
         pass
 
-    def load(self, net):
+    def load(self, net, progress):
         self._net = net
+        for done in (1, 2):
+            progress(done, 2)
         return True
 
     def classify(self, pictures):
@@ -284,6 +315,19 @@ def test_the_confusion_matrix_is_drawn(tmp_path, monkeypatch, capsys):
     dark = sum(share for (red, _, blue), share in shares.items() if red < blue - 60)
     white = shares[(247, 251, 255)]                             # the colour of 0
     assert 0.5 < classes * dark / (dark + white) < 1.1
+
+
+def test_an_upload_is_a_bar_on_a_terminal_and_nothing_elsewhere(monkeypatch, capsys):
+    monkeypatch.setattr(stream, "Device", InstantDevice)
+    arguments = ["stream", "--port", "a", "--data", "synthetic", "--images", "3", "--json"]
+    assert ulx3s.main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "" and json.loads(captured.out)["images"] == 3
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert ulx3s.main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "uploading " in captured.err and "\n" not in captured.err
+    assert json.loads(captured.out)["images"] == 3
 
 
 @pytest.mark.parametrize("path, sentence", [
