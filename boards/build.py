@@ -217,6 +217,7 @@ def build(board, *, net, baud, output, seeds, every, jobs, limit):
 def _build(board, *, net, baud, output, seeds, every, jobs, limit):
     started = time.monotonic()
     environment = tool_environment()
+    with_extra("fpga", "psutil")                # missing, it is to be told before a synthesis
     folder = work_folder(output, board)
     arguments = prepare(board, net=net, baud=baud, folder=folder)
     _say(f"{board.device}: {board.config.macs_per_cycle} MACs/cycle, clock {board.clock_mhz:g} MHz, "

@@ -9,24 +9,26 @@ from model.common.tools import find_tool
 
 from .bitstream import IDCODES, device_of, refuse_other_bitstream
 
-__all__ = ["program", "program_command"]
+__all__ = ["program"]
 
 TOOL = "openFPGALoader"
 RULES = "https://trabucayre.github.io/openFPGALoader/guide/install.html#udev-rules"
 
 
-def program_command(board, bitstream, *, write_flash):
-    """The command line, a list. UserError where there is no openFPGALoader."""
-    return [find_tool(TOOL), *board.programmer, *(["-f"] if write_flash else []), str(bitstream)]
-
-
 def program(board, bitstream, *, devices, write_flash=False, dry_run=False):
     """Programs the board: its SRAM, gone with the power, or with `write_flash` the flash that it starts from.
 
-    devices: names of all devices of its family. What the tool says is passed on as it comes. UserError where
-    `bitstream` is none for the board's FPGA, and where the tool fails, with its reason.
+    devices: names of all devices of its family. dry_run: the command line is printed, and nothing else done; it needs
+    neither bitstream nor openFPGALoader. What the tool says is passed on as it comes. UserError where there is no
+    openFPGALoader, where `bitstream` is none for the board's FPGA, and where the tool fails, with its reason.
     """
-    command = program_command(board, bitstream, write_flash=write_flash)
+    try:
+        tool = find_tool(TOOL)
+    except UserError:
+        if not dry_run:
+            raise
+        tool = TOOL
+    command = [tool, *board.programmer, *(["-f"] if write_flash else []), str(bitstream)]
     if dry_run:
         print(shlex.join(command))
         return

@@ -4,8 +4,6 @@ import shlex
 import pytest
 
 from boards import icepi_zero, ulx3s
-from boards.program import program_command
-from model.common.errors import UserError
 
 IDCODES = {"12F": 0x21111043, "25F": 0x41111043, "45F": 0x41112043, "85F": 0x41113043}
 
@@ -180,7 +178,11 @@ def test_a_device_that_the_family_has_not_is_not_recommended(tmp_path, loader, c
     assert error_of(capsys).startswith("the board has LFE5U-45F (IDCODE 0x41112043), not the 25F (openFPGALoader: ")
 
 
-def test_a_programmer_that_is_not_there_is_named(monkeypatch, tmp_path):
+def test_a_programmer_that_is_not_there_is_named_but_for_a_dry_run(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("OPENFPGALOADER", "/nowhere/loader")
-    with pytest.raises(UserError, match="OPENFPGALOADER=/nowhere/loader: there is no such program"):
-        program_command(ulx3s.BOARDS[-1], tmp_path / "x.bit", write_flash=False)
+    bits = tmp_path / "x.bit"
+    bits.write_bytes(bitstream(IDCODES["85F"]))
+    assert flash(bits) == 2
+    assert error_of(capsys).startswith("OPENFPGALOADER=/nowhere/loader: there is no such program")
+    assert flash(bits, "--dry-run") == 0
+    assert capsys.readouterr().out == f"openFPGALoader -b ulx3s {bits}\n"
