@@ -1,8 +1,11 @@
 """Files are written whole or not at all, whatever goes wrong."""
+import shutil
+from types import SimpleNamespace
+
 import pytest
 
 from model.common.errors import UserError
-from model.common.files import replacing, write_text
+from model.common.files import refuse_full_disk, replacing, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -36,3 +39,15 @@ def test_paths_that_cannot_be_written(tmp_path, name, reason):
     with pytest.raises(UserError, match=f"cannot write .*{name}: {reason}"):
         write_text(tmp_path / name, "text")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("free, full", [(0, True), (999_999, True), (1_000_000, False), (10**12, False)])
+def test_a_full_disk_is_refused(tmp_path, monkeypatch, free, full):
+    asked = []
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: asked.append(folder) or SimpleNamespace(free=free))
+    if full:
+        with pytest.raises(UserError, match=f"^{tmp_path}: the disk is full$"):
+            refuse_full_disk(tmp_path)
+    else:
+        refuse_full_disk(tmp_path)
+    assert asked == [tmp_path]
