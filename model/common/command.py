@@ -9,7 +9,7 @@ import textwrap
 
 from .errors import UserError
 
-__all__ = ["Parser", "add_verb", "command_line", "positive", "run_command", "verb"]
+__all__ = ["Parser", "add_verb", "command_line", "positive", "positive_number", "run_command", "verb"]
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 WIDTH = 79                  # characters of a line of a description
@@ -37,6 +37,17 @@ def positive(argument):
     value = int(argument)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{argument} is not positive")
+    return value
+
+
+def positive_number(argument):
+    """An argument's type: a number above 0, not necessarily whole."""
+    try:
+        value = float(argument)
+    except ValueError:
+        value = 0
+    if not value > 0:                   # NaN is not
+        raise argparse.ArgumentTypeError(f"{argument} is no positive number")
     return value
 
 

@@ -9,7 +9,7 @@ from .errors import UserError
 __all__ = ["RUNS", "refuse_full_disk", "refuse_unwritable", "replacing", "write_text"]
 
 RUNS = Path("runs")             # folder of trainings, one folder each
-FULL = 1 << 20                  # bytes: with less left, a tool may have failed to write
+FULL = 1_000_000                # bytes; a disk that has less is full
 
 
 def refuse_unwritable(path):
@@ -22,7 +22,8 @@ def refuse_unwritable(path):
 
 
 def refuse_full_disk(folder):
-    """For when a tool that writes to `folder` has failed: UserError if the disk is what is at fault."""
+    """UserError where the disk of `folder` is full: asked after a program failed that wrote there, since few programs
+    say it themselves."""
     if shutil.disk_usage(folder).free < FULL:
         raise UserError(f"{folder}: the disk is full")
 

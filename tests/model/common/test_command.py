@@ -1,4 +1,5 @@
 """Exit codes and one-line errors, which all command lines share."""
+import argparse
 import errno
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model import zoo
-from model.common.command import Parser, run_command
+from model.common.command import Parser, positive_number, run_command
 from model.common.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -91,3 +92,14 @@ def test_all_command_lines_refuse_alike(module):
                           capture_output=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ") and "no-such-verb" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("argument, value", [("1", 1.0), ("0.5", 0.5), ("1e6", 1e6), ("inf", float("inf"))])
+def test_a_positive_number_need_not_be_whole(argument, value):
+    assert positive_number(argument) == value
+
+
+@pytest.mark.parametrize("argument", ["0", "-1", "nan", "", "five", "0.0", "-inf"])
+def test_what_is_no_positive_number_is_named(argument):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{argument} is no positive number$"):
+        positive_number(argument)

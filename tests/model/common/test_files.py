@@ -1,5 +1,6 @@
 """Files are written whole or not at all, whatever goes wrong."""
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,15 +31,6 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1 << 20))
-    refuse_full_disk(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=(1 << 20) - 1))
-    with pytest.raises(UserError, match=f"^{tmp_path}: the disk is full$"):
-        refuse_full_disk(tmp_path)
-
-
 @pytest.mark.parametrize("name, reason", [("missing/net", "No such file or directory"), ("file/net", "Not a directory"),
                                           ("folder", "Is a directory")])
 def test_paths_that_cannot_be_written(tmp_path, name, reason):
@@ -47,3 +39,15 @@ def test_paths_that_cannot_be_written(tmp_path, name, reason):
     with pytest.raises(UserError, match=f"cannot write .*{name}: {reason}"):
         write_text(tmp_path / name, "text")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("free, full", [(0, True), (999_999, True), (1_000_000, False), (10**12, False)])
+def test_a_full_disk_is_refused(tmp_path, monkeypatch, free, full):
+    asked = []
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: asked.append(folder) or SimpleNamespace(free=free))
+    if full:
+        with pytest.raises(UserError, match=f"^{tmp_path}: the disk is full$"):
+            refuse_full_disk(tmp_path)
+    else:
+        refuse_full_disk(tmp_path)
+    assert asked == [tmp_path]
