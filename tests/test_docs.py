@@ -10,6 +10,7 @@ import warnings
 import pytest
 from amaranth.lib import data
 
+import uniqore
 from accel import link, timing
 from accel.compiler.compile import compile_net
 from accel.config import DEFAULT
@@ -22,6 +23,7 @@ from tests.test_imports import FILES, PACKAGES, ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"runs", "build"}       # those two are a user's
+MODULES = {verb: module for module, verbs in uniqore.VERBS.items() for verb in verbs}      # of the command `uniqore`
 PLACEHOLDERS = {"FAMILY-DEVICE": "ulx3s-85f", "FAMILY": "ulx3s", "DEVICE": "85F", "CONFIG": "16x16x2",
                 "KIND": "figure1", "MINUTES": "15", "R": "0.006", "N": "10"}
 
@@ -53,6 +55,8 @@ def commands(page):
         for part in re.split(r"&&|;", line.partition("  #")[0].partition("     ")[0]):
             if match := re.search(r"(?:python|torchrun [\w -]*?\d) -m (.*)", part):
                 yield match[1].strip()
+            elif match := re.match(rf"uniqore ({'|'.join(MODULES)})\b(.*)", part.strip()):
+                yield f"{MODULES[match[1]]} {match[1]}{match[2]}"
 
 
 def exists(path):
