@@ -130,6 +130,7 @@ def synthesize(folder, environment):
                     _, said = process.communicate(timeout=POLL_SECONDS)
         except BaseException:
             process.kill()
+            process.wait()          # leaving the block does not, where Ctrl-C is the reason
             raise
     if process.returncode:
         refuse_full_disk(folder)

@@ -38,10 +38,15 @@ def program(board, bitstream, *, devices, write_flash=False, dry_run=False):
     said = b""
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT) as process:
-        # Piece by piece: its progress is a line that it writes again and again, without an end of line.
-        while piece := process.stdout.read1():
-            said += piece
-            print(piece.decode(errors="replace"), end="", flush=True)
+        try:
+            # Piece by piece: its progress is a line that it writes again and again, without an end of line.
+            while piece := process.stdout.read1():
+                said += piece
+                print(piece.decode(errors="replace"), end="", flush=True)
+        except BaseException:
+            process.kill()
+            process.wait()          # leaving the block does not, where Ctrl-C is the reason
+            raise
     if process.returncode:
         raise UserError(_explain(said.decode(errors="replace"), board, devices, command))
 

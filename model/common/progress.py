@@ -1,4 +1,5 @@
 """How far a long run is: a bar on a terminal, a line now and then in a log file."""
+import shutil
 import sys
 import time
 
@@ -72,7 +73,7 @@ class Stages:
 
     def __init__(self, *, clock=time.monotonic):
         self._clock, self._said = clock, {}
-        self._line = tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty())
+        self._line = tqdm(bar_format="{desc}", leave=False, disable=not sys.stderr.isatty())
 
     def __enter__(self):
         return self
@@ -85,7 +86,8 @@ class Stages:
         line of a log."""
         texts = {name: f"{name}: {', '.join(filter(None, at))}" for name, at in tools.items()}
         if not self._line.disable:
-            self._line.set_description_str("; ".join(texts.values()))
+            # tqdm does not cut it, and a line that goes on in the next one is not overwritten.
+            self._line.set_description_str("; ".join(texts.values())[:shutil.get_terminal_size().columns - 1])
             return
         now = self._clock()
         for name, (stage, _) in tools.items():

@@ -1,5 +1,6 @@
 """How far a run is, with a clock that the test sets."""
 import io
+import re
 import sys
 
 import pytest
@@ -91,10 +92,13 @@ def test_stages_are_lines_of_a_log_where_they_change_and_now_and_then(capsys):
 def test_stages_are_one_changing_line_of_a_terminal(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "40")
     with Stages() as stages:
         for seconds in range(200):
             stages.show({"a": ("packing", f"{seconds} s"), "b": ("placing", "")})
+        stages.show({"a": ("packing", "longer and longer and longer and longer")})
         stages.write("a is done")
     said = terminal.getvalue()
     assert "a: packing, 199 s; b: placing" in said
+    assert "longer and longer" in said and max(map(len, re.split(r"[\r\n]", said))) == 39
     assert [line.rpartition("\r")[2] for line in said.split("\n")[:-1]] == ["a is done"]
