@@ -52,7 +52,7 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, Overfl
 
 
 def _pads(attributes, kernel, size):
-    """[top, left, bottom, right]: the zeros around a map of that size that a window of that kernel, (H, W) both, meets."""
+    """[top, left, bottom, right]: the zeros around a map of that size (H, W) for a window of that kernel (H, W)."""
     mode = attributes["auto_pad"]
     require(mode in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"), f"auto_pad {mode} is not supported")
     if mode == "NOTSET":
