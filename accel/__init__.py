@@ -1,1 +1,1 @@
-"""The accelerator: instruction set, compiler, interpreter, cycle model (numpy) and RTL (Amaranth). Never torch."""
+"""uniqore's accelerator: instruction set, compiler, interpreter, cycle model (numpy), RTL (Amaranth). Never torch."""

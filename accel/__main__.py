@@ -3,6 +3,7 @@ import json
 import sys
 from dataclasses import asdict
 
+import uniqore  # noqa: F401 - first, since it refuses a `model` that is not ours
 from accel.compiler.compile import compile_net
 from model import zoo
 from model.common.command import add_verb, command_line, run_command
@@ -15,11 +16,12 @@ from .verilog import core_verilog
 
 __all__ = ["main", "parser"]
 
+PROGRAM = "python -m accel"
 NUMBERS = ("MACs", "passes", "cycles", "skip")              # columns of `cycles`, set to the right
 
 
-def parser():
-    main_parser, verbs = command_line("python -m accel", __doc__)
+def parser(program=PROGRAM):
+    main_parser, verbs = command_line(program, __doc__)
 
     def command(name, purpose, run, **options):
         sub = add_verb(verbs, name, purpose, run=run, **options)
@@ -29,26 +31,26 @@ def parser():
 
     sub = command("compile", "compile a net to an image", _compile,
                   more="An image is the program and all that the accelerator's memories hold.",
-                  examples=["python -m accel compile resnet8-w4a4-cifar10 -o image.npz"])
+                  examples=[f"{program} compile resnet8-w4a4-cifar10 -o image.npz"])
     sub.add_argument("net", metavar="NET", help="zoo name or .npz of an integer net")
     sub.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
     sub = command("cycles", "cycles of a net, layer by layer, exact", _cycles,
                   more="They are those of the RTL's counter, computed from the image. MACs are those of convolutions; "
                        "skip: cycles that add an identity residual; utilization: the share of the peak that the "
                        "convolutions reach in the other cycles.",
-                  examples=["python -m accel cycles resnet8-w4a4-cifar10"])
+                  examples=[f"{program} cycles resnet8-w4a4-cifar10"])
     sub.add_argument("net", metavar="NET", help="zoo name or .npz of an integer net")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
     sub = command("verilog", "write the core as Verilog", _verilog,
                   more="Its ports are streams of load words, pixels and logits, as docs/architecture.md has them.",
-                  examples=["python -m accel verilog -o core.v"])
+                  examples=[f"{program} verilog -o core.v"])
     sub.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
     return main_parser
 
 
-def main(argv=None):
+def main(argv=None, program=PROGRAM):
     """Exit code, see `model.common.command`."""
-    return run_command(parser(), argv)
+    return run_command(parser(program), argv)
 
 
 def _compile(options):

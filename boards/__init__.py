@@ -1,1 +1,1 @@
-"""FPGA boards: builds, reports and host programs."""
+"""uniqore's FPGA boards: builds, reports and host programs."""

@@ -1,4 +1,4 @@
-"""What a board is: the data of which its bitstreams, reports and command line are made (docs/boards.md)."""
+"""What a board is: the data of which its bitstreams, reports and command line are made (docs/guides/board.md)."""
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Bitstreams: synthesis once, then place and route with one seed after the other until one meets the clock.
+"""Bitstreams: synthesis once, then place and route with one seed after the other.
 
 Timing is a gate: nextpnr fails where the clock is missed, and no bitstream is packed.
 """
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from accel import link
@@ -18,7 +19,9 @@ from accel.digest import SYSTEM, rtl_digest
 from model import zoo
 from model.common.errors import UserError
 from model.common.extras import with_extra
-from model.common.files import replacing, write_text
+from model.common.files import refuse_full_disk, replacing, write_text
+from model.common.progress import Stages
+from model.common.signals import closing_at_signals
 
 from .paths import bitstream_path, report_path, work_folder
 from .route_log import read_log
@@ -32,6 +35,10 @@ POLL_SECONDS = 1.0
 ARCS = re.compile(r"^Info: +\d+ \| +\d+ +\d+ \| +\d+ +\d+ \| +(\d+)\|", re.MULTILINE)
 PHASES = (("Routing..", "routing"), ("Creating initial analytic placement", "placing"),
           ("Packing constants", "packing"))
+# Passes of yosys that begin a new part of a synthesis, in its order, the last part first.
+PASSES = (("JSON backend", "writing the netlist"), ("ABC9 pass", "mapping to LUTs"), ("DFFLEGALIZE pass", "flip-flops"),
+          ("MEMORY_LIBMAP pass", "memories"), ("ALUMACC pass", "arithmetic"), ("FLATTEN pass", "optimizing"),
+          ("HIERARCHY pass", "reading the design"))
 
 
 def prepare(board, *, net, baud, folder):
@@ -67,7 +74,6 @@ class Router:
     arguments: list
     environment: dict
     seconds: float = 0.0
-    shown: str = ""
 
     def __post_init__(self):
         self.log.unlink(missing_ok=True)
@@ -95,12 +101,12 @@ class Router:
         return code
 
     def state(self):
-        """What it is at, in words."""
+        """(stage, detail): what it is at, in words."""
         said = self.log.read_text(errors="replace") if self.log.exists() else ""
         arcs = ARCS.findall(said)
         if arcs:
-            return f"routing, {arcs[-1]} arcs left"
-        return next((name for mark, name in PHASES if mark in said), "starting")
+            return "routing", f"{arcs[-1]} arcs left, {self.seconds:.0f} s"
+        return next((name for mark, name in PHASES if mark in said), "starting"), f"{self.seconds:.0f} s"
 
     def stop(self):
         if self.process.poll() is None:
@@ -110,74 +116,121 @@ class Router:
 
 def synthesize(folder, environment):
     """yosys, from the plan's script to top.json; its log is top.rpt."""
-    started = time.monotonic()
-    _say(f"synthesis ... (log: {folder / f'{NAME}.rpt'})")
-    done = subprocess.run([environment["YOSYS"], "-q", "-l", f"{NAME}.rpt", f"{NAME}.ys"], cwd=folder, env=environment,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        reason = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["no message"]
-        raise UserError(f"synthesis failed, see {folder / f'{NAME}.rpt'}: {reason[-1]}")
+    started, log = time.monotonic(), folder / f"{NAME}.rpt"
+    log.unlink(missing_ok=True)
+    command = [environment["YOSYS"], "-q", "-l", log.name, f"{NAME}.ys"]
+    with Stages() as stages, subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        stages.write(f"synthesis ... (log: {log})")
+        try:
+            said = None
+            while said is None:
+                stages.show({"synthesis": (_part_of(log), f"{time.monotonic() - started:.0f} s")})
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    _, said = process.communicate(timeout=POLL_SECONDS)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        refuse_full_disk(folder)
+        reason = [line for line in said.splitlines() if "ERROR" in line] or ["no message"]
+        raise UserError(f"synthesis failed, see {log}: {reason[-1]}")
     _say(f"synthesis done, {time.monotonic() - started:.0f} s")
 
 
-def route(folder, arguments, environment, *, clock_mhz, seeds, jobs, limit):
-    """(seed, figures) of the first of `seeds` that meets the clock, `jobs` of them at a time; UserError where none
-    does.
+def _part_of(log):
+    """What a synthesis is at, in words, from its log so far."""
+    said = log.read_text(errors="replace") if log.exists() else ""
+    return next((name for mark, name in PASSES if f"Executing {mark}" in said), "starting")
 
-    clock_mhz: Fraction, to be met by the figures too, whatever nextpnr's exit code says. limit: seconds of
-    processor time a seed may take. The router's last few arcs can take it longer than starting again.
+
+def route(folder, arguments, environment, *, clock_mhz, seeds, every, jobs, limit):
+    """(seed, figures) of a seed that meets the clock, `jobs` of them at a time; UserError where none does.
+
+    clock_mhz: Fraction, to be met by the figures too, whatever nextpnr's exit code says. every: all seeds are run, and
+    the one of the highest clock is taken; otherwise the first that meets it. limit: seconds of processor time a seed
+    may take. The router's last few arcs can take it longer than starting again.
     """
-    waiting, running, best = list(seeds), [], None
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                running.append(Router(waiting.pop(0), folder, arguments, environment))
-            time.sleep(POLL_SECONDS)
-            for router in list(running):
-                code, state = router.look(), router.state()
-                if state.split(",")[0] != router.shown or (sys.stderr.isatty() and int(router.seconds) % 10 == 0):
-                    router.shown = state.split(",")[0]
-                    _say(f"seed {router.seed}: {state} ({router.seconds:.0f} s)")
-                if code is None and router.seconds < limit:
-                    continue
-                running.remove(router)
-                if code is None:
-                    router.stop()
-                    _say(f"seed {router.seed}: given up after {limit / 60:g} minutes of processor time")
-                    continue
-                try:
-                    figures = read_log(router.log.read_text())
-                except (OSError, UserError):
-                    _say(f"seed {router.seed}: place and route failed, see {router.log}")
-                    continue
-                best = max(best or 0, figures["fmax_mhz"])
-                if code == 0 and figures["fmax_mhz"] >= clock_mhz:
-                    return router.seed, figures
-                _say(f"seed {router.seed}: {figures['fmax_mhz']} MHz, missed")
-    finally:
-        for router in running:
-            router.stop()
-    found = f"best {best} MHz" if best else "none was finished"
+    waiting, running, finished = list(seeds), [], {}        # finished: {seed: (MHz, figures or None where it missed)}
+    with Stages() as stages:
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    running.append(Router(waiting.pop(0), folder, arguments, environment))
+                time.sleep(POLL_SECONDS)
+                ended = [router for router in running if router.look() is not None or router.seconds >= limit]
+                stages.show({f"seed {router.seed}": router.state() for router in running})
+                for router in ended:
+                    running.remove(router)
+                    finished |= _outcome(router, clock_mhz, limit, stages.write)
+                if not every and _best(finished):
+                    break
+        except (KeyboardInterrupt, SystemExit):
+            best, left = _best(finished), [*(router.seed for router in running), *waiting]
+            stages.write(f"stopped; seed {best[0]} met the clock: --seed {best[0]} builds it" if best else
+                         f"stopped before a seed met the clock; to go on: --seed {' '.join(map(str, left))}")
+            raise
+        finally:
+            for router in running:
+                router.stop()
+    if best := _best(finished):
+        return best
+    found = f"best {max(mhz for mhz, _ in finished.values())} MHz" if finished else "none was finished"
     raise UserError(f"no seed of {', '.join(map(str, seeds))} meets the clock ({found}); try others with --seed, or "
                     f"more time with --limit. No bitstream was written.")
 
 
-def build(board, *, net, baud, output, seeds, jobs, limit):
-    """Writes output/uniqore-FAMILY-DEVICE.bit and a .json of its figures; returns the figures."""
+def _outcome(router, clock_mhz, limit, write):
+    """{seed: (MHz, figures, or None where the clock is missed)} of a router that has ended or has taken too long; empty
+    where it has no figures. write: function that tells a sentence."""
+    code = router.look()
+    if code is None:
+        router.stop()
+        write(f"seed {router.seed}: given up after {limit / 60:g} minutes of processor time")
+        return {}
+    if code:
+        refuse_full_disk(router.folder)
+    try:
+        figures = read_log(router.log.read_text())
+    except (OSError, UserError):
+        write(f"seed {router.seed}: place and route failed, see {router.log}")
+        return {}
+    mhz = figures["fmax_mhz"]
+    met = code == 0 and mhz >= clock_mhz
+    write(f"seed {router.seed}: {mhz} MHz{'' if met else ', missed'}")
+    return {router.seed: (mhz, figures if met else None)}
+
+
+def _best(finished):
+    """(seed, figures) of the highest clock of those that meet it, the first of equal ones; None where there is none."""
+    met = [(mhz, seed, figures) for seed, (mhz, figures) in finished.items() if figures]
+    return max(met, key=itemgetter(0))[1:] if met else None
+
+
+def build(board, *, net, baud, output, seeds, every, jobs, limit):
+    """Writes output/uniqore-FAMILY-DEVICE.bit and a .json of its figures; returns the figures. `route` says what seeds,
+    every, jobs and limit are."""
+    with closing_at_signals():
+        return _build(board, net=net, baud=baud, output=output, seeds=seeds, every=every, jobs=jobs, limit=limit)
+
+
+def _build(board, *, net, baud, output, seeds, every, jobs, limit):
     started = time.monotonic()
     environment = tool_environment()
+    with_extra("fpga", "psutil")                # missing, it is to be told before a synthesis
     folder = work_folder(output, board)
     arguments = prepare(board, net=net, baud=baud, folder=folder)
     _say(f"{board.device}: {board.config.macs_per_cycle} MACs/cycle, clock {board.clock_mhz:g} MHz, "
          f"net {net or 'none'}")
     synthesize(folder, environment)
-    seed, figures = route(folder, arguments, environment, clock_mhz=board.clock_hz / 10**6, seeds=seeds, jobs=jobs,
-                          limit=limit)
+    seed, figures = route(folder, arguments, environment, clock_mhz=board.clock_hz / 10**6, seeds=seeds, every=every,
+                          jobs=jobs, limit=limit)
     bits = folder / f"{NAME}.bit"
     packed = subprocess.run([environment["ECPPACK"], "--compress", "--input", f"{NAME}-seed{seed}.config", "--bit",
                              bits.name], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
                             capture_output=True, text=True)
     if packed.returncode:
+        refuse_full_disk(folder)
         raise UserError(f"packing failed: {(packed.stderr.strip().splitlines() or ['no message'])[-1]}")
     report = {
         "board": board.family, "device": board.device, "config": board.config.name,

@@ -1,22 +1,32 @@
 """The command line of every family of boards: `python -m boards.FAMILY`."""
+import argparse
 import json
+from collections import Counter
 from functools import partial
 
 from accel import link
 from accel.rtl.host.uart import phase_step
-from model.common.command import add_verb, command_line, run_command
+from model.common.command import add_verb, command_line, positive, positive_number
 from model.common.cores import cores
 from model.common.errors import UserError
 
 from . import stream
 from .build import build, prepare
-from .paths import bitstream_path, work_folder
+from .paths import bitstream_path, refuse_file, work_folder
 from .program import program
 from .report import BASELINES, report
 
-__all__ = ["main", "parser"]
+__all__ = ["parser"]
 
 OUTPUT = "build"            # folder of builds
+SEEDS = (1, 2, 3, 4)        # tried where none is named
+
+
+def _seed(argument):
+    """An argument's type: what nextpnr takes as a seed."""
+    if not argument.isdecimal() or int(argument) >= 1 << 31:
+        raise argparse.ArgumentTypeError(f"{argument} is no whole number from 0 to 2147483647")
+    return int(argument)
 
 
 def _run_build(boards, options):
@@ -27,15 +37,17 @@ def _run_build(boards, options):
         phase_step(board.clock_hz, baud)
     except ValueError as error:
         raise UserError(f"--baud: {error}") from None
-    if options.jobs < 1 or options.limit <= 0:
-        raise UserError("--jobs and --limit must be positive")
+    refuse_file(options.output)
+    twice = [seed for seed, count in Counter(options.seed or ()).items() if count > 1]
+    if twice:
+        raise UserError(f"--seed: {twice[0]} is there twice")
     if options.dry_run:
         folder = work_folder(options.output, board)
         prepare(board, net=net, baud=baud, folder=folder)
         print(f"{folder}: all that the tools need; they were not run")
         return 0
-    figures = build(board, net=net, baud=baud, output=options.output, seeds=options.seed, jobs=options.jobs,
-                    limit=60 * options.limit)
+    figures = build(board, net=net, baud=baud, output=options.output, seeds=options.seed or SEEDS,
+                    every=bool(options.seed), jobs=options.jobs, limit=60 * options.limit)
     if options.json:
         print(json.dumps(figures))
     else:
@@ -46,6 +58,8 @@ def _run_build(boards, options):
 
 
 def _run_report(boards, options):
+    if options.output:
+        refuse_file(options.output)
     chosen = [boards[options.device]] if options.device else list(boards.values())
     print(json.dumps(report(chosen, options.output or BASELINES), indent=None if options.json else 1))
     return 0
@@ -53,8 +67,9 @@ def _run_report(boards, options):
 
 def _run_flash(boards, options):
     board = boards[options.device]
-    program(board, options.bitstream or bitstream_path(options.output, board), write_flash=options.write_flash,
-            dry_run=options.dry_run)
+    refuse_file(options.output)
+    program(board, options.bitstream or bitstream_path(options.output, board), devices=tuple(boards),
+            write_flash=options.write_flash, dry_run=options.dry_run)
     return 0
 
 
@@ -62,10 +77,10 @@ def _run_stream(boards, options):
     return stream.run(next(iter(boards.values())), options)         # all of a family have the same adapter
 
 
-def parser(boards, *, default):
-    """Of the boards of one family, by device; `default` where none is named."""
-    family, title = boards[default].family, boards[default].title
-    program = f"python -m boards.{family}"
+def parser(family_boards, program, *, default):
+    """Of the boards of one family; the device `default` where none is named."""
+    boards = {board.device: board for board in family_boards}
+    title = boards[default].title
     main_parser, verbs = command_line(program, f"Bitstreams for the {title}, and pictures over its UART.")
 
     def verb(name, run, purpose, *examples, more=""):
@@ -74,17 +89,18 @@ def parser(boards, *, default):
 
     sub = verb("build", _run_build, "make a bitstream that meets its clock",
                f"build --device {default}", f"build --device {default} --net net.npz --seed 1 2 3",
-               more="It synthesizes once, then places and routes with one seed after the other. Where no seed meets "
-                    "the clock, nothing is written.")
+               more="It synthesizes once, then places and routes with one seed after the other until one meets the "
+                    "clock. Of seeds that are named with --seed it runs all and takes the one of the highest clock. "
+                    "Where no seed meets the clock, nothing is written.")
     sub.add_argument("--device", choices=boards, default=default, help="default: %(default)s")
     sub.add_argument("--net", metavar="NET",
                      help="net it starts with: zoo name, .npz, or none (default: the device's own)")
-    sub.add_argument("--baud", type=int, default=link.BAUD, metavar="N", help="of its UART (default: %(default)s)")
-    sub.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3, 4], metavar="N",
-                     help="place and route seeds, tried in this order (default: 1 2 3 4)")
-    sub.add_argument("--jobs", type=int, default=min(2, cores()), metavar="N",
+    sub.add_argument("--baud", type=positive, default=link.BAUD, metavar="N", help="of its UART (default: %(default)s)")
+    sub.add_argument("--seed", type=_seed, nargs="+", metavar="N",
+                     help="place and route seeds, all of which are run (default: 1 to 4, until one meets the clock)")
+    sub.add_argument("--jobs", type=positive, default=min(2, cores()), metavar="N",
                      help="seeds tried side by side (default: %(default)s)")
-    sub.add_argument("--limit", type=float, default=30, metavar="MINUTES",
+    sub.add_argument("--limit", type=positive_number, default=30, metavar="MINUTES",
                      help="of processor time per seed (default: %(default)s)")
     sub.add_argument("-o", "--output", default=OUTPUT, metavar="DIR", help="default: %(default)s")
     sub.add_argument("--dry-run", action="store_true", help="write the tools' inputs and stop")
@@ -111,9 +127,3 @@ def parser(boards, *, default):
         "stream cat.png dog.jpg", "stream --port /tmp/board --images 20 --check --timeout 60",
         more="It uploads the net unless the board holds it, sends the pictures and reports what comes back."))
     return main_parser
-
-
-def main(boards, argv=None, *, default):
-    """boards: the `Board`s of one family. default: the device that is meant where none is named. Exit code: 1 for a
-    difference from the integer model, else see `model.common.command`."""
-    return run_command(parser({board.device: board for board in boards}, default=default), argv)

@@ -17,6 +17,7 @@ from amaranth.build import Clock, Resource
 from amaranth.lib import io
 from amaranth.lib.wiring import In, Out
 
+import uniqore  # noqa: F401 - first, since it refuses a `model` that is not ours
 from accel import isa, link
 from accel.config import CONFIGS
 from accel.rtl.activation.accumulator import Accumulator

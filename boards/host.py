@@ -6,9 +6,11 @@
             answer.logits, answer.label, answer.cycles
 """
 import binascii
+import os
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import serial
@@ -20,7 +22,7 @@ from accel.config import CONFIGS
 from accel.link import Command, Fault
 from model.common.errors import UserError
 
-__all__ = ["Answer", "Device", "DeviceError", "FrameReader", "find_port"]
+__all__ = ["Answer", "Device", "DeviceError", "ENTRIES_A_FRAME", "FrameReader", "find_port"]
 
 ENTRIES_A_FRAME = (link.MAX_PAYLOAD - link.size(link.LoadIndex)) // link.size(link.LoadEntry)
 OVERHEAD = len(link.frame(0, 0))
@@ -44,6 +46,10 @@ class DeviceError(UserError):
     def __init__(self, message, fault=None):
         super().__init__(message)
         self.fault = fault
+
+
+class _NoAnswer(DeviceError):
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,23 +108,53 @@ def find_port(adapters, socket):
     if not found:
         raise UserError(f"no board found: connect the {socket}, or give --port (a name such as /dev/ttyUSB0)")
     if len(found) > 1:
-        raise UserError(f"several adapters found, choose one with --port: {', '.join(port.device for port in found)}")
+        named = (f"{port.device} (serial number {port.serial_number})" if port.serial_number else port.device
+                 for port in found)
+        raise UserError(f"several adapters found, choose one with --port: {', '.join(named)}")
     return found[0].device
 
 
+def _refuse_other_files(port):
+    """Refuses a name at which there is no serial port, saying what there is."""
+    path = Path(port)
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{port} is a link to {os.readlink(path)}, which is gone: has the simulated board ended, or "
+                        "the board been unplugged?")
+    if not path.exists():
+        raise UserError(f"no port {port}: is the board connected?")
+    if not path.is_char_device():
+        kind = "a folder" if path.is_dir() else "a file" if path.is_file() else "no terminal"
+        raise UserError(f"{port} is {kind}, not a serial port: --port takes a name such as /dev/ttyUSB0")
+
+
 def _open(port, baud):
+    """The serial port `port`, a name or a pyserial URL, which no other program can open until it is closed."""
+    if os.name == "posix" and "://" not in port:
+        _refuse_other_files(port)
     try:
-        return serial.serial_for_url(port, baudrate=baud, timeout=0.02, write_timeout=10)
+        line = serial.serial_for_url(port, do_not_open=True, timeout=0.02, write_timeout=10, exclusive=True)
+    except ValueError as error:
+        raise UserError(f"cannot open {port}: {error}") from error
+    try:
+        line.baudrate = baud
+        line.open()
     except serial.SerialException as error:
         reason = str(error).lower()
+        if "exclusively lock" in reason or "busy" in reason or "access is denied" in reason:
+            raise UserError(f"{port} is in use by another program: end it first (another stream, a terminal)"
+                            ) from error
         if "permission" in reason:
             raise UserError(f"no permission for {port}: add yourself to its group (often dialout) and log in again"
                             ) from error
         if "no such file" in reason or "cannot find" in reason or "filenotfound" in reason:
             raise UserError(f"no port {port}: is the board connected?") from error
+        if "inappropriate ioctl" in reason:
+            raise UserError(f"{port} is no serial port: --port takes a name such as /dev/ttyUSB0") from error
         raise UserError(f"cannot open {port}: {error}") from error
-    except ValueError as error:
-        raise UserError(f"cannot open {port}: {error}") from error
+    except (ValueError, OverflowError, NotImplementedError) as error:
+        raise UserError(f"{port} does not take {baud} baud: give --baud one that its adapter has, and build the "
+                        "bitstream with the same") from error
+    return line
 
 
 class Device:
@@ -140,7 +176,7 @@ class Device:
         self._timeout, self._retries, self._notice, self._now = timeout, retries, notice, now
         self._reader, self._sequence = FrameReader(), int(time.time()) & 0xFF
         try:
-            self.info = self._read_info()
+            self.info = self._first_info(baud)
             # Whatever a host before this one left behind.
             self._request(Command.RESET)
         except BaseException:
@@ -169,16 +205,16 @@ class Device:
         """A constant view of `link.Status`."""
         return link.from_bytes(link.Status, self._request(Command.STATUS))
 
-    def load(self, net):
+    def load(self, net, progress=lambda done, total: None):
         """Loads an integer net unless it is in the device already; returns whether it had to. UserError where it does
-        not fit the device."""
+        not fit the device. progress: called with the entries that are in the device, and with how many there are."""
         image = compile_net(net, self.config)
         entries, end = link.image_entries(image)
         if self.info.loaded and self.info.net == end["net"]:
             return False
         for attempt in range(self._retries + 1):
             try:
-                self._load(entries, end)
+                self._load(entries, end, progress)
                 break
             except DeviceError as error:
                 if error.fault not in (None, Fault.IMAGE_CHECK, Fault.ORDER) or attempt == self._retries:
@@ -189,7 +225,7 @@ class Device:
             raise DeviceError("the device holds another net than the one that was loaded")
         return True
 
-    def _load(self, entries, end):
+    def _load(self, entries, end, progress):
         size, total = link.size(link.LoadEntry), end["entries"]
         # Pictures of a `classify` that its caller left would have it refused.
         self._request(Command.RESET)
@@ -205,6 +241,7 @@ class Device:
                 if following <= at:                 # also a device that was configured anew: it is at 0 again
                     raise
                 at = following                      # an answer was lost: go on where the device is
+            progress(at, total)
         self._request(Command.END_LOAD, link.as_bytes(link.EndLoad, end), retries=0)
 
     def classify(self, pictures):
@@ -233,6 +270,13 @@ class Device:
             label, cycles = np.frombuffer(payload[-6:-4], "<u2")[0], np.frombuffer(payload[-4:], "<u4")[0]
             yield Answer(logits, int(label), int(cycles), self._now() - waiting.popleft()[1])
             done, failures = done + 1, 0
+
+    def _first_info(self, baud):
+        try:
+            return self._read_info()
+        except _NoAnswer as error:
+            raise DeviceError(f"{error}: does the board hold a uniqore bitstream (flash writes one), and was that "
+                              f"built for {baud} baud?") from error
 
     def _read_info(self):
         try:
@@ -282,7 +326,7 @@ class Device:
                                       Fault(payload[0]) if known else None)
             # After the frames: what the last read brought counts, however long this program was asleep in it.
             if self._now() >= until:
-                raise DeviceError(f"no answer from {self.name} within {self._timeout:g} s")
+                raise _NoAnswer(f"no answer from {self.name} within {self._timeout:g} s")
             try:
                 self._reader.feed(self._port.read(max(1, getattr(self._port, "in_waiting", 1))))
             except OSError as error:

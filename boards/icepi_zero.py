@@ -1,13 +1,16 @@
 """`python -m boards.icepi_zero`: bitstreams for the Icepi Zero, and pictures over its UART."""
 import sys
+from functools import partial
 
+import uniqore  # noqa: F401 - first, since it refuses a `model` that is not ours
 from accel.clocks import CORE_CLOCKS
 from accel.config import R8C8P2
+from model.common.command import run_command
 
 from . import cli
 from .board import Board
 
-__all__ = ["BOARDS", "main"]
+__all__ = ["BOARDS", "main", "parser"]
 
 BOARDS = (Board(
     family="icepi_zero", title="Icepi Zero", device="25F", platform="amaranth_boards.icepi_zero:IcepiZero1_3Platform",
@@ -16,10 +19,12 @@ BOARDS = (Board(
     adapters=frozenset({(0x0403, 0x6015)}), socket="programming USB-C socket",       # FT231X: UART and JTAG
     programmer=("-b", "icepi-zero")),)
 
+parser = partial(cli.parser, BOARDS, default="25F")
 
-def main(argv=None):
-    """Exit code, see `boards.cli.main`."""
-    return cli.main(BOARDS, argv, default="25F")
+
+def main(argv=None, program="python -m boards.icepi_zero"):
+    """Exit code: 1 for a difference from the integer model, else see `model.common.command`."""
+    return run_command(parser(program), argv)
 
 
 if __name__ == "__main__":

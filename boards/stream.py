@@ -1,5 +1,6 @@
 """Streams pictures to a board and reports what it answers."""
 import json
+import shlex
 import sys
 import time
 
@@ -7,15 +8,22 @@ import numpy as np
 from tqdm import tqdm
 
 from accel import link
+from accel.compiler.compile import compile_net
+from model.common.command import positive, positive_number
 from model.common.errors import UserError
 from model.common.extras import with_extra
 from model.integer import golden
 from model.zoo.workload import choose_workload, split_arguments
 from sim.device import DeviceEngine
+from sim.report_page import refuse_page, write_page
+from sim.results import confusion_matrix
 
 from .host import Device, find_port
 
-__all__ = ["add_arguments", "confusion_matrix", "run"]
+__all__ = ["add_arguments", "confusion_text", "run"]
+
+MOST_COLUMNS = 16           # classes of which a matrix is printed
+MOST_LINES = 10             # confusions that are printed of more classes
 
 
 def add_arguments(parser):
@@ -23,21 +31,20 @@ def add_arguments(parser):
     add("arguments", nargs="*", metavar="NET | FILES",
         help="net to load (default: the best shipped one; uploaded unless the board holds it), then picture files")
     add("--port", default="auto", metavar="PORT", help="serial port, or auto (default)")
-    add("--baud", type=int, default=link.BAUD, metavar="N", help="of the UART (default: %(default)s)")
+    add("--baud", type=positive, default=link.BAUD, metavar="N", help="of the UART (default: %(default)s)")
     add("--images", type=int, metavar="N", help="pictures of the test set (default: 100)")
     add("--start", type=int, metavar="I", help="first of them (default: 0)")
     add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
     add("--check", action="store_true", help="compare every logit with the integer model; exit code 1 if any differs")
-    add("--timeout", type=float, default=5.0, metavar="SECONDS", help="for an answer (default: %(default)s)")
+    add("--timeout", type=positive_number, default=5.0, metavar="SECONDS", help="for an answer (default: %(default)s)")
     add("--plot", metavar="FILE", help="write the confusion matrix as a picture")
+    add("--html", metavar="FILE", help="write a page with the pictures, their logits, confusion and cycles by layer")
     add("--json", action="store_true", help="print one JSON value and nothing else")
 
 
 def run(board, options):
     """board: one of the family that is looked for where no port is named. Exit code: 0, or 1 where --check finds a
     difference."""
-    if options.timeout <= 0 or options.baud <= 0:
-        raise UserError("--timeout and --baud must be positive")
     net_name, files = split_arguments(options.arguments)
     workload = choose_workload(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                                default_images=100)
@@ -45,33 +52,34 @@ def run(board, options):
         if workload.labels is None:
             raise UserError("--plot needs labels: pictures of a data set, not files")
         with_extra("train", "model.plots.canvas").refuse_unwritable(options.plot)
-    bar = tqdm(total=len(workload.pictures), unit=" pictures", disable=not sys.stderr.isatty(), leave=False)
-    notices = []
+    if options.html:
+        refuse_page(options.html)
+    notices, results, correct = [], [], 0
 
     def notice(sentence):
         notices.append(sentence)
-        bar.write(f"note: {sentence}", file=sys.stderr)
+        tqdm.write(f"note: {sentence}", file=sys.stderr)
 
-    results, correct = [], 0
     port = options.port
     if port == "auto":
         port = find_port(board.adapters, f"{board.title}'s {board.socket}")
-    with bar, Device(port, baud=options.baud, timeout=options.timeout, notice=notice) as device:
+    with Device(port, baud=options.baud, timeout=options.timeout, notice=notice) as device:
         if not options.json:
-            print(f"{device.name}: {device.config.name} at {device.info.clock_hz / 1e6:g} MHz")
+            print(f"{device.name}: {device.config.name} at {device.info.clock_hz / 1e6:g} MHz", flush=True)
         began = time.perf_counter()
-        if device.load(workload.net) and not options.json:
-            print(f"{workload.net.name} uploaded, {time.perf_counter() - began:.2f} s")
-        started = time.perf_counter()
-        for k, result in enumerate(DeviceEngine(device).run(workload.pictures)):
-            results.append(result)
-            if workload.labels is not None:
-                correct += int(result.label == workload.labels[k])
-                bar.set_postfix_str(f"accuracy {correct / len(results):.1%}")
-            if not options.json:
-                _tell(workload, k, result, bar)
-            bar.update()
-        seconds, clock_hz = time.perf_counter() - started, device.info.clock_hz
+        if _upload(device, workload.net) and not options.json:
+            print(f"{workload.net.name} uploaded, {time.perf_counter() - began:.2f} s", flush=True)
+        started, clock_hz = time.perf_counter(), device.info.clock_hz
+        with _bar(total=len(workload.pictures), unit=" pictures") as bar:
+            for k, result in enumerate(DeviceEngine(device).run(workload.pictures)):
+                results.append(result)
+                if workload.labels is not None:
+                    correct += int(result.label == workload.labels[k])
+                    bar.set_postfix_str(f"accuracy {correct / len(results):.1%}")
+                if not options.json:
+                    _tell(workload, k, result, bar)
+                bar.update()
+        seconds = time.perf_counter() - started
     expected = golden.forward(workload.net, workload.pictures) if options.check else None
     summary = _summary(workload, results, expected, seconds, clock_hz, notices)
     if options.plot:
@@ -81,14 +89,29 @@ def run(board, options):
         print(json.dumps(summary))
     else:
         _print(summary, options.check)
+    if options.html:
+        write_page(options.html, workload, compile_net(workload.net, device.config), summary,
+                   place=f"the board at {device.name}, {clock_hz / 1e6:g} MHz",
+                   differing=[] if expected is None else [
+                       workload.start + k for k, (result, logits) in enumerate(zip(results, expected, strict=True))
+                       if (result.logits != logits).any()],
+                   command=shlex.join(["python", "-m", f"boards.{board.family}", *sys.argv[1:]]))
+        if not options.json:
+            print(f"written: {options.html}")
     return int(options.check and summary["exact"] != summary["images"])
 
 
-def confusion_matrix(labels, predictions, classes):
-    """int64 (classes, classes): row = label, column = prediction."""
-    matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (labels, predictions), 1)
-    return matrix
+def _bar(**options):
+    return tqdm(disable=not sys.stderr.isatty(), leave=False, **options)
+
+
+def _upload(device, net):
+    """Loads `net`, with a bar; returns whether the device had to be sent it."""
+    with _bar(desc=f"uploading {net.name}", unit=" entries") as bar:
+        def show(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+        return device.load(net, show)
 
 
 def _tell(workload, k, result, bar):
@@ -127,8 +150,33 @@ def _print(s, checked):
           f"round trip {s['round_trip_ms']} ms")
     print(f"{s['images_per_second']} images/s over the line, {s['seconds']:.1f} s")
     if s["confusion"]:
-        width = max(map(len, s["classes"]))
-        print("confusion (rows: label):")
-        for name, row in zip(s["classes"], s["confusion"], strict=True):
-            if any(row):
-                print(f"  {name:>{width}} " + " ".join(f"{count:>4}" for count in row))
+        print(confusion_text(s["confusion"], s["classes"]))
+
+
+def confusion_text(matrix, classes):
+    """Lines for people: the matrix with its labels, or, of more classes than fit side by side, the confusions that
+    happened most. matrix: rows of counts, as of `confusion_matrix`. classes: their names."""
+    return _matrix_text(matrix, classes) if len(classes) <= MOST_COLUMNS else _worst_text(matrix, classes)
+
+
+def _matrix_text(matrix, names):
+    digits = max(len(str(count)) for row in matrix for count in row)
+    # As few letters as tell the columns apart.
+    letters = next((n for n in range(4, max(map(len, names))) if len({name[:n] for name in names}) == len(names)),
+                   max(map(len, names)))
+    cell, first = max(letters, digits), max(map(len, names))
+    lines = ["confusion (rows: label, columns: prediction):",
+             " ".join([f"  {'':{first}}", *(f"{name[:letters]:>{cell}}" for name in names)])]
+    lines += [" ".join([f"  {name:>{first}}", *(f"{count:>{cell}}" for count in row)])
+              for name, row in zip(names, matrix, strict=True) if any(row)]
+    return "\n".join(lines)
+
+
+def _worst_text(matrix, names):
+    worst = sorted(((count, -label, -prediction) for label, row in enumerate(matrix)
+                    for prediction, count in enumerate(row) if count and label != prediction), reverse=True)
+    if not worst:
+        return f"confusion: none among {len(names)} classes"
+    return "\n".join([f"confusions that happened most, of {len(worst)}:",
+                      *(f"  {count:>4} x {names[-label]} taken for {names[-prediction]}"
+                        for count, label, prediction in worst[:MOST_LINES])])

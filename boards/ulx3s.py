@@ -1,14 +1,17 @@
 """`python -m boards.ulx3s`: bitstreams for the ULX3S, and pictures over its UART."""
 import sys
+from functools import partial
 
+import uniqore  # noqa: F401 - first, since it refuses a `model` that is not ours
 from accel.clocks import CORE_CLOCKS
 from accel.config import R8C8P2, R16C8P2, R16C16P2
+from model.common.command import run_command
 
 from . import cli
 from .board import Board
 from .floorplan import lfe5u_85f
 
-__all__ = ["BOARDS", "main"]
+__all__ = ["BOARDS", "main", "parser"]
 
 
 def _board(device, config, net, floorplan=None):
@@ -26,10 +29,12 @@ BOARDS = (
     _board("45F", R16C8P2, "resnet8-w4a4-cifar10"),
     _board("85F", R16C16P2, "resnet8-w4a4-cifar10", floorplan=lfe5u_85f))
 
+parser = partial(cli.parser, BOARDS, default="85F")
 
-def main(argv=None):
-    """Exit code, see `boards.cli.main`."""
-    return cli.main(BOARDS, argv, default="85F")
+
+def main(argv=None, program="python -m boards.ulx3s"):
+    """Exit code: 1 for a difference from the integer model, else see `model.common.command`."""
+    return run_command(parser(program), argv)
 
 
 if __name__ == "__main__":

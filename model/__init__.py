@@ -1,1 +1,1 @@
-"""Data, nets, quantizers, training and the integer golden model. Importing it never imports torch."""
+"""uniqore's data, nets, quantizers, training and the integer golden model. Importing it never imports torch."""

@@ -3,6 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import uniqore  # noqa: F401 - first, since it refuses a `model` that is not ours
 from model import zoo
 from model.common.command import add_verb, command_line, positive, run_command, verb
 from model.common.files import RUNS
@@ -10,13 +11,15 @@ from model.data.datasets import DATASETS
 
 __all__ = ["main", "parser"]
 
+PROGRAM = "python -m model"
 
-def parser():
-    main_parser, verbs = command_line("python -m model", "Train, evaluate, export nets.")
+
+def parser(program=PROGRAM):
+    main_parser, verbs = command_line(program, "Train, evaluate, export nets.")
 
     def command(name, module, purpose, *examples, more=""):
         return add_verb(verbs, name, purpose, run=verb(f"model.commands.{module}"), more=more,
-                        examples=[f"python -m model {example}" for example in examples])
+                        examples=[f"{program} {example}" for example in examples])
 
     def common(sub, also=""):
         sub.add_argument("--data", metavar="DIR", help=f"folder with the data set{also}")
@@ -99,18 +102,18 @@ def parser():
     sub.add_argument("-o", "--output", metavar="FILE", help="write it as JSON here")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
 
-    plot_parser(verbs.add_parser("plot", help="pictures; needs matplotlib", description="Pictures of nets and runs.",
-                                 examples=["python -m model plot figure1 -o figure1.png"]))
+    plot_parser(add_verb(verbs, "plot", "pictures of nets and runs; needs matplotlib", examples=[
+        f"{program} plot figure1 -o figure1.png"]), program)
     return main_parser
 
 
-def plot_parser(command):
+def plot_parser(command, program):
     """Subcommands of `plot`, one a kind of picture."""
     kinds = command.add_subparsers(required=True, metavar="KIND")
 
     def kind(name, purpose):
         sub = add_verb(kinds, name, purpose, run=verb("model.commands.plot"),
-                       examples=[f"python -m model plot {name} -o {name}.png"])
+                       examples=[f"{program} plot {name} -o {name}.png"])
         sub.set_defaults(kind=name)
         sub.add_argument("-o", "--output", required=True, metavar="FILE", help="a .png or .svg")
         return sub
@@ -139,9 +142,9 @@ def plot_parser(command):
     sub.add_argument("--dataset", metavar="NAME", help="nets of this data set alone")
 
 
-def main(argv=None):
+def main(argv=None, program=PROGRAM):
     """Exit code, see `model.common.command`."""
-    return run_command(parser(), argv)
+    return run_command(parser(program), argv)
 
 
 if __name__ == "__main__":

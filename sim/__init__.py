@@ -1,1 +1,1 @@
-"""The accelerator in simulation: engines, trace compare, and the commands `classify` and `serve`."""
+"""uniqore's accelerator in simulation: engines, trace compare, and the commands `classify` and `serve`."""

@@ -1,38 +1,42 @@
 """`python -m sim`: the accelerator in simulation."""
 import sys
 
+import uniqore  # noqa: F401 - first, since it refuses a `model` that is not ours
 from model.common.command import add_verb, command_line, run_command
 
 from . import classify, serve, speed
 
 __all__ = ["main", "parser"]
 
+PROGRAM = "python -m sim"
 
-def parser():
-    main_parser, verbs = command_line("python -m sim", "Run the accelerator in simulation.")
+
+def parser(program=PROGRAM):
+    main_parser, verbs = command_line(program, "Run the accelerator in simulation.")
     classify.add_arguments(add_verb(
         verbs, "classify", "classify pictures, every logit checked against the integer model", run=classify.run,
         more="Pictures of the test set that the net is for, or picture files. It ends with exit code 1 where a logit "
              "differs.",
-        examples=("python -m sim classify",
-                  "python -m sim classify resnet20-w2a2-cifar10 --config 16x16x2-deep --images 1000 --results results",
-                  "python -m sim classify --images 1 --trace",
-                  "python -m sim classify cat.png dog.jpg")))
+        examples=(f"{program} classify",
+                  f"{program} classify resnet20-w2a2-cifar10 --config 16x16x2-deep --images 1000 --results results",
+                  f"{program} classify --images 1 --trace --plot maps",
+                  f"{program} classify --html report.html",
+                  f"{program} classify cat.png dog.jpg")))
     serve.add_arguments(add_verb(
         verbs, "serve", "the whole board in simulation behind a pseudo-terminal", run=serve.run,
         more="A host program opens that as the board's serial port. Ctrl-C ends it.",
-        examples=("python -m sim serve --port-link /tmp/board",
+        examples=(f"{program} serve --port-link /tmp/board",
                   "python -m boards.ulx3s stream --port /tmp/board --images 20 --check --timeout 60")))
     speed.add_arguments(add_verb(
         verbs, "speed", "measure every simulator of the core on this machine", run=speed.run,
         more="Each is built anew and runs the same pictures. It takes a quarter of an hour.",
-        examples=("python -m sim speed", "python -m sim speed --config 16x16x2 --engines lanes,cxxrtl")))
+        examples=(f"{program} speed", f"{program} speed --config 16x16x2 --engines lanes,cxxrtl")))
     return main_parser
 
 
-def main(argv=None):
+def main(argv=None, program=PROGRAM):
     """Exit code: 1 for a mismatch with the integer model, else see `model.common.command`."""
-    return run_command(parser(), argv)
+    return run_command(parser(program), argv)
 
 
 if __name__ == "__main__":

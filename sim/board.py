@@ -13,13 +13,15 @@ from accel.rtl.system import System
 from .lanes.build import Ports, build_simulator
 from .library import open_library, rtl_sources
 
-__all__ = ["CYCLES_PER_BIT", "TIMEOUT", "BoardSimulator", "build_board"]
+__all__ = ["ANSWER_CYCLES", "CYCLES_PER_BIT", "BoardSimulator", "build_board"]
 
 DRIVER = Path(__file__).with_name("board_driver.cc")
 CYCLES_PER_BIT = 8          # of the default baud rate: the fastest a board takes, so that simulation has less to do
 CLOCK_HZ = Fraction(100_000_000)    # what a board says it has, of a configuration that met no clock
 TIMEOUT = 50_000            # cycles of silence after which the board gives a frame up
 OUT_BYTES = 1 << 16
+BUSY = 1 << 7               # the LED that is lit while pictures are to be answered
+ANSWER_CYCLES = 1000        # more than a board takes from the silence that ends a frame to its first word about it
 
 
 class Line(ctypes.Structure):
@@ -50,9 +52,10 @@ def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_
 class BoardSimulator:
     """The board in `library` (from `build_board`), switched on.
 
-    bit_cycles: bit time of the adapter at its other end, in cycles of the board.
+    bit_cycles: bit time of the adapter at its other end, in cycles of the board. timeout: that the board was built
+    with.
     """
-    def __init__(self, library, *, bit_cycles=CYCLES_PER_BIT):
+    def __init__(self, library, *, bit_cycles=CYCLES_PER_BIT, timeout=TIMEOUT):
         self._library = open_library(library)
         self._library.uniqore_board_open.argtypes, self._library.uniqore_board_open.restype = [], c_void_p
         self._library.uniqore_board_close.argtypes, self._library.uniqore_board_close.restype = [c_void_p], None
@@ -60,7 +63,7 @@ class BoardSimulator:
         run.argtypes, run.restype = [c_void_p, POINTER(Line), c_uint64], None
         self._run, self._out = run, (c_uint8 * OUT_BYTES)()
         self.line = Line(bit_cycles=bit_cycles, out=self._out, out_capacity=OUT_BYTES)
-        self._pending = b""
+        self._pending, self._timeout = b"", timeout
         self._simulator = self._library.uniqore_board_open()
 
     def exchange(self, octets, cycles):
@@ -77,6 +80,12 @@ class BoardSimulator:
     def idle_cycles(self):
         """Cycles since there was anything on either line; 0 while bytes wait to be sent."""
         return 0 if self.line.in_done < self.line.in_count else self.line.cycle - self.line.last_active
+
+    @property
+    def at_rest(self):
+        """Whether nothing more happens in the board until a byte comes: every picture is answered, and a frame that
+        broke off is given up."""
+        return self.idle_cycles > self._timeout + ANSWER_CYCLES and not self.line.leds & BUSY
 
     def close(self):
         if self._simulator:

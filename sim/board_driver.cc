@@ -25,7 +25,8 @@ struct Line {
 };
 
 struct Board : Simulator {
-    uint8_t *rx = flag("rx"), *tx = flag("tx"), *leds = flag("leds");
+    uint8_t *rx = flag("rx"), *tx = flag("tx");
+    const Port *leds = find("leds");
     uint32_t shift = 0, left = 0;       // bits still to be sent, lowest first
     double send_until = 0;
     uint32_t taken = 0, bit = 0;        // bits of a byte from the board; `bit` counts them, 0 outside a byte
@@ -76,5 +77,5 @@ EXPORT void uniqore_board_run(Board *board, Line *line, uint64_t cycles) {
         }
         if (board->left || board->bit || now < board->send_until) line->last_active = line->cycle;
     }
-    line->leds = *board->leds;
+    board->get(board->leds, 0, &line->leds);
 }

@@ -14,16 +14,19 @@ from .results import Record
 __all__ = ["classify_checked"]
 
 
-def classify_checked(workload, image, chosen, *, kind, jobs=1, lanes=1, trace=False, **options):
+def classify_checked(workload, image, chosen, *, kind, jobs=1, lanes=1, trace=False, on_first_codes=None, **options):
     """Yields (Record, what differs or None) for the pictures `chosen` (indices into workload.pictures), in that order:
     lists of them, one for the pictures that an engine gives at once.
 
-    jobs, lanes, options: of `sim.parallel.classify`.
+    jobs, lanes, options: of `sim.parallel.classify`. on_first_codes: called, where the first picture is traced, with
+    its codes as the engine wrote them, {layer: uint8 (C, H, W)}.
     """
-    check, done = _Check(workload.net, image), 0
+    check, done = _Check(workload.net, image, keep_first=on_first_codes is not None), 0
     for batch in parallel.classify(kind, image, workload.pictures[chosen], check, jobs=jobs, lanes=lanes, trace=trace,
                                    **options):
         n = len(batch.results)
+        if not done and batch.results[0].codes is not None:
+            on_first_codes(batch.results[0].codes)
         cycles, rest = divmod(batch.simulated_cycles, n)        # shares, whose sum is the cycles simulated
         yield [(Record(
             index=workload.start + int(k), label=None if workload.labels is None else int(workload.labels[k]),
@@ -36,36 +39,40 @@ def classify_checked(workload, image, chosen, *, kind, jobs=1, lanes=1, trace=Fa
 
 @dataclass(frozen=True, eq=False)
 class _Checked:
-    """What one picture gave, without its writes: they are megabytes, and stay in the process that compared them."""
+    """What one picture gave, without its writes: they are megabytes, and stay in the process that compared them. codes:
+    those of its layers, where they are kept."""
     logits: np.ndarray
     cycles: int
     difference: str | None
+    codes: dict | None
 
 
 @dataclass(frozen=True, eq=False)
 class _Check:
-    """Compares the results of an engine with the golden model."""
+    """Compares the results of an engine with the golden model. keep_first: the codes of the first of them."""
     net: IntegerNet
     image: Image
+    keep_first: bool
 
     def __call__(self, pictures, results):
         expected = golden.forward(self.net, pictures)
         tensors = {} if results[0].writes is None else golden.trace(self.net, pictures)
-        return [_Checked(result.logits, result.cycles, _layer_difference(
-                    self.image, {name: codes[i] for name, codes in tensors.items()}, result)
-                    or _logit_difference(expected[i], result.logits))
+        return [self._checked(result, expected[i], {name: codes[i] for name, codes in tensors.items()},
+                              keep=self.keep_first and i == 0)
                 for i, result in enumerate(results)]
 
-
-def _layer_difference(image, expected, result):
-    if result.writes is None:
-        return None
-    try:
-        got = image.tensors(*result.writes)
-    except ValueError as error:         # a trace of another shape cannot be decoded at all
-        return str(error)
-    mismatch = first_mismatch(expected, got)
-    return mismatch and str(mismatch)
+    def _checked(self, result, logits, tensors, keep):
+        codes = difference = None
+        if result.writes is not None:
+            try:
+                codes = self.image.tensors(*result.writes)
+            except ValueError as error:         # a trace of another shape cannot be decoded at all
+                difference = error
+            else:
+                difference = first_mismatch(tensors, codes)
+        return _Checked(result.logits, result.cycles,
+                        str(difference) if difference else _logit_difference(logits, result.logits),
+                        codes if keep else None)
 
 
 def _logit_difference(expected, got):

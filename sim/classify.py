@@ -21,7 +21,9 @@ from model.zoo.workload import FILES, choose_workload, split_arguments
 from .check import classify_checked
 from .compiled import lanes_of
 from .engines import ENGINES, library_of
+from .feature_maps import refuse_folder, write_feature_maps
 from .parallel import processes
+from .report_page import refuse_page, write_page
 from .results import ResultsFile, summarize, write_json
 
 __all__ = ["add_arguments", "run"]
@@ -43,9 +45,12 @@ def add_arguments(parser):
     add("--jobs", type=int, metavar="N", help="simulator processes, if there are pictures for as many "
         "(default: the number of cores; 1 with --vcd)")
     add("--trace", action="store_true", help="also compare every code of every layer")
+    add("--plot", metavar="DIR", help="with --trace: draw the feature maps of the first picture in that folder, as the "
+        "accelerator computed them")
     add("--vcd", metavar="FILE", help="write the waveforms of all signals")
     add("--results", metavar="FILE", help="keep the result of every picture here; a later run continues from it")
     add("--output", metavar="FILE", help="write the summary as JSON here")
+    add("--html", metavar="FILE", help="write a page with the pictures, their logits, confusion and cycles by layer")
     add("--json", action="store_true", help="print one JSON value and nothing else")
 
 
@@ -68,13 +73,19 @@ def run(options):
         here = range(workload.start, workload.start + len(workload.pictures))
         records = {index: record for index, record in file.records.items() if index in here}
     chosen = np.array([k for k in range(len(workload.pictures)) if workload.start + k not in records], dtype=int)
+    if options.plot and not len(chosen):
+        file.close()
+        raise UserError(f"--plot: all pictures are in {options.results} already, and it keeps no codes: leave "
+                        "--results out")
+    codes = {}
     jobs = processes(len(chosen), jobs=options.jobs or (1 if options.vcd else cores()), lanes=lanes)
     printer = _Printer(workload, options, done=len(records))
     progress = Progress(len(workload.pictures), done=len(records))
     try:
         # closed, whatever happens: no process goes on simulating
         with closing(classify_checked(workload, image, chosen, kind=options.engine, jobs=jobs, lanes=lanes,
-                                      trace=options.trace, **engine)) as checked:
+                                      trace=options.trace, on_first_codes=codes.update if options.plot else None,
+                                      **engine)) as checked:
             for batch in checked:
                 for record, difference in batch:
                     records[record.index] = record
@@ -89,7 +100,11 @@ def run(options):
         progress.close()
         if file:
             file.close()
-    return _report(options, workload, config, [records[index] for index in sorted(records)], of_this_run)
+    records = [records[index] for index in sorted(records)]
+    code = _report(options, workload, image, records, of_this_run)
+    if codes:
+        _draw(options, workload, chosen[0], records, codes)
+    return code
 
 
 def _check(options):
@@ -98,11 +113,17 @@ def _check(options):
     if options.vcd and (options.jobs not in (None, 1) or options.engine not in ("cxxrtl", "pysim")):
         raise UserError("--vcd needs one simulation of the RTL, picture by picture: --jobs 1 and the engine cxxrtl or "
                         "pysim")
-    files = [Path(path) for path in (options.vcd, options.results, options.output) if path]
+    if options.plot:
+        if not options.trace:
+            raise UserError("--plot draws the codes that --trace reads: add --trace")
+        refuse_folder(options.plot)
+    files = [Path(path) for path in (options.vcd, options.results, options.output, options.html) if path]
     for path in files:
         refuse_unwritable(path)
+    if options.html:
+        refuse_page(options.html)
     if len({path.resolve() for path in files}) < len(files):
-        raise UserError("--vcd, --results and --output must be different files")
+        raise UserError("--vcd, --results, --output and --html must be different files")
 
 
 def _results_file(options, workload, config):
@@ -145,8 +166,9 @@ class _Printer:
                            f"{record.cycles:>9,} cycles", file=sys.stdout)
 
 
-def _report(options, workload, config, records, of_this_run):
+def _report(options, workload, image, records, of_this_run):
     """of_this_run: figures that leave out the runs which a results file continues."""
+    config = image.config
     summary = {
         **summarize(records, CORE_CLOCKS.get(config.name)), "net": workload.net.name,
         "net_digest": store.digest(workload.net), "dataset": workload.dataset, "start": workload.start,
@@ -157,15 +179,37 @@ def _report(options, workload, config, records, of_this_run):
     if options.engine == "interp":
         # it executes instructions, not cycles
         summary["simulated_cycles_per_second"] = summary["picture_cycles_per_second"] = None
+    names = {} if workload.dataset != FILES else {"files": list(workload.names)}
+    with_results = {**summary, **names, "classes": list(workload.classes),
+                    "results": [record.for_json() for record in records]}
     if options.json:
-        names = {} if workload.dataset != FILES else {"files": list(workload.names)}
-        print(json.dumps({**summary, **names, "classes": list(workload.classes),
-                          "results": [record.for_json() for record in records]}))
+        print(json.dumps(with_results))
     else:
         _print_summary(summary)
+    if options.html:
+        write_page(options.html, workload, image, with_results, place=_place(options), command=summary["command"],
+                   differing=[record.index for record in records if not record.exact])
+        _say_written(options, options.html)
     if options.output:
         write_json(options.output, summary)
     return 0 if summary["exact"] == summary["images"] else 1
+
+
+def _place(options):
+    return f"the simulated core (engine {options.engine})"
+
+
+def _draw(options, workload, k, records, codes):
+    """The feature maps of picture `k` of the workload."""
+    record = next(record for record in records if record.index == workload.start + k)
+    write_feature_maps(options.plot, workload.net, workload.pictures[k], codes, title=f"picture {workload.names[k]}",
+                       place=_place(options), class_name=workload.class_name, logits=record.logits, label=record.label)
+    _say_written(options, options.plot)
+
+
+def _say_written(options, path):
+    if not options.json:
+        print(f"written: {path}")
 
 
 def _print_summary(s):

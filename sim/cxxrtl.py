@@ -34,11 +34,14 @@ def build_cxxrtl(make_component, *, name, sources):
     yosys, compiler = find_cxxrtl(), find_compiler()
     ingredients = [sources, DRIVER.read_text(), STREAMS.read_text(), yosys.version, SCRIPT, compiler.version, *FLAGS]
 
-    def make(folder):
+    def make(folder, say):
+        say("RTL")
         write_rtlil(make_component(), folder / "core.il")
         (folder / "core.ys").write_text(SCRIPT)
+        say("yosys")
         step([*yosys.command, "-q", "core.ys"], folder)
         for path in (DRIVER, STREAMS):
             shutil.copy(path, folder)
+        say("C++ compiler")
         compile_sources(folder, [DRIVER.name], (*FLAGS, f"-I{yosys.include}"), compiler)
     return built(f"{name}-cxxrtl", ingredients, make)

@@ -23,6 +23,7 @@ from accel.digest import CORE, rtl_modules
 from model.common.cache import made_cache_folder
 from model.common.cores import cores
 from model.common.errors import UserError
+from model.common.files import refuse_full_disk
 
 __all__ = ["CXX_FLAGS", "built", "compile_sources", "open_library", "rtl_sources", "step", "write_rtlil"]
 
@@ -38,7 +39,8 @@ def rtl_sources(top=CORE):
 def built(name, ingredients, make):
     """Path of the shared library `<name>-<key>.so`; makes it unless it is cached.
 
-    ingredients: texts that change whenever the library would. make: function of a folder, in which it leaves `core.so`.
+    ingredients: texts that change whenever the library would. make: function (folder, say) that leaves `core.so` in the
+    folder and calls `say` with the name of each phase as it begins.
     """
     key = hashlib.sha256("\0".join([*ingredients, *CXX_FLAGS]).encode()).hexdigest()[:KEY_DIGITS]
     library = made_cache_folder("simulators") / f"{name}-{key}.so"
@@ -47,13 +49,15 @@ def built(name, ingredients, make):
     with _locked(library.with_suffix(".lock"), f"waiting for another process to build {library.name}"):
         if not library.exists():
             started = time.perf_counter()
-            print(f"building the simulator of {name}, once (a minute or so) ...", end="", flush=True, file=sys.stderr)
+            print(f"building the simulator of {name}, once:", end="", flush=True, file=sys.stderr)
             folder = Path(tempfile.mkdtemp(prefix=library.stem + ".", dir=library.parent))
             try:
-                make(folder)
+                make(folder, lambda phase: print(f" {phase} ...", end="", flush=True, file=sys.stderr))
                 os.replace(folder / "core.so", library)
-            except BaseException:
+            except BaseException as error:
                 print(file=sys.stderr)
+                if isinstance(error, OSError | UserError):
+                    refuse_full_disk(library.parent)
                 raise
             finally:
                 shutil.rmtree(folder, ignore_errors=True)

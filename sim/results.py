@@ -8,10 +8,12 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from model.common.errors import UserError
 from model.common.files import write_text
 
-__all__ = ["Record", "ResultsFile", "summarize", "write_json"]
+__all__ = ["Record", "ResultsFile", "confusion_matrix", "summarize", "write_json"]
 
 FORMAT = "uniqore-results-1"
 
@@ -50,7 +52,7 @@ class ResultsFile:
             self._read(whole, header)
             if not whole and not _line(header).startswith(b"".join(lines)):
                 raise UserError(f"{path} is not a results file: choose another name")
-            self._file = open(self._path, "r+b" if lines else "wb")
+            self._file = open(self._path, "r+b" if lines else "wb", buffering=0)
             self._file.truncate(sum(map(len, whole)))
             self._file.seek(0, os.SEEK_END)
         except OSError as error:
@@ -74,8 +76,12 @@ class ResultsFile:
         self._write(asdict(record))
 
     def _write(self, content):
-        self._file.write(_line(content))
-        self._file.flush()
+        try:
+            line = _line(content)
+            while line:
+                line = line[self._file.write(line):]
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}; the results in it are kept") from error
 
     def close(self):
         self._file.close()
@@ -112,6 +118,13 @@ def summarize(records, clock_hz):
         "simulated_cycles_per_second": round(sum(r.simulated_cycles for r in records) / seconds) if seconds else None,
         "picture_cycles_per_second": round(sum(r.cycles for r in records) / seconds) if seconds else None,
     }
+
+
+def confusion_matrix(labels, predictions, classes):
+    """int64 (classes, classes): row = label, column = prediction."""
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (labels, predictions), 1)
+    return matrix
 
 
 def write_json(path, content):

@@ -2,20 +2,22 @@
 import os
 import select
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, DEFAULT
 from model import zoo
 from model.common.errors import UserError
+from model.common.signals import closing_at_signals
 
-from .board import CYCLES_PER_BIT, TIMEOUT, BoardSimulator, build_board
+from .board import CYCLES_PER_BIT, BoardSimulator, build_board
 
 __all__ = ["add_arguments", "run", "serve"]
 
 CYCLES_PER_TURN = 5_000         # some tens of milliseconds of simulation: how long bytes from the host wait
 READ_BYTES = 1 << 16
+TERMINALS = ("/dev/pts/", "/dev/tty")           # where pseudo-terminals are, on Linux and on macOS
 
 
 def add_arguments(parser):
@@ -30,58 +32,92 @@ def add_arguments(parser):
 
 
 def run(options):
-    """Serves until Ctrl-C."""
+    """Serves until Ctrl-C, SIGTERM or SIGHUP."""
     if options.cycles_per_bit < 8:
         raise UserError(f"--cycles-per-bit must be at least 8, not {options.cycles_per_bit}")
     link = options.port_link and Path(options.port_link)
-    if link and (not link.parent.is_dir() or link.exists() and not link.is_symlink()):
-        raise UserError(f"--port-link {link}: not a new name in an existing folder")
+    if link:
+        _refuse_taken(link)
     config = CONFIGS[options.config]
     image = None if options.net == "none" else compile_net(zoo.load(options.net or zoo.DEFAULT), config)
     library = build_board(config, image=image, cycles_per_bit=options.cycles_per_bit)
-    board = BoardSimulator(library, bit_cycles=options.cycles_per_bit)
+    with closing_at_signals(), _opened_terminal() as (master, slave):
+        board = BoardSimulator(library, bit_cycles=options.cycles_per_bit)
+        try:
+            port = os.ttyname(slave)
+            with _linked(link, port) if link else nullcontext():
+                print(f"simulated board {config.name} at {link or port}, "
+                      f"{'no net' if image is None else image.net_name} loaded; Ctrl-C ends it", flush=True)
+                serve(board, master)
+        finally:
+            board.close()
+
+
+@contextmanager
+def _opened_terminal():
+    """(master, slave): descriptors of a pseudo-terminal. The slave stays open, so that hosts may come and go."""
+    import tty  # POSIX only, as pseudo-terminals are
     master, slave = os.openpty()
     try:
-        import tty  # POSIX only, as pseudo-terminals are
         tty.setraw(slave)
-        port = os.ttyname(slave)
-        with _linked(options.port_link, port):
-            print(f"simulated board {config.name} at {options.port_link or port}, "
-                  f"{'no net' if image is None else image.net_name} loaded; Ctrl-C ends it", flush=True)
-            serve(board, master)
+        yield master, slave
     finally:
-        board.close()
         os.close(master)
-        os.close(slave)         # open till now, so that hosts may come and go
+        os.close(slave)
 
 
-class _linked:
-    """A symbolic link that goes when this ends. An older link there is replaced, anything else is left alone."""
-    def __init__(self, path, target):
-        self._path, self._target = path and Path(path), target
+def _refuse_taken(link, port=None):
+    """UserError where `link` cannot become a link to `port`: there is no folder for it, or there is something that no
+    killed server left. port: None where it is not known yet."""
+    if not link.parent.is_dir():
+        raise UserError(f"--port-link {link}: there is no folder {link.parent}")
+    if not os.path.lexists(link):
+        return
+    target = os.readlink(link) if link.is_symlink() else None
+    if target is None:
+        raise UserError(f"--port-link {link}: there is a {'folder' if link.is_dir() else 'file'} of that name")
+    if not target.startswith(TERMINALS):
+        raise UserError(f"--port-link {link}: there is a link of that name, to {target}")
+    if link.exists() and target != port:        # a number is given again: what leads to our own port is left over
+        raise UserError(f"--port-link {link} leads to {target}, which is in use: end the serve that made it, or "
+                        "remove the link")
 
-    def __enter__(self):
-        if self._path:
-            try:
-                if self._path.is_symlink():
-                    self._path.unlink()
-                self._path.symlink_to(self._target)
-            except OSError as error:
-                raise UserError(f"cannot make the link {self._path}: {error.strerror}") from error
 
-    def __exit__(self, *_):
-        if self._path:
-            with suppress(OSError):
-                if os.readlink(self._path) == self._target:
-                    self._path.unlink()
+@contextmanager
+def _linked(link, port):
+    """A symbolic link to `port`, which goes when this ends. One that a killed server left is replaced."""
+    try:
+        with _locked(link.parent):
+            _refuse_taken(link, port)
+            link.unlink(missing_ok=True)
+            link.symlink_to(port)
+    except OSError as error:
+        raise UserError(f"cannot make the link {link}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError), _locked(link.parent):
+            if os.readlink(link) == port:
+                link.unlink()
+
+
+@contextmanager
+def _locked(folder):
+    """Of several processes one at a time is in here: nobody makes a link between another one's look and deed."""
+    import fcntl  # POSIX only
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def serve(board, descriptor):
     """Passes bytes between `descriptor` and the board until interrupted; sleeps while nothing goes on in the board."""
     leds = None
     while True:
-        asleep = board.idle_cycles > 2 * TIMEOUT
-        readable, _, _ = select.select([descriptor], [], [], None if asleep else 0)
+        readable, _, _ = select.select([descriptor], [], [], None if board.at_rest else 0)
         octets = os.read(descriptor, READ_BYTES) if readable else b""
         said = board.exchange(octets, CYCLES_PER_TURN)
         while said:

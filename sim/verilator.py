@@ -44,16 +44,19 @@ def build(config):
                    stated_version(find_tool("yosys")), verilator.version, compiler.version, UNOPTIMIZED,
                    *OPTIONS, *FLAGS]
 
-    def make(folder):
+    def make(folder, say):
+        say("RTL, yosys")
         (folder / "core.v").write_text(core_verilog(config))
         for file in (DRIVER, STREAMS):
             shutil.copy(file, folder)
+        say("Verilator")
         step([*verilator.command, *OPTIONS, "core.v"], folder)
         for path in folder.glob(ONCE):
             path.write_text(UNOPTIMIZED + path.read_text())
         include = Path(step([*verilator.command, "--getenv", "VERILATOR_ROOT"], folder).strip()) / "include"
         sources = [DRIVER.name, *sorted(path.name for path in folder.glob("*.cpp")),
                    *(str(include / name) for name in RUNTIME)]
+        say("C++ compiler")
         compile_sources(folder, sources, (*FLAGS, "-I.", f"-I{include}", f"-I{include}/vltstd"), compiler)
     return built(f"verilator-{config.name}", ingredients, make)
 

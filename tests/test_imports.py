@@ -103,9 +103,9 @@ def test_rtl_is_made_of_configuration_and_formats_alone():
     assert not [name for name in names if not name.startswith(allowed)]
 
 
-def test_boards_take_the_engine_alone_from_sim():
+def test_boards_take_the_engine_and_the_page_alone_from_sim():
     names = {name for module in FILES if module.startswith("boards") for name in ours(module)}
-    assert {name for name in names if name.startswith("sim")} == {"sim.device"}
+    assert {name for name in names if name.startswith("sim")} == {"sim.device", "sim.report_page", "sim.results"}
 
 
 def test_simulating_needs_no_torch():

@@ -132,7 +132,7 @@ def test_all_is_true(module):
     assert set(names) <= here | imported, "names that the module does not have"
     unlisted = {name for name in from_packages & here if name not in names}
     assert not unlisted, "names that other modules use"
-    found_by_name = {"run"} if module.startswith(COMMANDS) else {"main"} if starts(module) else set()
+    found_by_name = {"run"} if module.startswith(COMMANDS) else {"main", "parser"} if starts(module) else set()
     idle = {name for name in names if name not in from_packages | from_tests | found_by_name | made(module)
             and not re.search(rf"\b{name}\b", DOCUMENTED)}
     assert not idle, "names that nobody uses"

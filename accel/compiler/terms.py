@@ -89,12 +89,11 @@ def max_pool_kernels(pool, channels):
 
 
 def _skip_kernel(term, config):
-    """Signed gains of n bits are offset by 2**(n - 1), which is then the code of the level 0."""
+    """Signed gains are offset by the least of them, if that is negative; the offset is then the code of the level 0."""
     gain = np.asarray(term.gain, dtype=np.int64)
     scale = trailing_zeros(gain)
     gain = gain >> scale
-    low, high = min(int(gain.min()), 0), max(int(gain.max()), 0)
-    zero = 1 << max((-low - 1).bit_length(), high.bit_length()) if low else 0
+    zero = -min(int(gain.min()), 0)
     codes = np.full((len(gain), len(gain)), zero)
     np.fill_diagonal(codes, gain + zero)
     return Kernel(source=term.source, stride=1, taps=((0, 0),), codes=codes[None], shift=scale,

@@ -1,5 +1,6 @@
 """What the command lines of all packages have in common: errors in one line and exit codes."""
 import argparse
+import errno
 import importlib
 import importlib.metadata
 import os
@@ -8,15 +9,20 @@ import textwrap
 
 from .errors import UserError
 
-__all__ = ["Parser", "add_verb", "command_line", "positive", "run_command", "verb"]
+__all__ = ["Parser", "add_verb", "command_line", "positive", "positive_number", "run_command", "verb"]
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 WIDTH = 79                  # characters of a line of a description
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises UserError for arguments that it does not take. examples: command lines, which its help ends with."""
-    def __init__(self, *args, description="", examples=(), **options):
-        self.examples = tuple(examples)
+    """Raises UserError for arguments that it does not take.
+
+    purpose: what it does, in half a sentence. examples: command lines, which its help ends with. verbs: of a program of
+    several verbs, what argparse calls its subparsers.
+    """
+    def __init__(self, *args, description="", purpose="", examples=(), **options):
+        self.purpose, self.examples, self.verbs = purpose, tuple(examples), None
         super().__init__(
             *args, description=textwrap.fill(description, WIDTH), **options,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -34,11 +40,23 @@ def positive(argument):
     return value
 
 
+def positive_number(argument):
+    """An argument's type: a number above 0, not necessarily whole."""
+    try:
+        value = float(argument)
+    except ValueError:
+        value = 0
+    if not value > 0:                   # NaN is not
+        raise argparse.ArgumentTypeError(f"{argument} is no positive number")
+    return value
+
+
 def command_line(prog, description):
     """(parser, verbs) of a program of several verbs, for `add_verb`."""
     parser = Parser(prog=prog, description=description)
     parser.add_argument("--version", action="version", version=f"uniqore {_version()}")
-    return parser, parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    parser.verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    return parser, parser.verbs
 
 
 def _version():
@@ -48,10 +66,10 @@ def _version():
         return "(not installed)"
 
 
-def add_verb(verbs, name, purpose, *, run, examples, more=""):
+def add_verb(verbs, name, purpose, *, examples, run=None, more=""):
     """The parser of a verb. purpose: what it does, for the list of verbs and, with the sentences `more`, for its own
-    help. run: function of the options. examples: command lines."""
-    parser = verbs.add_parser(name, help=purpose, examples=examples,
+    help. examples: command lines. run: function of the options, unless the verb has verbs of its own."""
+    parser = verbs.add_parser(name, help=purpose, purpose=purpose, examples=examples,
                               description=f"{purpose[0].upper()}{purpose[1:]}. {more}".strip())
     parser.set_defaults(run=run)
     return parser
@@ -89,11 +107,21 @@ def _interrupted(error):
     return error is not None
 
 
+def _forget_stdout():
+    """What is still to be written to stdout goes nowhere; the interpreter would try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _exit_code(error):
     """Says in one line what is wrong, where that is no fault of the program; raises `error` where it is."""
     if isinstance(error, BrokenPipeError):      # `head` perhaps, which has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         return 1
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        if error.filename is None:              # of a file that is open, and that may be stdout
+            _forget_stdout()
+        print(f"error: {error.filename or 'cannot write'}: {error.strerror}", file=sys.stderr)
+        return 2
     if isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
         return 2

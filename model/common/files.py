@@ -1,15 +1,17 @@
 """Files that are written whole or not at all, and what is read of those that were not."""
 import os
+import shutil
 import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["RUNS", "refuse_cut_off", "refuse_unwritable", "replacing", "write_text"]
+__all__ = ["RUNS", "refuse_cut_off", "refuse_full_disk", "refuse_unwritable", "replacing", "write_text"]
 
 ZIP = b"PK\x03\x04"             # the first bytes of a zip archive
 RUNS = Path("runs")             # folder of trainings, one folder each
+FULL = 1_000_000                # bytes; a disk that has less is full
 
 
 def refuse_unwritable(path):
@@ -30,6 +32,13 @@ def refuse_cut_off(path):
         raise UserError(f"{path}: an empty file")
     if ZIP.startswith(begin) and not zipfile.is_zipfile(path):
         raise UserError(f"{path}: cut off after {size:,} bytes, its end is missing: copy or make it again")
+
+
+def refuse_full_disk(folder):
+    """UserError where the disk of `folder` is full: asked after a program failed that wrote there, since few programs
+    say it themselves."""
+    if shutil.disk_usage(folder).free < FULL:
+        raise UserError(f"{folder}: the disk is full")
 
 
 @contextmanager

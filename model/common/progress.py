@@ -4,7 +4,7 @@ import time
 
 from tqdm import tqdm
 
-__all__ = ["Progress", "duration"]
+__all__ = ["Progress", "Stages", "duration"]
 
 SECONDS_A_LINE = 30
 
@@ -68,3 +68,40 @@ class Progress:
 
     def close(self):
         self._bar.close()
+
+
+class Stages:
+    """On stderr: what tools of which nobody knows how long they take are at. On a terminal one line that changes; in a
+    log file a line where a tool comes to another stage, and now and then.
+
+    clock: seconds that only grow.
+    """
+
+    def __init__(self, *, clock=time.monotonic):
+        self._clock, self._said = clock, {}
+        self._line = tqdm(bar_format="{desc}", leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._line.close()
+
+    def show(self, tools):
+        """tools: {name: (stage, detail)}, strings; a detail changes often, as a count does, and alone is not worth a
+        line of a log."""
+        texts = {name: f"{name}: {', '.join(filter(None, at))}" for name, at in tools.items()}
+        if not self._line.disable:
+            self._line.set_description_str("; ".join(texts.values()))
+            return
+        now = self._clock()
+        for name, (stage, _) in tools.items():
+            last, when = self._said.get(name, (None, 0))
+            if stage != last or now - when >= SECONDS_A_LINE:
+                self._said[name] = stage, now
+                self.write(texts[name])
+
+    def write(self, sentence):
+        """Prints a line that stays, above the changing one."""
+        self._line.write(sentence, file=sys.stderr)
+        sys.stderr.flush()

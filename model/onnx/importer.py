@@ -52,7 +52,7 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, Overfl
 
 
 def _pads(attributes, kernel, size):
-    """[top, left, bottom, right]: the zeros around a map of that size (H, W) for a window of that kernel (H, W)."""
+    """[top, left, bottom, right]: zeros around a map of `size` that a window of `kernel` meets, (H, W) both."""
     mode = attributes["auto_pad"]
     require(mode in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"), f"auto_pad {mode} is not supported")
     if mode == "NOTSET":

@@ -3,6 +3,7 @@
 The colours are those of Okabe and Ito, which colour-blind readers can tell apart.
 """
 import io
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +16,7 @@ from model.common import files
 from model.common.errors import UserError
 
 __all__ = ["INK", "GREY", "PALE", "SKY", "BLUE", "VERMILLION", "COLOURS", "MARKERS", "styled", "new_figure",
-           "refuse_unwritable", "save"]
+           "encoded", "refuse_unwritable", "save"]
 
 INK, GREY, PALE = "#222222", "#777777", "#d9d9d9"
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
@@ -53,20 +54,22 @@ def refuse_unwritable(path):
     files.refuse_unwritable(path)
 
 
+@styled()
 def encoded(figure, suffix):
-    """The picture's file as bytes, without date and version; .png in 256 colours, a third of the bytes."""
+    """The file, ".png" or ".svg", as bytes, without date and version; .png in 256 colours, a third of the bytes."""
     file = io.BytesIO()
-    if suffix == ".svg":
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    else:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")     # of a class's name, say: a box is drawn
+        if suffix == ".svg":
+            figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+            return file.getvalue()
         figure.canvas.draw()
-        pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-        palette = pixels.quantize(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        palette.save(file, format="PNG", dpi=(DPI, DPI), optimize=True)
+    pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    palette = pixels.quantize(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    palette.save(file, format="PNG", dpi=(DPI, DPI), optimize=True)
     return file.getvalue()
 
 
-@styled()
 def save(figure, path):
     """Writes the .png or .svg; path ends up as it was or as the complete new file."""
     picture = encoded(figure, Path(path).suffix)

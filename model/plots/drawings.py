@@ -7,7 +7,8 @@ from matplotlib.ticker import MaxNLocator
 
 from .canvas import BLUE, COLOURS, GREY, INK, MARKERS, PALE, SKY, VERMILLION, new_figure, styled
 
-__all__ = ["curves", "weights", "accumulators", "figure1", "bits", "confusion", "whole_bins"]
+__all__ = ["curves", "weights", "accumulators", "figure1", "bits", "confusion", "layer_cycles",
+           "whole_bins"]
 
 DASH = 3.5               # points; a parent that two neighbours share is dashed in both their colours
 HISTOGRAM = {"density": True, "histtype": "stepfilled", "color": SKY, "alpha": 0.6}
@@ -304,15 +305,48 @@ def bits(lines):
 @styled()
 def confusion(matrix, classes):
     """Counts of pictures, row: label, column: prediction; written into the cells of up to 20 classes."""
-    figure = new_figure(6, 6, "Confusion")
+    few = len(classes) <= 20
+    side = 6 if few else 2 + 0.13 * len(classes)
+    figure = new_figure(side, side, "Confusion")
     axes = figure.subplots()
-    axes.imshow(matrix, cmap="Blues")
+    axes.imshow(matrix, cmap="Blues", vmin=0)
     axes.set(xlabel="prediction", ylabel="label", xticks=range(len(classes)), yticks=range(len(classes)))
-    axes.set_xticklabels(classes, rotation=90)
-    axes.set_yticklabels(classes)
+    # names are whatever their net says, dollars included
+    axes.set_xticklabels(classes, rotation=90, parse_math=False)
+    axes.set_yticklabels(classes, parse_math=False)
+    if not few:
+        axes.tick_params(right=True, top=True, labelright=True, labeltop=True)
+        axes.set_xticks(np.arange(len(classes)) - 0.5, minor=True)
+        axes.set_yticks(np.arange(len(classes)) - 0.5, minor=True)
+        axes.grid(True, which="minor", linewidth=0.4)
+        axes.tick_params(which="minor", length=0)
     most = np.max(matrix)
     for row, counts in enumerate(matrix):
         for column, count in enumerate(counts):
-            if count and len(classes) <= 20:
+            if count and few:
                 axes.text(column, row, count, ha="center", va="center", color="white" if 2 * count > most else INK)
+    return figure
+
+
+@styled()
+def layer_cycles(layers):
+    """Cycles of every layer (objects with name, passes, cycles, skip_cycles, utilization, as accel.cycles.LayerCycles),
+    those that add an identity residual apart; passes and utilization are written beside the bars."""
+    figure = new_figure(6.8, 1.3 + 0.26 * len(layers), "Cycles by layer")
+    axes = figure.subplots()
+    rows, skips = range(len(layers)), [layer.skip_cycles for layer in layers]
+    axes.barh(rows, [layer.cycles - layer.skip_cycles for layer in layers], color=BLUE, label="convolutions and pools")
+    if any(skips):
+        axes.barh(rows, skips, left=[layer.cycles - layer.skip_cycles for layer in layers], color=SKY,
+                  label="identity residuals")
+    for row, layer in enumerate(layers):
+        used = f", {layer.utilization:.1%} used" if layer.utilization else ""
+        passes = "1 pass" if layer.passes == 1 else f"{layer.passes} passes"
+        axes.annotate(f"{layer.cycles:,}: {passes}{used}", (layer.cycles, row), (4, 0), va="center",
+                      textcoords="offset points", fontsize=8)
+    axes.set_yticks(rows, [layer.name for layer in layers], parse_math=False)
+    axes.set(ylim=(len(layers) - 0.4, -0.6), xlim=(0, 1.55 * max(layer.cycles for layer in layers)), xlabel="cycles")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if any(skips):
+        figure.legend(loc="outside lower center", ncols=2)
     return figure

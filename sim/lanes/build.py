@@ -75,10 +75,13 @@ def build_simulator(make_component, *, name, sources, ports, one_lane=False, wat
     ingredients = [sources, repr(ports), str(watched), driver.read_text(), yosys.version, yosys_script,
                    compiler.version, *flags, features, *(path.read_text() for path in (INSPECTOR, *GENERATOR))]
 
-    def make(folder):
+    def make(folder, say):
+        say("RTL")
         write_rtlil(make_component(), folder / "core.il")
         (folder / "core.ys").write_text(yosys_script)
+        say("yosys")
         step([*yosys.command, "-q", "core.ys"], folder)
+        say("netlist to C++")
         module = json.loads((folder / "core.json").read_text())["modules"]["core"]
         try:
             files = _files(module, ports, one_lane, watched)
@@ -89,6 +92,7 @@ def build_simulator(make_component, *, name, sources, ports, one_lane=False, wat
         for path in (driver, INSPECTOR, *HEADERS):
             shutil.copy(path, folder)
         compiled = [driver.name, INSPECTOR.name, *(file for file in files if file.endswith(".cc"))]
+        say("C++ compiler")
         compile_sources(folder, compiled, flags, compiler)
 
     return built("-".join([name, *(["one"] if one_lane else []), *(["watched"] if watched else [])]), ingredients, make)

@@ -6,14 +6,13 @@ from functools import partial
 
 import numpy as np
 import pytest
-import serial
 
 from accel import link
 from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.cycles import cycles
 from accel.link import Command, Fault
-from boards.host import Device, DeviceError, FrameReader
+from boards.host import ENTRIES_A_FRAME, Device, DeviceError, FrameReader
 from model.common.errors import UserError
 from model.integer import golden
 from sim.board import CYCLES_PER_BIT, BoardSimulator, build_board
@@ -112,6 +111,16 @@ def test_nets_are_loaded_one_after_the_other(port, nets):
         for net in (nets[1], nets[0], nets[1]):
             assert device.load(net)
             check_pictures(device, net)
+
+
+def test_a_load_tells_how_far_it_is(port, nets):
+    seen = []
+    with connect(port) as device:
+        assert device.load(nets[1], lambda *at: seen.append(at))
+        assert not device.load(nets[1], pytest.fail)
+    total = link.image_entries(compile_net(nets[1], CONFIG))[1]["entries"]
+    assert [done for done, _ in seen] == [*range(ENTRIES_A_FRAME, total, ENTRIES_A_FRAME), total]
+    assert {of for _, of in seen} == {total}
 
 
 def test_two_pictures_may_be_on_their_way(port, nets):
@@ -377,14 +386,3 @@ def test_a_net_too_large_for_the_device_is_refused_and_the_old_one_stays(port, n
         with pytest.raises(UserError, match="the limit is"):
             device.load(zoo.load(zoo.DEFAULT))
         check_pictures(device, nets[0])
-
-
-@pytest.mark.parametrize("reason, sentence", [
-    ("[Errno 13] could not open port: Permission denied", "no permission for /dev/x: add yourself"),
-    ("[Errno 2] could not open port: No such file or directory", "no port /dev/x"), ("odd", "cannot open /dev/x: odd")])
-def test_ports_that_do_not_open_are_explained(monkeypatch, reason, sentence):
-    def refuse(*_, **__):
-        raise serial.SerialException(reason)
-    monkeypatch.setattr(serial, "serial_for_url", refuse)
-    with pytest.raises(UserError, match=sentence):
-        Device("/dev/x")

@@ -1,7 +1,7 @@
 """The command line of the board: dry runs, refusals, reports, and pictures streamed to the simulated board."""
 import json
 import os
-import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +16,13 @@ pytest.importorskip("amaranth_boards")
 from accel import link
 from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
-from boards import build, host, icesugar_pro, program, stream, ulx3s
+from boards import build, host, icesugar_pro, stream, ulx3s
 from boards.report import BASELINES
-from boards.stream import confusion_matrix
+from boards.stream import confusion_text
 from model.common.errors import UserError
 from model.integer import golden
+from sim.results import confusion_matrix
+from tests.progress import until
 
 from .test_harness import LOG
 
@@ -33,8 +35,14 @@ DEVICES = {board.device: board for board in ulx3s.BOARDS}
 def test_what_cannot_be_built_is_said_in_one_line(tmp_path, capsys, monkeypatch):
     for arguments, sentence in [
             (["--baud", "50000000"], "at most an eighth"), (["--baud", "300"], "no rate within 0.5%"),
-            (["--baud", "-1"], "at most an eighth"), (["--net", "no-such-net"], "no-such-net"),
-            (["--device", "25F", "--net", "resnet8-w4a4-cifar10"], "activation memory"), (["--jobs", "0"], "--jobs"),
+            (["--baud", "-1"], "argument --baud: -1 is not positive"),
+            (["--baud", "0"], "argument --baud: 0 is not positive"), (["--limit", "nan"], "nan is no positive number"),
+            (["--limit", "0"], "0 is no positive number"), (["--seed", "3", "1", "3"], "--seed: 3 is there twice"),
+            (["--seed", "-1"], "-1 is no whole number from 0"), (["--seed", "2147483648"], "is no whole number from 0"),
+            (["-o", __file__], f"--output {__file__} is a file, not a folder of builds"),
+            (["--net", "no-such-net"], "no-such-net"),
+            (["--device", "25F", "--net", "resnet8-w4a4-cifar10"], "activation memory"),
+            (["--jobs", "0"], "argument --jobs: 0 is not positive"),
             (["--device", "99F"], "invalid choice")]:
         assert ulx3s.main(["build", "-o", str(tmp_path), "--dry-run", *arguments]) == 2
         error = capsys.readouterr().err
@@ -45,42 +53,112 @@ def test_what_cannot_be_built_is_said_in_one_line(tmp_path, capsys, monkeypatch)
 
 
 class FakeTools:
-    """nextpnr that meets the clock with some seeds only, takes long with some and breaks with others, as a shell
-    script."""
+    """nextpnr that meets the clock with the seeds of `good` only, {seed: MHz}, takes long with some and breaks with
+    others, as a shell script. It notes the seeds it has been started with in `started`."""
     def __init__(self, folder, good, slow=(), broken=()):
+        for seed, mhz in good.items():
+            (folder / f"log{seed}").write_text(LOG.replace("109.61", str(mhz)))
         (folder / "log").write_text(LOG)
+        self._started = folder / "started"
         tool = folder / "nextpnr"
         tool.write_text(f"""#!/bin/sh
 while [ $# -gt 0 ]; do case $1 in --log) log=$2;; --textcfg) out=$2;; --seed) seed=$2;; esac; shift; done
-case " {' '.join(map(str, slow))} " in *" $seed "*) while :; do :; done;; esac
+echo $seed >> started
+case " {' '.join(map(str, slow))} " in *" $seed "*) echo Routing.. > $log; while :; do :; done;; esac
 case " {' '.join(map(str, broken))} " in *" $seed "*) echo ERROR: no legal placement > $log; exit 1;; esac
+if [ -f log$seed ]; then cp log$seed $log; echo bits > $out; exit 0; fi
 cp log $log
-case " {' '.join(map(str, good))} " in *" $seed "*) echo bits > $out; exit 0;; esac
 exit 1
 """)
         tool.chmod(0o755)
-        self.environment = dict(os.environ, NEXTPNR_ECP5=str(tool))
+        self._folder, self._environment = folder, dict(os.environ, NEXTPNR_ECP5=str(tool))
+
+    @property
+    def started(self):
+        return sorted(map(int, self._started.read_text().split()))
+
+    def route(self, **options):
+        return build.route(self._folder, [], self._environment,
+                           **{"clock_mhz": 80, "every": False, "jobs": 1, "limit": 4, **options})
 
 
 def test_seeds_are_tried_until_one_meets_the_clock(tmp_path, capsys):
-    tools = FakeTools(tmp_path, good=[3], slow=[1])
-    seed, figures = build.route(tmp_path, [], tools.environment, clock_mhz=108.333, seeds=[1, 2, 3, 4], jobs=2, limit=4)
-    assert seed == 3 and figures["fmax_mhz"] == 109.61
-    assert "seed 2: 109.61 MHz, missed" in capsys.readouterr().err
+    tools = FakeTools(tmp_path, good={3: 110.5, 5: 120}, slow=[1])
+    seed, figures = tools.route(clock_mhz=108.333, seeds=[1, 2, 3, 4, 5], jobs=2)
+    assert seed == 3 and figures["fmax_mhz"] == 110.5
+    assert tools.started == [1, 2, 3]
+    assert "seed 2: 109.61 MHz, missed\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 9])
+def test_of_seeds_asked_for_the_best_that_meets_the_clock_is_taken(tmp_path, capsys, jobs):
+    tools = FakeTools(tmp_path, good={2: 110.5, 4: 120.25, 5: 111, 6: 79}, broken=[1])
+    seed, figures = tools.route(seeds=[1, 2, 3, 4, 5, 6], every=True, jobs=jobs)
+    assert seed == 4 and figures["fmax_mhz"] == 120.25
+    assert tools.started == [1, 2, 3, 4, 5, 6]
+    said = capsys.readouterr().err
+    assert "seed 4: 120.25 MHz\n" in said and "seed 6: 79.0 MHz, missed\n" in said
+
+
+def test_of_equal_seeds_the_first_is_taken(tmp_path):
+    assert FakeTools(tmp_path, good={7: 90, 2: 90}).route(seeds=[7, 2], every=True)[0] == 7
+
+
+def test_seeds_that_end_together_are_compared(tmp_path, monkeypatch):
+    """Both have ended by the time they are looked at."""
+    tools = FakeTools(tmp_path, good={1: 90, 2: 91})
+    monkeypatch.setattr(build.Router, "look", lambda router: router.process.wait())
+    assert tools.route(seeds=[1, 2], jobs=2)[0] == 2
 
 
 def test_a_seed_that_breaks_does_not_end_the_others(tmp_path, capsys):
-    tools = FakeTools(tmp_path, good=[2], broken=[1])
-    assert build.route(tmp_path, [], tools.environment, clock_mhz=80, seeds=[1, 2], jobs=2, limit=4)[0] == 2
+    tools = FakeTools(tmp_path, good={2: 100}, broken=[1])
+    assert tools.route(seeds=[1, 2], jobs=2)[0] == 2
     assert "seed 1: place and route failed, see " in capsys.readouterr().err
     with pytest.raises(UserError, match=r"no seed of 1 meets the clock \(none was finished\)"):
-        build.route(tmp_path, [], tools.environment, clock_mhz=80, seeds=[1], jobs=2, limit=4)
+        tools.route(seeds=[1], jobs=2)
 
 
 def test_a_log_below_the_clock_is_a_miss_whatever_the_exit_code(tmp_path):
-    tools = FakeTools(tmp_path, good=[1])
+    tools = FakeTools(tmp_path, good={1: 109.61})
     with pytest.raises(UserError, match=r"meets the clock \(best 109.61 MHz\)"):
-        build.route(tmp_path, [], tools.environment, clock_mhz=109.62, seeds=[1], jobs=1, limit=4)
+        tools.route(clock_mhz=109.62, seeds=[1])
+
+
+def test_a_full_disk_is_not_blamed_on_a_seed(tmp_path, monkeypatch):
+    tools = FakeTools(tmp_path, good={2: 100}, broken=[1])
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=999_999))
+    with pytest.raises(UserError, match=f"^{tmp_path}: the disk is full$"):
+        tools.route(seeds=[1, 2])
+    assert tools.route(seeds=[2])[0] == 2               # what has ended well is not doubted
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("seeds, most, sentence", [
+    ([3, 4, 5], 2, "stopped before a seed met the clock; to go on: --seed 3 4 5\n"),
+    ([1, 3, 4], 3, "stopped; seed 1 met the clock: --seed 1 builds it\n")])
+def test_a_stopped_build_leaves_no_process_and_says_how_to_go_on(
+        tmp_path, monkeypatch, capsys, seeds, most, sentence, end):
+    tools = FakeTools(tmp_path, good={1: 99, 2: 98}, slow=[3, 4])
+    processes = []
+    post_init = build.Router.__post_init__
+
+    def noted(router):
+        post_init(router)
+        processes.append(router.process)
+    monkeypatch.setattr(build.Router, "__post_init__", noted)
+
+    def stop(_):
+        """Once what can end has ended and the others have started."""
+        if len(processes) == most:
+            until(lambda: sum(process.poll() is None for process in processes) <= 2)
+            raise end
+        until(lambda: any(process.poll() is not None for process in processes))
+    monkeypatch.setattr(build.time, "sleep", stop)
+    with pytest.raises(end):
+        tools.route(seeds=seeds, every=True, jobs=2)
+    assert capsys.readouterr().err.endswith(sentence)
+    assert len(processes) == most and all(process.poll() is not None for process in processes)
 
 
 def test_the_command_in_a_report_makes_the_same_bitstream():
@@ -93,31 +171,10 @@ def test_the_command_in_a_report_makes_the_same_bitstream():
 
 
 def test_a_missed_clock_is_an_error_and_a_hanging_router_is_given_up(tmp_path, capsys):
-    tools = FakeTools(tmp_path, good=[], slow=[2])
+    tools = FakeTools(tmp_path, good={}, slow=[2])
     with pytest.raises(UserError, match=r"no seed of 1, 2 meets the clock \(best 109.61 MHz\).*No bitstream"):
-        build.route(tmp_path, [], tools.environment, clock_mhz=200, seeds=[1, 2], jobs=1, limit=2)
+        tools.route(clock_mhz=200, seeds=[1, 2], limit=2)
     assert "seed 2: given up" in capsys.readouterr().err
-
-
-def test_flash_prints_or_explains(tmp_path, capsys, monkeypatch):
-    tool = tmp_path / "openFPGALoader"
-    tool.write_text("#!/bin/sh\necho unable to open ftdi device\nexit 1\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("OPENFPGALOADER", str(tool))
-    bits = tmp_path / "a b.bit"
-    assert ulx3s.main(["flash", str(bits), "--dry-run", "--write-flash"]) == 0
-    assert capsys.readouterr().out == shlex.join([str(tool), "-b", "ulx3s", "-f", str(bits)]) + "\n"
-    assert ulx3s.main(["flash", str(bits)]) == 2 and "no bitstream" in capsys.readouterr().err
-    bits.write_bytes(b"x")
-    for said, sentence in [
-            ("unable to open ftdi device", "no ULX3S found"), ("Permission denied", "no permission"),
-            ("x: error while loading shared libraries: libusb-1.0.so.0: cannot open", "needs libusb-1.0.so.0"),
-            ("bang", "failed: bang")]:
-        tool.write_text(f"#!/bin/sh\necho '{said}'\nexit 1\n")
-        assert ulx3s.main(["flash", str(bits)]) == 2 and sentence in capsys.readouterr().err
-    monkeypatch.setenv("OPENFPGALOADER", "/nowhere/loader")
-    with pytest.raises(UserError, match="OPENFPGALOADER=/nowhere/loader: there is no such program"):
-        program.program_command(DEVICES["85F"], bits, write_flash=False)
 
 
 def test_reports_of_the_committed_builds_hold_together(capsys):
@@ -150,7 +207,10 @@ def test_figures_of_another_configuration_are_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize("arguments, sentence", [
     (["--port", "/dev/no-such-port"], "no port /dev/no-such-port"), (["--port", "bad://x"], "cannot open bad://x"),
-    (["--timeout", "0"], "must be positive"), (["no-such-net"], "no-such-net")])
+    (["--timeout", "0"], "argument --timeout: 0 is no positive number"),
+    (["--timeout", "nan"], "argument --timeout: nan is no positive number"),
+    (["--baud", "0"], "argument --baud: 0 is not positive"), (["--baud", "-9600"], "--baud: -9600 is not positive"),
+    (["no-such-net"], "no-such-net")])
 def test_stream_refuses_in_one_line(arguments, sentence, capsys):
     assert ulx3s.main(["stream", "--data", "synthetic", *arguments]) == 2
     error = capsys.readouterr().err
@@ -158,18 +218,19 @@ def test_stream_refuses_in_one_line(arguments, sentence, capsys):
 
 
 def test_ports_are_found_by_their_adapter(monkeypatch):
-    class Port:
-        def __init__(self, device, vid, pid):
-            self.device, self.vid, self.pid = device, vid, pid
-    looked_for = DEVICES["85F"].adapters, "socket"
-    board, other = Port("/dev/ttyUSB1", 0x0403, 0x6015), Port("/dev/ttyS0", None, None)
-    for ports, found in [([other, board], "/dev/ttyUSB1"), ([other], "no board found"), ([board, board], "several")]:
-        monkeypatch.setattr(host.list_ports, "comports", lambda ports=ports: ports)
-        if found.startswith("/"):
-            assert host.find_port(*looked_for) == found
-        else:
-            with pytest.raises(UserError, match=found):
-                host.find_port(*looked_for)
+    def port(device, vid=0x0403, pid=0x6015, serial_number=None):
+        return SimpleNamespace(device=device, vid=vid, pid=pid, serial_number=serial_number)
+
+    def find(*ports):
+        monkeypatch.setattr(host.list_ports, "comports", lambda: ports)
+        return host.find_port(DEVICES["85F"].adapters, "socket")
+    board, other = port("/dev/ttyUSB1"), port("/dev/ttyS0", None, None)
+    assert find(other, board) == "/dev/ttyUSB1"
+    with pytest.raises(UserError, match="^no board found: connect the socket, or give --port"):
+        find(other)
+    with pytest.raises(UserError, match=r"several adapters found, choose one with --port: /dev/ttyUSB0 \(serial number "
+                                        r"D00123\), /dev/ttyUSB1$"):
+        find(port("/dev/ttyUSB0", serial_number="D00123"), board, other)
 
 
 def test_a_family_s_own_adapter_is_looked_for(monkeypatch, capsys):
@@ -182,8 +243,33 @@ def test_a_family_s_own_adapter_is_looked_for(monkeypatch, capsys):
     assert "no board found: connect the ULX3S's US1 socket" in capsys.readouterr().err
 
 
-def test_confusion_counts_labels_by_row():
-    assert confusion_matrix(np.array([0, 0, 2]), np.array([1, 0, 2]), 3).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+def test_the_confusion_matrix_names_rows_and_columns():
+    matrix = confusion_matrix(np.array([0, 0, 0, 2, 2]), np.array([1, 0, 1, 2, 0]), 3).tolist()
+    assert confusion_text(matrix, ["airplane", "car", "cat"]).splitlines() == [
+        "confusion (rows: label, columns: prediction):",
+        "           airp  car  cat",
+        "  airplane    1    2    0",
+        "       cat    1    0    1"]                             # no picture is of a car
+
+
+def test_columns_that_begin_alike_are_told_apart():
+    text = confusion_text([[1, 0], [0, 12345678]], ["seahorse", "seagull"]).splitlines()
+    assert text[1:] == ["               seah     seag", "  seahorse        1        0", "   seagull        0 12345678"]
+    assert confusion_text([[1, 0], [0, 1]], ["class10", "class11"]).splitlines()[1] == "          class10 class11"
+
+
+def test_of_many_classes_the_worst_confusions_are_told():
+    rng = np.random.default_rng(3)
+    labels, predictions = rng.integers(0, 100, (2, 500))
+    labels[:90], predictions[:90] = 7, np.repeat([11, 12, 7], [50, 20, 20])
+    names = [f"thing {k}" for k in range(100)]
+    matrix = confusion_matrix(labels, predictions, 100)
+    lines = confusion_text(matrix.tolist(), names).splitlines()
+    off_diagonal = np.count_nonzero(matrix) - np.count_nonzero(matrix.diagonal())
+    assert lines[0] == f"confusions that happened most, of {off_diagonal}:"
+    assert lines[1:3] == ["    50 x thing 7 taken for thing 11", "    20 x thing 7 taken for thing 12"]
+    assert len(lines) == 11 and max(map(len, lines)) < 80
+    assert confusion_text(np.eye(100, dtype=int).tolist(), names) == "confusion: none among 100 classes"
 
 
 class InstantDevice:
@@ -199,8 +285,10 @@ class InstantDevice:
     def __exit__(self, *_):
         pass
 
-    def load(self, net):
+    def load(self, net, progress):
         self._net = net
+        for done in (1, 2):
+            progress(done, 2)
         return True
 
     def classify(self, pictures):
@@ -224,6 +312,49 @@ def test_the_confusion_matrix_is_drawn(tmp_path, monkeypatch, capsys):
     dark = sum(share for (red, _, blue), share in shares.items() if red < blue - 60)
     white = shares[(247, 251, 255)]                             # the colour of 0
     assert 0.5 < classes * dark / (dark + white) < 1.1
+
+
+def test_the_page_says_what_the_board_answered(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+
+    class Wrong(InstantDevice):
+        """Answers the second picture with logits of its own."""
+        config = CONFIGS["16x16x2"]
+
+        def classify(self, pictures):
+            for k, answer in enumerate(super().classify(pictures)):
+                yield answer if k != 1 else host.Answer(answer.logits[::-1], int(answer.logits[::-1].argmax()), 100, 1)
+
+    monkeypatch.setattr(stream, "Device", Wrong)
+    path = tmp_path / "page.html"
+    arguments = ["stream", "--port", "a", "--data", "synthetic", "--images", "4", "--check", "--html", str(path)]
+    assert ulx3s.main(arguments) == 1
+    assert f"written: {path}" in capsys.readouterr().out
+    page = path.read_text()
+    order = [page.index(f'id="picture-{k}"') for k in (1, 0, 2, 3)]
+    assert order == sorted(order) and page.count("differs from the integer model") == 1
+    for figure in ("the board at the board, 100 MHz", "3 of 4", "75.00% (3 of 4)", "measured over the line",
+                   "python -m boards.ulx3s "):
+        assert figure in page
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stream, "Device", None)
+    assert ulx3s.main(["stream", "--data", "synthetic", "--html", str(tmp_path / "no/x.html")]) == 2
+    assert "not a file in an existing folder" in capsys.readouterr().err
+
+
+def test_an_upload_is_a_bar_on_a_terminal_and_nothing_elsewhere(monkeypatch, capsys):
+    monkeypatch.setattr(stream, "Device", InstantDevice)
+    arguments = ["stream", "--port", "a", "--data", "synthetic", "--images", "3", "--json"]
+    assert ulx3s.main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "" and json.loads(captured.out)["images"] == 3
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert ulx3s.main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "uploading " in captured.err and "\n" not in captured.err
+    assert json.loads(captured.out)["images"] == 3
 
 
 @pytest.mark.parametrize("path, sentence", [
@@ -278,7 +409,7 @@ def test_stream_works_against_the_simulated_board(served, capsys, tmp_path):
     assert ulx3s.main(["stream", SMALL, *files, "--port", str(served), "--check", "--json", *PATIENT]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["images"], summary["exact"], summary["accuracy"], summary["engine"]) == (3, 3, None, "board")
-    assert summary["cycles_per_image"] == 34696 and len(summary["results"][0]["logits"]) == 10
+    assert summary["cycles_per_image"] == 34184 and len(summary["results"][0]["logits"]) == 10
 
 
 @pytest.mark.slow

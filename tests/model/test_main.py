@@ -117,7 +117,7 @@ def where(dataset, cifar):
 @pytest.mark.parametrize("path", sorted([*zoo.FOLDER.glob("*.json"), *MEASUREMENTS.glob("*/*.json")]),
                          ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_net_is_as_accurate_as_its_card_says(path, cifar, capsys):
-    """Of the zoo, and of the tables in docs/training.md."""
+    """Of the zoo, and of the tables in docs/experiments.md."""
     card = json.loads(path.read_text())
     if card["macs"] > 500e6:
         pytest.skip(f"minutes: python -m model eval {path.stem}")

@@ -67,3 +67,22 @@ def test_what_differs_is_said_of_its_picture(workload, jobs):
     expected = golden.forward(workload.net, workload.pictures[CHOSEN])[:, 0]
     assert differences == [f"logit 0: expected {e}, got {e + 1}" for e in expected]
     assert not any(record.exact for record in records)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_codes_of_the_first_picture_are_those_that_the_engine_wrote(workload, jobs):
+    """Not the integer model's: here the core computes another net."""
+    first = workload.net.layers[0]
+    other = replace(workload.net, layers=(replace(first, bias=first.bias + 1000), *workload.net.layers[1:]))
+    calls = []
+    checked(workload, net=other, jobs=jobs, trace=True, on_first_codes=calls.append)
+    [codes] = calls
+    expected = golden.trace(other, workload.pictures[CHOSEN[:1]])
+    assert list(codes) == list(expected)
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(codes[name], tensor[0])
+    assert (codes[first.name] != golden.trace(workload.net, workload.pictures[CHOSEN[:1]])[first.name][0]).any()
+
+
+def test_no_codes_without_a_trace(workload):
+    checked(workload, on_first_codes=pytest.fail)

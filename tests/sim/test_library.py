@@ -2,6 +2,8 @@
 import fcntl
 import multiprocessing
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +40,9 @@ def build(sources="x", **options):
 @pytest.mark.cxx
 def test_the_same_is_built_once_and_anything_else_anew(cache, capsys):
     first = build()
-    assert first.parent == cache and "building the simulator of fake" in capsys.readouterr().err
+    assert first.parent == cache
+    assert re.fullmatch(r"building the simulator of fake-one, once: RTL \.\.\. yosys \.\.\. netlist to C\+\+ \.\.\. "
+                        r"C\+\+ compiler \.\.\. \d+ s\n", capsys.readouterr().err)
     written = first.stat().st_mtime_ns
     assert build() == first and first.stat().st_mtime_ns == written
     assert capsys.readouterr().err == ""
@@ -86,6 +90,16 @@ def test_the_lock_of_a_process_that_died_does_not_stay(cache, monkeypatch):
 def test_a_build_that_fails_leaves_nothing(cache, monkeypatch):
     monkeypatch.setattr(library, "CXX_FLAGS", ("-std=nonsense",))
     with pytest.raises(UserError, match=r"failed with exit code \d+: .*nonsense"):
+        build()
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+@pytest.mark.cxx
+def test_a_full_disk_is_not_blamed_on_a_tool(cache, monkeypatch):
+    monkeypatch.setattr(library, "CXX_FLAGS", ("-std=nonsense",))
+    usage = shutil.disk_usage(cache.parents[1])
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=4096))
+    with pytest.raises(UserError, match=f"^{cache}: the disk is full$"):
         build()
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 

@@ -1,10 +1,11 @@
 """Results files: a later run continues them, and never mixes different runs."""
 import json
+import resource
 
 import pytest
 
 from model.common.errors import UserError
-from sim.results import Record, ResultsFile, summarize, write_json
+from sim.results import Record, ResultsFile, confusion_matrix, summarize, write_json
 
 HEADER = {"net": "n", "engine": "cxxrtl"}
 
@@ -46,6 +47,19 @@ def test_a_half_written_line_is_dropped(path, cut):
     file.append(record(5))
     file.close()
     assert list(read(path)) == [4, 5]
+
+
+def test_a_file_that_cannot_grow_keeps_what_is_in_it(path):
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = ResultsFile(path, HEADER)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 30, limits[1]))
+    try:
+        with pytest.raises(UserError, match="cannot write .*results.jsonl: File too large; the results in it are kept"):
+            file.append(record(6))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        file.close()
+    assert path.read_bytes()[:len(before)] == before and read(path) == {4: record(4), 5: record(5)}
 
 
 def test_a_header_cut_off_starts_anew(path):
@@ -100,3 +114,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"] and json.loads(path.read_text()) == {"a": 1}
+
+
+def test_confusion_counts_labels_by_row():
+    assert confusion_matrix([0, 0, 2], [1, 0, 2], 3).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]

@@ -85,8 +85,8 @@ def test_residual_digits():
     """4-bit digits: none wasted on a common factor or on a sign that is not there."""
     def digits(*gain):
         return kernel_of(Skip(source="x", gain=np.array(gain, np.int32)), TINY).digits
-    assert digits(0, 15) == digits(-8, 7) == digits(-32, 16) == digits(48, 240) == 1
-    assert digits(16, 1) == digits(-9, 0) == digits(-8, 9) == 2
+    assert digits(0, 15) == digits(-15, 0) == digits(-1, 14) == digits(-32, 16) == digits(48, 240) == 1
+    assert digits(16, 1) == digits(-16, -1) == digits(-1, 15) == digits(-8, 9) == 2
 
 
 # The program.

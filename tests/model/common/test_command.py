@@ -1,4 +1,6 @@
 """Exit codes and one-line errors, which all command lines share."""
+import argparse
+import errno
 import subprocess
 import sys
 import threading
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model import zoo
-from model.common.command import Parser, run_command
+from model.common.command import Parser, positive_number, run_command
 from model.common.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -45,6 +47,8 @@ def releasing_a_lock_it_never_got(options):
     (raising(KeyboardInterrupt), [], 130, "interrupted\n"),
     (releasing_a_lock_it_never_got, [], 130, "interrupted\n"),
     (lambda options: Path("a" * 300).exists(), [], 2, f"error: {'a' * 300}: File name too long\n"),
+    (raising(OSError(errno.ENOSPC, "No space left on device", "here")), [], 2,
+     "error: here: No space left on device\n"),
     (None, ["--number", "many"], 2,
      "error: argument --number: invalid int value: 'many' (program --help)\n"),
     (None, ["extra"], 2, "error: unrecognized arguments: extra (program --help)\n")])
@@ -72,9 +76,30 @@ def test_a_reader_that_leaves_is_no_error(command):
     process.stderr.close()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", [["model", "card"], ["accel", "cycles", zoo.SYNTHETIC, "--json"]],
+                         ids=lambda words: words[0])
+def test_a_full_disk_behind_stdout_is_one_line(command):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-W", "error", "-m", *command], cwd=ROOT, text=True, stdout=full,
+                              stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (2, "error: cannot write: No space left on device\n")
+
+
 @pytest.mark.parametrize("module", ["model", "accel", "sim", "boards.ulx3s"])
 def test_all_command_lines_refuse_alike(module):
     done = subprocess.run([sys.executable, "-W", "error", "-m", module, "no-such-verb"], cwd=ROOT, text=True,
                           capture_output=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ") and "no-such-verb" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("argument, value", [("1", 1.0), ("0.5", 0.5), ("1e6", 1e6), ("inf", float("inf"))])
+def test_a_positive_number_need_not_be_whole(argument, value):
+    assert positive_number(argument) == value
+
+
+@pytest.mark.parametrize("argument", ["0", "-1", "nan", "", "five", "0.0", "-inf"])
+def test_what_is_no_positive_number_is_named(argument):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{argument} is no positive number$"):
+        positive_number(argument)

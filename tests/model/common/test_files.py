@@ -1,10 +1,12 @@
 """Files are written whole or not at all, whatever goes wrong."""
+import shutil
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
 from model.common.errors import UserError
-from model.common.files import refuse_cut_off, replacing, write_text
+from model.common.files import refuse_cut_off, refuse_full_disk, replacing, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -59,3 +61,15 @@ def test_an_archive_without_its_end_is_told_from_what_is_none(tmp_path):
     refuse_cut_off(path)
     with pytest.raises(FileNotFoundError):
         refuse_cut_off(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("free, full", [(0, True), (999_999, True), (1_000_000, False), (10**12, False)])
+def test_a_full_disk_is_refused(tmp_path, monkeypatch, free, full):
+    asked = []
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: asked.append(folder) or SimpleNamespace(free=free))
+    if full:
+        with pytest.raises(UserError, match=f"^{tmp_path}: the disk is full$"):
+            refuse_full_disk(tmp_path)
+    else:
+        refuse_full_disk(tmp_path)
+    assert asked == [tmp_path]

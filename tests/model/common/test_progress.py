@@ -5,7 +5,7 @@ import sys
 import pytest
 import tqdm.std
 
-from model.common.progress import Progress, duration
+from model.common.progress import Progress, Stages, duration
 
 
 class Clock:
@@ -78,3 +78,31 @@ def test_lines_go_above_the_bar(capsys):
     progress.write("a line", file=sys.stdout)
     progress.close()
     assert tuple(capsys.readouterr()) == ("a line\n", "")
+
+
+def test_stages_are_lines_of_a_log_where_they_change_and_now_and_then(capsys):
+    clock = Clock()
+    with Stages(clock=clock) as stages:
+        for seconds, tools in [(0, {"a": ("packing", "0 s")}), (1, {"a": ("packing", "1 s"), "b": ("packing", "")}),
+                               (2, {"a": ("placing", "2 s")}), (30, {"a": ("placing", "30 s"), "b": ("packing", "")}),
+                               (31, {"b": ("packing", "31 s")}), (32, {"a": ("placing", "32 s")}),
+                               (61, {"a": ("placing", "61 s")})]:
+            clock.now = 1000 + seconds
+            stages.show(tools)
+        stages.write("a is done")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "a: packing, 0 s", "b: packing", "a: placing, 2 s", "b: packing, 31 s", "a: placing, 32 s", "a is done"]
+
+
+def test_stages_are_one_changing_line_of_a_terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Stages() as stages:
+        for seconds in range(200):
+            stages.show({"a": ("packing", f"{seconds} s"), "b": ("placing", "")})
+        stages.write("a is done")
+    said = terminal.getvalue()
+    assert "a: packing, 199 s; b: placing" in said
+    assert [line.rpartition("\r")[2] for line in said.split("\n")[:-1]] == ["a is done"]

@@ -89,7 +89,7 @@ def test_thresholds_are_restored_with_outer_bins(bits):
 
 
 def test_other_quantizers_are_refused():
-    for name in "resnet8-w4a4-cifar10", "resnet8-w4a4-uniq-cifar10":        # the former: companded
+    for name in "resnet8-w4a4-companded-cifar10", "resnet8-w4a4-uniq-cifar10":
         with pytest.raises(UserError, match="of the quantizer learned alone; from others it needs their 02_qat.pt"):
             deintegerize(zoo.load(name), PICTURES, LABELS)
 

@@ -21,7 +21,7 @@ def library_of(module, *, name, ports, one_lane=False, target="native"):
     files = generate(netlist, ports.clock_sets or [ports.clocks])
     files |= {path.name: path.read_text() for path in (build.INSPECTOR, *build.HEADERS)}
 
-    def make(folder):
+    def make(folder, say):
         for file, text in files.items():
             (folder / file).write_text(text)
         compile_sources(folder, [file for file in files if file.endswith(".cc")], flags, compiler)
