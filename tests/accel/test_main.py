@@ -1,6 +1,7 @@
 """`python -m accel`: what it writes, and one line for bad input."""
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,14 @@ total                                                  12,501,632     313  27,83
 def test_cycles(capsys):
     assert main(["cycles", "resnet8-w4a4-cifar10"]) == 0
     assert capsys.readouterr().out == TABLE
+
+
+def test_docs_show_the_table():
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text().partition("## Cycles by layer\n")[2]
+    shown = [line.strip("| ").replace("*", "") for line in text.partition("\n## ")[0].splitlines()
+             if line.startswith("| ")]
+    cells = [[cell for cell in re.split(r" *\| *", line) if cell] for line in shown]
+    assert cells == [re.split("  +", line) for line in TABLE.splitlines()]
 
 
 def test_cycles_json(capsys):
