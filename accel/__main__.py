@@ -93,6 +93,7 @@ def _cells(layer):
 
 def _verilog(options):
     refuse_unwritable(options.output)
+    print(f"core of {options.config}: elaborated, then written by yosys; up to a minute", file=sys.stderr)
     source = core_verilog(CONFIGS[options.config])
     with replacing(options.output) as file:
         file.write(source.encode())

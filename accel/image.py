@@ -11,7 +11,7 @@ import numpy as np
 
 from model.common.bits import unpack_fields
 from model.common.errors import UserError
-from model.common.files import replacing
+from model.common.files import refuse_cut_off, replacing
 
 from .config import AccelConfig
 from .isa import Target
@@ -120,11 +120,14 @@ def save(image, path):
 
 
 def load(path):
-    """The `Image` in file `path`; `UserError` if it is missing, damaged, or something else."""
+    """The `Image` in file `path`; `UserError` if it is missing, cut off, damaged, or something else."""
     try:
+        refuse_cut_off(path)
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(str(file["header"][()]))
             arrays = {name: file[name] for name in ARRAYS}
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:          # numpy, zipfile and zlib raise many kinds on foreign bytes

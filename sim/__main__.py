@@ -15,7 +15,8 @@ def parser(program=PROGRAM):
     main_parser, verbs = command_line(program, "Run the accelerator in simulation.")
     classify.add_arguments(add_verb(
         verbs, "classify", "classify pictures, every logit checked against the integer model", run=classify.run,
-        more="Pictures of the test set that the net is for, or picture files. It ends with exit code 1 where a logit "
+        more="Pictures of the test set that the net is for, or picture files: of each the middle, at the net's size, "
+             "transparent pixels on white. It ends with exit code 1 where a logit "
              "differs.",
         examples=(f"{program} classify",
                   f"{program} classify resnet20-w2a2-cifar10 --config 16x16x2-deep --images 1000 --results results",

@@ -1,8 +1,10 @@
 """python -m model bench"""
 import json
+import sys
 
 from model.common.errors import UserError
 from model.common.extras import with_extra
+from model.common.progress import Progress
 from model.data import datasets
 
 __all__ = ["run"]
@@ -21,9 +23,12 @@ def run(args):
             raise UserError("--json is not a form of --profile, which is a table")
         print(bench.step_profile(args.arch, train_set, device=device))
         return
-    rows = bench.measure(args.arch, train_set, device=device, steps=args.steps)
+    rows = []
+    with Progress(bench.steps_of(args.steps), unit="steps") as progress:
+        for row in bench.measure(args.arch, train_set, device=device, steps=args.steps, advance=progress.advance):
+            rows.append(row)
+            if not args.json:
+                progress.write("{loop:32} {images_per_second:8,} images/s  {over_float:5.2f} x the float step"
+                               .format(**row), file=sys.stdout)
     if args.json:
         print(json.dumps(rows))
-    else:
-        for row in rows:
-            print("{loop:32} {images_per_second:8,} images/s  {over_float:5.2f} x the float step".format(**row))

@@ -1,24 +1,34 @@
 """python -m model eval"""
 import json
 from dataclasses import replace
+from functools import partial
 
 from model import zoo
 from model.common.errors import UserError
 from model.common.extras import with_extra
+from model.common.progress import Progress
 from model.data.selection import dataset_of, range_of, refuse_other_shape
 from model.integer import golden
 
 __all__ = ["right_of", "run"]
+
+BATCH = 100                     # pictures between two looks at the clock
 
 
 def right_of(net, pictures, labels, engine="integer", device="cpu"):
     """How many of the pictures an integer net classifies right; argmax takes the lowest index of equals."""
     if engine == "torch":
         device = with_extra("train", "model.training.distributed").device_of(device)
-        logits = with_extra("train", "model.training.torch_integer").forward(net, pictures, device)
+        forward = partial(with_extra("train", "model.training.torch_integer").forward, device=device)
     else:
-        logits = golden.forward(net, pictures)
-    return int((logits.argmax(1) == labels).sum())
+        forward = golden.forward
+    right = 0
+    with Progress(len(pictures)) as progress:
+        for start in range(0, len(pictures), BATCH):
+            batch = slice(start, start + BATCH)
+            right += int((forward(net, pictures[batch]).argmax(1) == labels[batch]).sum())
+            progress.advance(len(labels[batch]))
+    return right
 
 
 def run(args):
@@ -40,7 +50,9 @@ def run(args):
     if engine == "float32":
         device = with_extra("train", "model.training.distributed").device_of(args.device)
         part = replace(dataset, pictures=pictures, labels=labels)
-        share = with_extra("train", "model.training.train").accuracy(checkpoint.to(device), part, device, exact=True)
+        accuracy = with_extra("train", "model.training.train").accuracy
+        with Progress(len(pictures)) as progress:
+            share = accuracy(checkpoint.to(device), part, device, exact=True, advance=progress.advance)
         correct = round(share * len(pictures))
     else:
         refuse_other_shape(net, pictures, f"the pictures of {dataset.name}")

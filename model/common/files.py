@@ -1,13 +1,15 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and what is read of those that were not."""
 import os
 import shutil
+import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["RUNS", "refuse_full_disk", "refuse_unwritable", "replacing", "write_text"]
+__all__ = ["RUNS", "refuse_cut_off", "refuse_full_disk", "refuse_unwritable", "replacing", "write_text"]
 
+ZIP = b"PK\x03\x04"             # the first bytes of a zip archive
 RUNS = Path("runs")             # folder of trainings, one folder each
 FULL = 1_000_000                # bytes; a disk that has less is full
 
@@ -19,6 +21,17 @@ def refuse_unwritable(path):
         raise UserError(f"{path}: not a file in an existing folder")
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"{path}: no permission to write to that folder")
+
+
+def refuse_cut_off(path):
+    """Refuses an empty file, and a zip archive, which an .npz and a .pt are, that ends before its end. OSError where
+    the file cannot be read."""
+    with open(path, "rb") as file:
+        begin, size = file.read(len(ZIP)), os.fstat(file.fileno()).st_size
+    if not size:
+        raise UserError(f"{path}: an empty file")
+    if ZIP.startswith(begin) and not zipfile.is_zipfile(path):
+        raise UserError(f"{path}: cut off after {size:,} bytes, its end is missing: copy or make it again")
 
 
 def refuse_full_disk(folder):

@@ -19,20 +19,27 @@ def duration(seconds):
 
 
 class Progress:
-    """On stderr: pictures done, pictures a second and the time that is left. The speed is that of the whole run so far,
-    so it does not jump where many pictures are done at once.
+    """On stderr: pictures, or another unit, done, how many a second and the time that is left. The speed is that of the
+    whole run so far, so it does not jump where many are done at once.
 
-    total: pictures; done: how many of them were done before this run, at no cost. clock: seconds that only grow.
+    total: of the unit, its name in the plural; done: how many of them were done before this run, at no cost. clock:
+    seconds that only grow.
     """
 
-    def __init__(self, total, done=0, *, clock=time.monotonic):
-        self._total, self._before, self._done = total, done, done
+    def __init__(self, total, done=0, *, unit="pictures", clock=time.monotonic):
+        self._total, self._before, self._done, self._unit = total, done, done, unit
         self._clock = clock
         self._started = self._said = clock()
         self._terminal = sys.stderr.isatty()
         # smoothing 0: tqdm, too, divides all by all. miniters: a burst may be smaller than the one before it.
-        self._bar = tqdm(total=total, initial=done, unit=" pictures", leave=False, smoothing=0, miniters=1,
+        self._bar = tqdm(total=total, initial=done, unit=f" {unit}", leave=False, smoothing=0, miniters=1,
                          disable=not self._terminal)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     @property
     def seconds(self):
@@ -53,7 +60,7 @@ class Progress:
         if not self._terminal and self._done < self._total and now - self._said >= SECONDS_A_LINE:
             self._said = now
             speed = self.pictures_per_second
-            print(f"{self._done:,} of {self._total:,} pictures, {speed:.1f} pictures/s, "
+            print(f"{self._done:,} of {self._total:,} {self._unit}, {speed:.1f} {self._unit}/s, "
                   f"{duration((self._total - self._done) / speed)} left", file=sys.stderr, flush=True)
 
     def write(self, line, file):

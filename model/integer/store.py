@@ -15,7 +15,7 @@ import numpy as np
 
 from model.common.bits import pack_codes, unpack_codes
 from model.common.errors import UserError
-from model.common.files import replacing
+from model.common.files import refuse_cut_off, replacing
 
 from .net import PICTURE, Convolution, IntegerNet, Layer, MaxPool, Skip
 
@@ -155,9 +155,10 @@ def _read(path):
 
 
 def load(path):
-    """The net in file `path`. UserError where it is missing, damaged, or something else."""
+    """The net in file `path`. UserError where it is missing, cut off, damaged, or something else."""
     path = Path(path)
     try:
+        refuse_cut_off(path)
         return _read(path)
     except _Malformed as error:
         raise UserError(f"{path}: not a usable integer net: {error}") from None

@@ -20,11 +20,12 @@ from .network import Conv, Layer, Network, QuantConfig
 from .recipes import CALIBRATION_PICTURES, GRADUAL, QUANTIZED, STAGES
 from .train import Trainer
 
-__all__ = ["measure", "step_profile"]
+__all__ = ["measure", "step_profile", "steps_of"]
 
 WARM_UP = 3
 MEAN, STD = (torch.tensor(t).reshape(3, 1, 1) for t in ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262)))
 BITS = 4
+QUANTIZERS = ("uniform", "plain", "uniq", "learned")
 
 
 class PlainPictures(torch.utils.data.Dataset):
@@ -64,8 +65,8 @@ class FakeCodes(nn.Module):
         return torch.fake_quantize_per_tensor_affine(x, self.largest / (2 ** BITS - 1), self.zero, 0, 2 ** BITS - 1)
 
 
-def plain_steps(arch, classes, train, schedule, device, steps):
-    """Seconds of `steps` steps of the plain loop."""
+def plain_steps(arch, classes, train, schedule, device, steps, advance):
+    """Seconds of `steps` steps of the plain loop. advance: as of `timed`."""
     net = Network(arch, classes).to(device)
     for module in list(net.modules()):
         if isinstance(module, Conv):
@@ -83,17 +84,19 @@ def plain_steps(arch, classes, train, schedule, device, steps):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return timed(step, steps, device)
+    return timed(step, steps, device, advance)
 
 
-def timed(step, steps, device):
-    """Seconds of `steps` calls of `step` after a few to warm up."""
+def timed(step, steps, device, advance):
+    """Seconds of `steps` calls of `step` after a few to warm up. advance: called with 1 after each call."""
     for _ in range(WARM_UP):
         step()
+        advance(1)
     synchronize(device)
     started = time.perf_counter()
     for _ in range(steps):
         step()
+        advance(1)
     synchronize(device)
     return time.perf_counter() - started
 
@@ -123,32 +126,34 @@ def stepper(name, config, train, device, distill):
     return lambda: trainer.step(next(batches), generator, 0.5), schedule.batch
 
 
-def measure(name, train, *, device="cpu", steps=30, quantizers=("uniform", "plain", "uniq", "learned")):
-    """Rows {loop, images_per_second, over_float} of the architecture `name`; over_float: time of a step by that of a
-    float step."""
-    rows = []
+def steps_of(steps):
+    """How many steps `measure` does, those to warm up included."""
+    return (2 + 2 * len(QUANTIZERS)) * (WARM_UP + steps)
 
-    def row(loop, seconds, batch):
-        rate = steps * batch / seconds
-        rows.append({"loop": loop, "images_per_second": round(rate),
-                     "over_float": round((rows[0]["images_per_second"] if rows else rate) / rate, 2)})
+
+def measure(name, train, *, device="cpu", steps=30, advance):
+    """Yields rows {loop, images_per_second, over_float} of the architecture `name`, each once it is measured;
+    over_float: time of a step by that of a float step. advance: called with 1 after each step."""
     step, batch = stepper(name, None, train, device, False)
-    row("float", timed(step, steps, device), batch)
-    for quantizer in quantizers:
+    float_rate = steps * batch / timed(step, steps, device, advance)
+
+    def row(loop, rate):
+        return {"loop": loop, "images_per_second": round(rate), "over_float": round(float_rate / rate, 2)}
+    yield row("float", float_rate)
+    for quantizer in QUANTIZERS:
         config = QuantConfig(quantizer=quantizer, w_bits=BITS, a_bits=BITS)
         for distill in (False, True):
             step, batch = stepper(name, config, train, device, distill)
-            row(f"{quantizer}{', distilled' * distill}", timed(step, steps, device), batch)
+            yield row(f"{quantizer}{', distilled' * distill}", steps * batch / timed(step, steps, device, advance))
     schedule = STAGES[name][1]
-    row("plain loop, fake quantization", plain_steps(arch_of(name), len(train.classes), train, schedule, device, steps),
-        schedule.batch)
-    return rows
+    seconds = plain_steps(arch_of(name), len(train.classes), train, schedule, device, steps, advance)
+    yield row("plain loop, fake quantization", steps * schedule.batch / seconds)
 
 
 def step_profile(name, train, *, device="cpu", quantizer="learned", steps=5, rows=12):
     """torch.profiler's table of where a step's time goes, as text."""
     step, _ = stepper(name, QuantConfig(quantizer=quantizer, w_bits=BITS, a_bits=BITS), train, device, False)
-    timed(step, 1, device)
+    timed(step, 1, device, lambda _: None)
     kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device != "cpu")
     with profile(activities=kinds) as profiled:
         for _ in range(steps):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from model.common.errors import UserError
+from model.common.files import refuse_cut_off
 from model.nets.specs import arch
 from model.zoo import FOLDER
 
@@ -23,8 +24,10 @@ PARENTS = FOLDER / "parents"               # float nets that ship, ARCH-DATASET.
 
 
 def load_checkpoint(path):
-    """(Network, header) of a 01_float.pt or 02_qat.pt; the header has the training log as `log`."""
+    """(Network, header) of a 01_float.pt or 02_qat.pt; the header has the training log as `log`. UserError where the
+    file is missing, cut off, or something else."""
     try:
+        refuse_cut_off(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         header = state["header"]
         config = None
@@ -36,11 +39,13 @@ def load_checkpoint(path):
         for key in header.keys() & {"schedule", "float_schedule"}:      # older ones lack later fields, as quant may
             header[key] = asdict(Schedule(**header[key]))
         return net.eval(), {**header, "log": state["log"]}
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except Exception as error:              # whatever torch and pickle make of a foreign file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: not a checkpoint of this program ({reason})") from None
+    except Exception:                       # whatever torch and pickle make of a foreign file
+        raise UserError(f"{path}: not a checkpoint of this program, or a damaged one; python -m model train writes "
+                        "01_float.pt and 02_qat.pt") from None
 
 
 def refuse_other(path, **asked):

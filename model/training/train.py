@@ -120,8 +120,9 @@ def loss_of(logits, labels, soft, schedule):
 
 
 @torch.no_grad()
-def accuracy(net, data, device="cpu", exact=False, batch=250):
-    """Share of pictures classified right, in inference mode; bfloat16, or float32 if `exact`."""
+def accuracy(net, data, device="cpu", exact=False, batch=250, advance=None):
+    """Share of pictures classified right, in inference mode; bfloat16, or float32 if `exact`. advance: called with the
+    number of pictures of each batch."""
     net.eval()
     right = torch.zeros((), dtype=torch.int64, device=device)
     for start in range(rank() * batch, len(data.pictures), batch * world_size()):
@@ -130,6 +131,8 @@ def accuracy(net, data, device="cpu", exact=False, batch=250):
              torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             labels = net(x).argmax(1)
         right += (labels == torch.as_tensor(data.labels[start:start + batch]).to(device)).sum()
+        if advance:
+            advance(len(labels))
     return add_over_processes(right).item() / len(data.pictures)
 
 

@@ -89,7 +89,11 @@ def test_foreign_files(tmp_path):
     path = tmp_path / "file"
     assert refusal(path) == f"cannot read {path}: No such file or directory"
     assert refusal(tmp_path).startswith("cannot read")
-    for content in (b"", b"hello\n", bytes(1000), b"PK\x03\x04"):
+    path.touch()
+    assert refusal(path) == f"{path}: an empty file"
+    path.write_bytes(b"PK\x03\x04")
+    assert refusal(path).startswith(f"{path}: cut off after 4 bytes")
+    for content in (b"hello\n", bytes(1000)):
         path.write_bytes(content)
         assert refusal(path) == f"{path} is damaged, or not an accelerator image"
     with open(path, "wb") as file:

@@ -1,6 +1,7 @@
 """`python -m accel`: what it writes, and one line for bad input."""
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,14 @@ def test_cycles(capsys):
     assert capsys.readouterr().out == TABLE
 
 
+def test_docs_show_the_table():
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text().partition("## Cycles by layer\n")[2]
+    shown = [line.strip("| ").replace("*", "") for line in text.partition("\n## ")[0].splitlines()
+             if line.startswith("| ")]
+    cells = [[cell for cell in re.split(r" *\| *", line) if cell] for line in shown]
+    assert cells == [re.split("  +", line) for line in TABLE.splitlines()]
+
+
 def test_cycles_json(capsys):
     assert main(["cycles", "resnet8-w4a4-cifar10", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
@@ -108,7 +117,9 @@ def test_verilog(tmp_path, capsys):
     assert re.search(r"^module core\(", verilog, re.MULTILINE)
     for port in ("load", "pixels", "logits"):
         assert re.search(rf"put (\[\d+:0\] )?{port}__payload;", verilog)
-    assert capsys.readouterr().out.startswith(f"{output}: core of tiny-1px, ")
+    printed, said = capsys.readouterr()
+    assert printed.startswith(f"{output}: core of tiny-1px, ")
+    assert said == "core of tiny-1px: elaborated, then written by yosys; up to a minute\n"
 
 
 def test_a_yosys_that_fails_is_one_line(tmp_path, monkeypatch, capsys):
@@ -118,8 +129,8 @@ def test_a_yosys_that_fails_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("YOSYS", str(broken))
     arguments = ["verilog", "--config", "tiny", "-o"]
     assert main([*arguments, str(tmp_path / "core.v")]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: {broken} cannot write Verilog: ") and error.count("\n") == 1
+    error = capsys.readouterr().err.splitlines()[1:]
+    assert len(error) == 1 and error[0].startswith(f"error: {broken} cannot write Verilog: ")
     assert main([*arguments, str(tmp_path / "missing" / "core.v")]) == 2
     assert "not a file in an existing folder" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["yosys"]

@@ -7,9 +7,11 @@ import pytest
 
 from model import __main__ as command
 from model import zoo
+from model.commands import evaluate
 from model.common.errors import UserError
+from model.common.progress import Progress
 from model.data import datasets
-from model.integer import store
+from model.integer import golden, store
 from tests.nets import every_term_net
 
 MEASUREMENTS = Path(__file__).parents[2] / "docs" / "measurements"
@@ -30,6 +32,45 @@ def test_eval_json(capsys):
     assert list(result) == ["net", "dataset", "engine", "images", "correct", "accuracy"]
     assert result["net"] == zoo.SYNTHETIC and result["dataset"] == "synthetic" and result["images"] == 50
     assert result["accuracy"] == result["correct"] / 50 >= 0.95
+
+
+def recorded(monkeypatch, module):
+    """(total, [what was done, ...]) of every Progress of that module from now on."""
+    found = []
+
+    class Recorded(Progress):
+        def __init__(self, total, **options):
+            super().__init__(total, **options)
+            found.append((total, []))
+
+        def advance(self, count):
+            super().advance(count)
+            found[-1][1].append(count)
+    monkeypatch.setattr(module, "Progress", Recorded)
+    return found
+
+
+@pytest.mark.parametrize("arguments, steps", [
+    ((zoo.SYNTHETIC,), [100, 100, 30]), ((zoo.SYNTHETIC, "--engine", "torch"), [100, 100, 30]),
+    ((zoo.FOLDER / "parents" / "resnet8-cifar10.pt",), [230])])
+def test_eval_has_progress(arguments, steps, cifar, monkeypatch, capsys):
+    if len(arguments) > 1 or arguments[0] != zoo.SYNTHETIC:
+        pytest.importorskip("torch")
+    found = recorded(monkeypatch, evaluate)
+    data = [] if arguments[0] == zoo.SYNTHETIC else ["--data", str(cifar)]
+    assert command.main(["eval", *map(str, arguments), "--images", "230", "--json", *data]) == 0
+    assert found == [(230, steps)]
+    assert json.loads(capsys.readouterr().out)["images"] == 230
+
+
+def test_right_of_counts_every_picture_once():
+    net = zoo.load(zoo.SYNTHETIC)
+    dataset = datasets.load("synthetic", "test")
+    pictures, labels = dataset.pictures[:205], dataset.labels[:205].copy()
+    labels[[3, 150, 204]] = 9 - labels[[3, 150, 204]]
+    predictions = golden.forward(net, pictures).argmax(1)
+    assert evaluate.right_of(net, pictures, labels) == int((predictions == labels).sum())
+    assert evaluate.right_of(net, pictures, predictions) == 205
 
 
 @pytest.mark.train

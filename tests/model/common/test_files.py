@@ -1,11 +1,12 @@
 """Files are written whole or not at all, whatever goes wrong."""
 import shutil
+import zipfile
 from types import SimpleNamespace
 
 import pytest
 
 from model.common.errors import UserError
-from model.common.files import refuse_full_disk, replacing, write_text
+from model.common.files import refuse_cut_off, refuse_full_disk, replacing, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -39,6 +40,27 @@ def test_paths_that_cannot_be_written(tmp_path, name, reason):
     with pytest.raises(UserError, match=f"cannot write .*{name}: {reason}"):
         write_text(tmp_path / name, "text")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_an_archive_without_its_end_is_told_from_what_is_none(tmp_path):
+    path = tmp_path / "net.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weights", bytes(5000))
+    content = path.read_bytes()
+    refuse_cut_off(path)
+    for length in (1, 4, 2500, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(UserError) as error:
+            refuse_cut_off(path)
+        assert str(error.value) == f"{path}: cut off after {length:,} bytes, its end is missing: copy or make it again"
+    path.write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        refuse_cut_off(path)
+    assert str(error.value) == f"{path}: an empty file"
+    path.write_bytes(b"something else")
+    refuse_cut_off(path)
+    with pytest.raises(FileNotFoundError):
+        refuse_cut_off(tmp_path / "missing")
 
 
 @pytest.mark.parametrize("free, full", [(0, True), (999_999, True), (1_000_000, False), (10**12, False)])

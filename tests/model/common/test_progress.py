@@ -42,6 +42,14 @@ def test_a_log_file_has_a_line_every_half_minute(capsys):
         for done, left in ((1256, "3 min 39 s"), (2472, "3 min 8 s"), (3688, "2 min 38 s"), (4904, "2 min 7 s"))]
 
 
+def test_another_unit(capsys):
+    clock = Clock()
+    with Progress(40, unit="steps", clock=clock) as progress:
+        clock.now += 60
+        progress.advance(30)
+    assert capsys.readouterr().err == "30 of 40 steps, 0.5 steps/s, 20 s left\n"
+
+
 def test_the_last_picture_is_no_line(capsys):
     clock = Clock()
     progress = Progress(2, clock=clock)

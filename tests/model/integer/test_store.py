@@ -130,5 +130,5 @@ def test_nets_that_do_not_fit_together_are_refused(tmp_path, change, match):
 def test_unknown_names_and_folders(tmp_path):
     with pytest.raises(UserError, match="resnet9.*" + zoo.SYNTHETIC):
         zoo.load("resnet9")
-    with pytest.raises(UserError, match="neither a file"):
+    with pytest.raises(UserError, match="a folder; wanted: the .npz"):
         zoo.load(tmp_path)

@@ -7,8 +7,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from model import __main__ as command  # noqa: E402
+from model.commands import bench as commands_bench  # noqa: E402
 from model.data import datasets, synthetic  # noqa: E402
 from model.training import bench, train  # noqa: E402
+from tests.model.test_main import recorded  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -22,13 +24,16 @@ def few_pictures(monkeypatch):
 
 
 @pytest.mark.slow
-def test_rows(capsys):
+def test_rows(capsys, monkeypatch):
+    found = recorded(monkeypatch, commands_bench)
     assert command.main(["bench", "resnet8half", "--steps", "1", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["loop"] for row in rows] == ["float", "uniform", "uniform, distilled", "plain", "plain, distilled",
                                              "uniq", "uniq, distilled", "learned", "learned, distilled",
                                              "plain loop, fake quantization"]
     assert rows[0]["over_float"] == 1
+    [(total, done)] = found
+    assert total == sum(done) == 10 * (1 + bench.WARM_UP)
     for row in rows:
         assert row["images_per_second"] > 0
         assert row["over_float"] == pytest.approx(rows[0]["images_per_second"] / row["images_per_second"], rel=0.02)

@@ -388,13 +388,34 @@ def test_bad_checkpoints_and_names(tmp_path):
     path = tmp_path / "x.pt"
     with pytest.raises(UserError, match="No such file"):
         load_checkpoint(path)
-    for content in (b"", b"nonsense"):
+    def refusal(content):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="not a checkpoint of this program"):
+        with pytest.raises(UserError) as error:
             load_checkpoint(path)
+        return str(error.value).removeprefix(f"{path}: ")
+    assert refusal(b"") == "an empty file"
+    foreign = ("not a checkpoint of this program, or a damaged one; "
+               "python -m model train writes 01_float.pt and 02_qat.pt")
+    assert refusal(b"nonsense") == foreign
     torch.save({"other": 1}, path)
-    with pytest.raises(UserError, match="not a checkpoint"):
-        load_checkpoint(path)
+    assert refusal(path.read_bytes()) == foreign
+    content = (PARENTS / "resnet8-cifar10.pt").read_bytes()
+    assert refusal(content[:100_000]) == "cut off after 100,000 bytes, its end is missing: copy or make it again"
+
+
+def test_a_checkpoint_cut_off_is_said_where_training_would_use_it(tmp_path):
+    name, content = "resnet8-w4a4-synthetic", (PARENTS / "resnet8-cifar10.pt").read_bytes()[:1000]
+    for path, arguments in ((tmp_path / name / "02_qat.pt", {}),
+                            (tmp_path / "resnet8-synthetic" / "01_float.pt", {}),
+                            (tmp_path / "vgg-synthetic" / "01_float.pt", {"teacher": "vgg-synthetic"}),
+                            (tmp_path / "resnet8-w3a3-synthetic" / "02_qat.pt", {"start": "resnet8-w3a3-synthetic"}),
+                            (tmp_path / "net.npz", {"start": str(tmp_path / "net.npz")})):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        with pytest.raises(UserError) as error:
+            train_named(name, tmp_path, **arguments)
+        path.unlink()
+        assert str(error.value) == f"{path}: cut off after 1,000 bytes, its end is missing: copy or make it again"
 
 
 def test_names_tell_the_recipe():
