@@ -33,7 +33,7 @@ def compile_net(net, config):
         return _compile(net, config)
     except DoesNotFit as error:
         error.net, error.config = net.name, config.name
-        error.room = functools.cache(lambda: _roomy(net))
+        error.room = functools.partial(_roomy, net)         # an error may come from another process
         raise
 
 

@@ -1,4 +1,5 @@
 """What the compiler emits, where it puts tensors, and what it refuses."""
+import pickle
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -250,6 +251,7 @@ def test_a_configuration_with_room_is_named(name, config, fitting):
         compile_net(net, config)
     assert re.fullmatch(f"{name} does not fit {config.name}: layer [^;]*, the limit is [^;]*; it fits {fitting}",
                         str(caught.value))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)       # processes hand it on
     if fitting.startswith("configuration "):
         compile_net(net, CONFIGS[fitting.removeprefix("configuration ")])
 
