@@ -65,7 +65,11 @@ def main():
         module = next((module for module, verbs in VERBS.items() if arguments[0] in verbs), None)
     if module is None:
         return _overview(arguments)
-    return importlib.import_module(module).main(arguments, program)
+    try:
+        return importlib.import_module(module).main(arguments, program)
+    except KeyboardInterrupt:               # while it is imported; later on it is the module's
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _overview(arguments):
@@ -76,6 +80,8 @@ def _overview(arguments):
     for module in VERBS:
         for name, verb in importlib.import_module(module).parser("uniqore").verbs.choices.items():
             verbs.add_parser(name, help=verb.purpose)
+    for family in FAMILIES:
+        verbs.add_parser(family, help=f"{', '.join(VERBS['boards.ulx3s'])} of that board (without a name: ulx3s)")
     return run_command(parser, arguments)
 
 

@@ -21,7 +21,7 @@ from model.common.errors import UserError
 from model.common.extras import with_extra
 from model.common.files import refuse_full_disk, replacing, write_text
 from model.common.progress import Stages
-from model.common.signals import closing_at_signals
+from model.common.signals import killed_on_error
 
 from .paths import bitstream_path, report_path, work_folder
 from .route_log import read_log
@@ -122,16 +122,12 @@ def synthesize(folder, environment):
     with Stages() as stages, subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
                                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         stages.write(f"synthesis ... (log: {log})")
-        try:
+        with killed_on_error(process):
             said = None
             while said is None:
                 stages.show({"synthesis": (_part_of(log), f"{time.monotonic() - started:.0f} s")})
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     _, said = process.communicate(timeout=POLL_SECONDS)
-        except BaseException:
-            process.kill()
-            process.wait()          # leaving the block does not, where Ctrl-C is the reason
-            raise
     if process.returncode:
         refuse_full_disk(folder)
         reason = [line for line in said.splitlines() if "ERROR" in line] or ["no message"]
@@ -211,11 +207,6 @@ def _best(finished):
 def build(board, *, net, baud, output, seeds, every, jobs, limit):
     """Writes output/uniqore-FAMILY-DEVICE.bit and a .json of its figures; returns the figures. `route` says what seeds,
     every, jobs and limit are."""
-    with closing_at_signals():
-        return _build(board, net=net, baud=baud, output=output, seeds=seeds, every=every, jobs=jobs, limit=limit)
-
-
-def _build(board, *, net, baud, output, seeds, every, jobs, limit):
     started = time.monotonic()
     environment = tool_environment()
     with_extra("fpga", "psutil")                # missing, it is to be told before a synthesis

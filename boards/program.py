@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from model.common.errors import UserError
+from model.common.signals import killed_on_error
 from model.common.tools import find_tool
 
 from .bitstream import IDCODES, device_of, refuse_other_bitstream
@@ -38,15 +39,11 @@ def program(board, bitstream, *, devices, write_flash=False, dry_run=False):
     said = b""
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT) as process:
-        try:
+        with killed_on_error(process):
             # Piece by piece: its progress is a line that it writes again and again, without an end of line.
             while piece := process.stdout.read1():
                 said += piece
                 print(piece.decode(errors="replace"), end="", flush=True)
-        except BaseException:
-            process.kill()
-            process.wait()          # leaving the block does not, where Ctrl-C is the reason
-            raise
     if process.returncode:
         raise UserError(_explain(said.decode(errors="replace"), board, devices, command))
 

@@ -85,18 +85,18 @@ def run(board, options):
     if options.plot:
         figure = with_extra("train", "model.plots.drawings").confusion(summary["confusion"], workload.classes)
         with_extra("train", "model.plots.canvas").save(figure, options.plot)
-    if options.json:
-        print(json.dumps(summary))
-    else:
-        _print(summary, options.check)
-    if options.html:
+    if options.html:            # files first: printing fails where the reader of stdout is gone
         write_page(options.html, workload, compile_net(workload.net, device.config), summary,
                    place=f"the board at {device.name}, {clock_hz / 1e6:g} MHz",
                    differing=[] if expected is None else [
                        workload.start + k for k, (result, logits) in enumerate(zip(results, expected, strict=True))
                        if (result.logits != logits).any()],
                    command=shlex.join(["python", "-m", f"boards.{board.family}", *sys.argv[1:]]))
-        if not options.json:
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        _print(summary, options.check)
+        if options.html:
             print(f"written: {options.html}")
     return int(options.check and summary["exact"] != summary["images"])
 

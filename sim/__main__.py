@@ -30,7 +30,7 @@ def parser(program=PROGRAM):
                   "python -m boards.ulx3s stream --port /tmp/board --images 20 --check --timeout 60")))
     speed.add_arguments(add_verb(
         verbs, "speed", "measure every simulator of the core on this machine", run=speed.run,
-        more="Each is built anew and runs the same pictures. It takes a quarter of an hour.",
+        more="Each is built anew and runs the same pictures. It takes half an hour.",
         examples=(f"{program} speed", f"{program} speed --config 16x16x2 --engines lanes,cxxrtl")))
     return main_parser
 

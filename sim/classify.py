@@ -183,16 +183,18 @@ def _report(options, workload, image, records, of_this_run):
     names = {} if workload.dataset != FILES else {"files": list(workload.names)}
     with_results = {**summary, **names, "classes": list(workload.classes),
                     "results": [record.for_json() for record in records]}
+    # Files first: printing fails where the reader of stdout is gone.
+    if options.output:
+        write_json(options.output, summary)
+    if options.html:
+        write_page(options.html, workload, image, with_results, place=_place(options), command=summary["command"],
+                   differing=[record.index for record in records if not record.exact])
     if options.json:
         print(json.dumps(with_results))
     else:
         _print_summary(summary)
     if options.html:
-        write_page(options.html, workload, image, with_results, place=_place(options), command=summary["command"],
-                   differing=[record.index for record in records if not record.exact])
         _say_written(options, options.html)
-    if options.output:
-        write_json(options.output, summary)
     return 0 if summary["exact"] == summary["images"] else 1
 
 

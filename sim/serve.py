@@ -9,7 +9,6 @@ from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, DEFAULT
 from model import zoo
 from model.common.errors import UserError
-from model.common.signals import closing_at_signals
 
 from .board import CYCLES_PER_BIT, BoardSimulator, build_board
 
@@ -32,7 +31,7 @@ def add_arguments(parser):
 
 
 def run(options):
-    """Serves until Ctrl-C, SIGTERM or SIGHUP."""
+    """Serves until Ctrl-C, or what ends a command likewise."""
     if options.cycles_per_bit < 8:
         raise UserError(f"--cycles-per-bit must be at least 8, not {options.cycles_per_bit}")
     link = options.port_link and Path(options.port_link)
@@ -41,7 +40,7 @@ def run(options):
     config = CONFIGS[options.config]
     image = None if options.net == "none" else compile_net(zoo.load(options.net or zoo.DEFAULT), config)
     library = build_board(config, image=image, cycles_per_bit=options.cycles_per_bit)
-    with closing_at_signals(), _opened_terminal() as (master, slave):
+    with _opened_terminal() as (master, slave):
         board = BoardSimulator(library, bit_cycles=options.cycles_per_bit)
         try:
             port = os.ttyname(slave)

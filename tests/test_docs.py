@@ -97,6 +97,11 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_page_is_a_draft(page):
+    assert not re.findall(r"^ *@\w+$|\bT[B]D\b|\bFIXM[E]\b|\bTRAINED\b", read(page), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_files_exist(page):
     paths = [span for span in spans(page) if re.fullmatch(r"[\w.*-]+(/[\w.*-]+)*/?", span)
              and (span.rstrip("/").split("/")[0] in FOLDERS and "/" in span or re.search(r"\.(py|toml|md|cff)$", span))]

@@ -4,10 +4,15 @@ import errno
 import importlib
 import importlib.metadata
 import os
+import re
 import sys
 import textwrap
+import threading
+from contextlib import nullcontext
 
 from .errors import UserError
+from .nearest import did_you_mean
+from .signals import closing_at_signals
 
 __all__ = ["Parser", "add_verb", "command_line", "positive", "positive_number", "run_command", "verb"]
 
@@ -28,7 +33,16 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]) if examples else None)
 
+    def print_help(self, file=None):
+        """As argparse does, which passes over a stdout that cannot be written."""
+        print(self.format_help(), end="", file=file)
+
     def error(self, message):
+        unknown = re.match(r"(.*invalid choice: '(.*?)') \(choose from (.*)\)$", message)
+        if unknown:                     # the choices are quoted, or not, by the version of Python
+            message, name, choices = unknown.groups()
+            choices = re.findall(r"[^\s,']+", choices)
+            message += did_you_mean(name, choices) or f" (choose from {', '.join(choices)})"
         raise UserError(f"{message} ({self.prog} --help)")
 
 
@@ -85,18 +99,29 @@ def run_command(parser, argv=None):
     """Parses `argv` and calls the parser's default `run` with the options.
 
     Returns the exit code: what `run` returns (0 for None; 1 is for a result that should be another), 2 for a UserError
-    or a file that cannot be had, 130 for Ctrl-C, 1 where the reader of stdout is gone.
+    or a file that cannot be had, 130 for Ctrl-C, 1 where the reader of stdout is gone. SIGTERM and SIGHUP end it
+    through its `finally`s, with 143 and 129.
     """
+    main_thread = threading.current_thread() is threading.main_thread()
     try:
-        options = parser.parse_args(argv)
-        code = options.run(options) or 0
-        sys.stdout.flush()              # not first when the interpreter ends, where an error would be a traceback
+        with closing_at_signals() if main_thread else nullcontext():
+            code = _run(parser, argv)
+        if sys.stdout:                  # None where it was closed
+            sys.stdout.flush()          # not first when the interpreter ends, where an error would be a traceback
         return code
     except (KeyboardInterrupt, Exception) as error:
         if _interrupted(error):
             print("interrupted", file=sys.stderr)
             return 130
         return _exit_code(error)
+
+
+def _run(parser, argv):
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as end:           # --help, --version: what they print is still to be flushed
+        return end.code or 0
+    return options.run(options) or 0
 
 
 def _interrupted(error):
@@ -109,7 +134,8 @@ def _interrupted(error):
 
 def _forget_stdout():
     """What is still to be written to stdout goes nowhere; the interpreter would try again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _exit_code(error):

@@ -19,8 +19,13 @@ def refuse_unwritable(path):
     path = Path(path)
     if not path.parent.is_dir() or path.is_dir():
         raise UserError(f"{path}: not a file in an existing folder")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path}: no permission to write to that folder")
+    if not os.access(path if _is_special(path) else path.resolve().parent, os.W_OK):
+        raise UserError(f"{path}: no permission to write there")
+
+
+def _is_special(path):
+    """Whether it is a device, a pipe or the like: what is written to it cannot be taken back, and it is to stay."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def refuse_cut_off(path):
@@ -44,13 +49,21 @@ def refuse_full_disk(folder):
 @contextmanager
 def replacing(path):
     """A binary file that becomes `path` once all is written, and leaves nothing otherwise. Several processes may write
-    the same path. UserError where it cannot be written."""
+    the same path. A device or a pipe is written to as it is. UserError where it cannot be written."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if _is_special(path):
+        try:
+            with open(path, "wb") as file:
+                yield file
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        return
+    target = path.resolve()                 # a link stays one
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with open(temporary, "wb") as file:
             yield file
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

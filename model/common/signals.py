@@ -2,7 +2,18 @@
 import signal
 from contextlib import contextmanager
 
-__all__ = ["closing_at_signals"]
+__all__ = ["closing_at_signals", "killed_on_error"]
+
+
+@contextmanager
+def killed_on_error(process):
+    """Whatever is raised inside ends the Popen `process` first."""
+    try:
+        yield process
+    except BaseException:
+        process.kill()
+        process.wait()          # Popen itself does not wait where Ctrl-C is the reason
+        raise
 
 
 @contextmanager

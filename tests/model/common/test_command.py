@@ -1,6 +1,7 @@
 """Exit codes and one-line errors, which all command lines share."""
 import argparse
 import errno
+import os
 import subprocess
 import sys
 import threading
@@ -76,8 +77,48 @@ def test_a_reader_that_leaves_is_no_error(command):
     process.stderr.close()
 
 
+@pytest.mark.parametrize("said, told", [
+    ("cyclse", "'cyclse'; did you mean cycles? (python -m accel --help)"),
+    ("zzzzzz", "'zzzzzz' (choose from compile, cycles, verilog) (python -m accel --help)")])
+def test_a_misspelt_choice_is_told_the_nearest(said, told):
+    done = subprocess.run([sys.executable, "-m", "accel", said], cwd=ROOT, text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (2, f"error: argument COMMAND: invalid choice: {told}\n")
+
+
+@pytest.mark.parametrize("arguments", [["cycles", zoo.SYNTHETIC], ["--help"]], ids=lambda words: words[0])
+def test_a_closed_stdout_is_no_error(arguments):
+    command = [sys.executable, "-W", "error", "-m", "accel", *arguments]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], cwd=ROOT, text=True, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_sigterm_ends_a_command_and_what_it_started(tmp_path):
+    """The command waits for a program that it started; neither is there afterwards."""
+    script = tmp_path / "program.py"
+    script.write_text(f"""
+import subprocess, sys
+sys.path.insert(0, {str(ROOT)!r})
+from model.common.command import Parser, run_command
+def run(options):
+    try:
+        subprocess.run([sys.executable, "-c", "import os; print(os.getpid(), flush=True); input()"])
+    finally:
+        print("cleaned up", flush=True)
+parser = Parser(prog="program")
+parser.set_defaults(run=run)
+sys.exit(run_command(parser, []))
+""")
+    process = subprocess.Popen([sys.executable, str(script)], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = int(process.stdout.readline())
+    process.terminate()
+    assert process.communicate()[0] == "cleaned up\n" and process.returncode == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("command", [["model", "card"], ["accel", "cycles", zoo.SYNTHETIC, "--json"]],
+@pytest.mark.parametrize("command", [["model", "card"], ["accel", "cycles", zoo.SYNTHETIC, "--json"],
+                                     ["sim", "--help"]],
                          ids=lambda words: words[0])
 def test_a_full_disk_behind_stdout_is_one_line(command):
     with open("/dev/full", "w") as full:

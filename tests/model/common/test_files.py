@@ -1,4 +1,5 @@
 """Files are written whole or not at all, whatever goes wrong."""
+import os
 import shutil
 import zipfile
 from types import SimpleNamespace
@@ -6,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from model.common.errors import UserError
-from model.common.files import refuse_cut_off, refuse_full_disk, replacing, write_text
+from model.common.files import refuse_cut_off, refuse_full_disk, refuse_unwritable, replacing, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -19,6 +20,30 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
     write_text(path, "µ")
     assert path.read_text(encoding="utf-8") == "µ"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name in "old", "new":
+        (tmp_path / name).symlink_to(tmp_path / "there" / name)
+    (tmp_path / "there" / "old").write_text("before")
+    for name in "old", "new":
+        refuse_unwritable(tmp_path / name)
+        write_text(tmp_path / name, "after")
+        assert (tmp_path / name).is_symlink() and (tmp_path / "there" / name).read_text() == "after"
+    assert len(list(tmp_path.iterdir())) == 3 and len(list((tmp_path / "there").iterdir())) == 2
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        refuse_unwritable(path)
+        write_text(path, "text")
+        assert os.read(reader, 100) == b"text" and path.is_fifo()
+    finally:
+        os.close(reader)
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
