@@ -334,7 +334,7 @@ def test_the_page_says_what_the_board_answered(tmp_path, monkeypatch, capsys):
     order = [page.index(f'id="picture-{k}"') for k in (1, 0, 2, 3)]
     assert order == sorted(order) and page.count("differs from the integer model") == 1
     for figure in ("the board at the board, 100 MHz", "3 of 4", "75.00% (3 of 4)", "measured over the line",
-                   "python -m boards.ulx3s "):
+                   "python -m boards.ulx3s"):
         assert figure in page
 
 
