@@ -557,6 +557,13 @@ def test_a_checkpoint_is_made_an_integer_net_first(monkeypatch, tmp_path):
     assert onnx.load(tmp_path / "net.onnx").graph.name == "random"
 
 
+def test_an_import_that_cannot_be_written_is_refused_before_the_graph_is_read(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(importer, "load", pytest.fail)
+    path = tmp_path / "nowhere" / "net.npz"
+    assert failure(capsys, "import", "net.onnx", "-o", path) == f"error: {path}: not a file in an existing folder\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_bad_input(capsys, tmp_path):
     assert "neither a file nor a net of the zoo" in failure(capsys, "export", "nope", "--onnx", tmp_path / "a")
     assert "--standard is a form of --onnx" in failure(capsys, "export", "nope", "--standard")
