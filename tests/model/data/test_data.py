@@ -171,6 +171,26 @@ def test_what_has_no_data_is_refused_not_downloaded(tmp_path, no_data, monkeypat
     assert str(error.value) == f"CIFAR_DIR={path}: {reason}; {WANTED}"
 
 
+def test_a_misspelt_data_folder_is_told_the_nearest(tmp_path, no_data):
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(UserError) as error:
+        datasets.load("cifar10", "test", tmp_path / "pitcures")
+    assert str(error.value) == (f"--data {tmp_path / 'pitcures'}: no such file or folder; {WANTED}; "
+                                f"did you mean {tmp_path / 'pictures'}?")
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "synthetic"])
+def test_an_empty_name_is_refused_but_an_empty_variable_is_unset(tmp_path, no_data, monkeypatch, dataset):
+    monkeypatch.setenv("CIFAR_DIR", str(tmp_path))
+    with pytest.raises(UserError) as error:
+        datasets.load(dataset, "test", "")
+    assert str(error.value) == ("--data: an empty name, as an unset variable of a shell gives: name a folder, or leave "
+                                "--data out")
+    monkeypatch.setenv("CIFAR_DIR", "")
+    if dataset == "cifar10":
+        assert "download failed" in download_refusal()          # as without the variable
+
+
 def test_unknown_data_set():
     with pytest.raises(UserError, match="'mnist'.*cifar10"):
         datasets.load("mnist", "test")
