@@ -572,6 +572,9 @@ def test_bad_input(capsys, tmp_path):
     assert str(tmp_path) in failure(capsys, "export", "--onnx", tmp_path)
     assert "No such file" in failure(capsys, "import", tmp_path / "none.onnx", "-o", tmp_path / "a")
     (tmp_path / "text.onnx").write_text("this is no graph")
+    absent = tmp_path / "test.onnx"
+    assert failure(capsys, "import", absent, "-o", tmp_path / "a") == (
+        f"error: {absent}: No such file or directory; did you mean {tmp_path / 'text.onnx'}?\n")
     assert "not an ONNX file" in failure(capsys, "import", tmp_path / "text.onnx", "-o", tmp_path / "a")
     (tmp_path / "empty.onnx").write_bytes(b"")
     assert "0 inputs" in failure(capsys, "import", tmp_path / "empty.onnx", "-o", tmp_path / "a")
