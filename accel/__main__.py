@@ -54,6 +54,7 @@ def main(argv=None, program=PROGRAM):
 
 
 def _compile(options):
+    refuse_unwritable(options.output)
     config = CONFIGS[options.config]
     image = compile_net(zoo.load(options.net), config)
     save(image, options.output)

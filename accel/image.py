@@ -12,6 +12,7 @@ import numpy as np
 from model.common.bits import unpack_fields
 from model.common.errors import UserError
 from model.common.files import refuse_cut_off, replacing
+from model.common.nearest import similar_file
 
 from .config import AccelConfig
 from .isa import Target
@@ -129,7 +130,7 @@ def load(path):
     except UserError:
         raise
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {path}: {error.strerror or error}{similar_file(path)}") from error
     except Exception as error:          # numpy, zipfile and zlib raise many kinds on foreign bytes
         raise UserError(f"{path} is damaged, or not an accelerator image") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:

@@ -1,5 +1,4 @@
 """The command line of every family of boards: `python -m boards.FAMILY`."""
-import argparse
 import json
 from collections import Counter
 from functools import partial
@@ -15,18 +14,12 @@ from .build import build, prepare
 from .paths import bitstream_path, refuse_file, work_folder
 from .program import program
 from .report import BASELINES, report
+from .toolchain import place_and_route_seed
 
 __all__ = ["parser"]
 
 OUTPUT = "build"            # folder of builds
 SEEDS = (1, 2, 3, 4)        # tried where none is named
-
-
-def _seed(argument):
-    """An argument's type: what nextpnr takes as a seed."""
-    if not argument.isdecimal() or int(argument) >= 1 << 31:
-        raise argparse.ArgumentTypeError(f"{argument} is no whole number from 0 to 2147483647")
-    return int(argument)
 
 
 def _run_build(boards, options):
@@ -96,7 +89,7 @@ def parser(family_boards, program, *, default):
     sub.add_argument("--net", metavar="NET",
                      help="net it starts with: zoo name, .npz, or none (default: the device's own)")
     sub.add_argument("--baud", type=positive, default=link.BAUD, metavar="N", help="of its UART (default: %(default)s)")
-    sub.add_argument("--seed", type=_seed, nargs="+", metavar="N",
+    sub.add_argument("--seed", type=place_and_route_seed, nargs="+", metavar="N",
                      help="place and route seeds, all of which are run (default: 1 to 4, until one meets the clock)")
     sub.add_argument("--jobs", type=positive, default=min(2, cores()), metavar="N",
                      help="seeds tried side by side (default: %(default)s)")

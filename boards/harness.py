@@ -55,7 +55,7 @@ from model.common.errors import UserError
 
 from .index import BOARDS
 from .route_log import read_log
-from .toolchain import mapping_options, tool_environment, tool_versions
+from .toolchain import mapping_options, place_and_route_seed, tool_environment, tool_versions
 
 __all__ = ["UNITS", "Harness", "main", "place_and_route"]
 
@@ -194,7 +194,8 @@ def main(argv=None):
                         help="accelerator: %(choices)s (default: the board's)")
     parser.add_argument("--unit", default="core", choices=sorted(UNITS), metavar="NAME",
                         help="block to build: %(choices)s (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of place and route (default: %(default)s)")
+    parser.add_argument("--seed", type=place_and_route_seed, default=1, metavar="N",
+                        help="of place and route (default: %(default)s)")
     parser.add_argument("--target-mhz", type=_megahertz, default="150", dest="target_hz", metavar="MHZ",
                         help="what the tools work for (default: %(default)s)")
     parser.add_argument("-o", "--build-dir", default="build/core", metavar="DIR",

@@ -294,8 +294,11 @@ class Device:
         self._sequence = (self._sequence + 1) & 0xFF
         try:
             self._port.write(link.frame(kind, self._sequence, payload))
+        except serial.SerialTimeoutException as error:
+            raise UserError(f"{self.name} does not take data any more: connect the board again, and repeat the command"
+                            ) from error
         except OSError as error:                        # pyserial's errors are such
-            raise UserError(f"{self.name} does not take data any more: {error}") from error
+            raise self._gone() from error
         return self._sequence
 
     def _request(self, kind, payload=b"", retries=None):
@@ -330,4 +333,9 @@ class Device:
             try:
                 self._reader.feed(self._port.read(max(1, getattr(self._port, "in_waiting", 1))))
             except OSError as error:
-                raise UserError(f"{self.name} is gone: {error}") from error
+                raise self._gone() from error
+
+    def _gone(self):
+        """Without pyserial's own sentence, which guesses why."""
+        return UserError(f"{self.name} is gone: connect the board again, or start the simulated one again, and repeat "
+                         "the command")

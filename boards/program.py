@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from model.common.errors import UserError
+from model.common.nearest import similar_file
 from model.common.signals import killed_on_error
 from model.common.tools import find_tool
 
@@ -34,7 +35,8 @@ def program(board, bitstream, *, devices, write_flash=False, dry_run=False):
         print(shlex.join(command))
         return
     if not Path(bitstream).exists():
-        raise UserError(f"no bitstream {bitstream}: python -m boards.{board.family} build makes it")
+        raise UserError(f"no bitstream {bitstream}: python -m boards.{board.family} build makes it"
+                        + similar_file(bitstream))
     refuse_other_bitstream(bitstream, board.device, devices)
     said = b""
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

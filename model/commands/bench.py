@@ -11,7 +11,7 @@ __all__ = ["run"]
 
 
 def run(args):
-    if args.data and args.dataset == "synthetic":
+    if args.data is not None and args.dataset == "synthetic":
         raise UserError("--data needs --dataset: which data set it is")
     train_set = datasets.load(args.dataset, "train", args.data)
     bench = with_extra("train", "model.training.bench")

@@ -2,13 +2,15 @@
 import json
 
 from model import zoo
-from model.common.files import write_text
+from model.common.files import refuse_unwritable, write_text
 from model.zoo import card
 
 __all__ = ["run"]
 
 
 def run(args):
+    if args.output:
+        refuse_unwritable(args.output)
     nets = [zoo.load(args.net)] if args.net else [zoo.load(name) for name in zoo.names()]
     cards = [card.card(net) for net in nets]
     value = cards[0] if args.net else cards

@@ -38,7 +38,7 @@ def export_onnx(args):
         raise UserError("--onnx FILE is the output; leave out -o")
     exporter, source = with_extra("onnx", "model.onnx.exporter"), args.net or zoo.DEFAULT
     refuse_unwritable(args.onnx)
-    if args.data and not source.endswith(".pt"):
+    if args.data is not None and not source.endswith(".pt"):
         raise UserError(f"--data is for a checkpoint, which is evaluated; {source} is not one")
     net = integer_net(Path(source), args.data)[0] if source.endswith(".pt") else zoo.load(source)
     exporter.save(net, args.onnx, standard=args.standard)

@@ -13,12 +13,14 @@ def did_you_mean(name, known):
 
 
 def similar_file(path):
-    """The same of a path where nothing is: X is in its folder, and has a name like it."""
+    """The same of a path that could not be read: X is in its folder, and has a name like it. "" where something is at
+    that path, which is then not at fault for its name."""
     path = Path(path)
     try:
-        found = _nearest(path.name, [other.name for other in path.parent.iterdir()])
+        names = [other.name for other in path.parent.iterdir()]
     except OSError:                         # no such folder
-        found = None
+        return ""
+    found = None if path.name in names else _nearest(path.name, names)
     return "" if found is None else f"; did you mean {path.with_name(found)}?"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from model.common.cache import cache_folder
 from model.common.errors import UserError
+from model.common.nearest import similar_file
 
 from .download import fetch
 
@@ -136,9 +137,10 @@ def find(dataset, folder):
 
 def locate(dataset, data, progress):
     """As `find`, in --data, $CIFAR_DIR or the cache, into which it is downloaded if need be."""
-    chosen = data or os.environ.get("CIFAR_DIR")
-    if chosen:
-        return locate_chosen(dataset, Path(chosen), f"--data {data}" if data else f"CIFAR_DIR={chosen}")
+    if data is not None:
+        return locate_chosen(dataset, Path(data), f"--data {data}")
+    if variable := os.environ.get("CIFAR_DIR"):             # an empty one counts as unset
+        return locate_chosen(dataset, Path(variable), f"CIFAR_DIR={variable}")
     if not find(dataset, cache_folder()):
         version = VERSIONS[dataset][0]
         fetch(version.archive, version.md5, cache_folder(), progress)
@@ -155,7 +157,8 @@ def locate_chosen(dataset, path, option):
     reason = ("no such file or folder" if not path.exists() else f"that is {others[0]}, not {dataset}" if others else
               f"no archive of {dataset}" if path.is_file() else f"no {dataset} there")
     raise UserError(f"{option}: {reason}; wanted: the official archive, or a folder with it or what is in it: "
-                    + ", ".join(f"{version.archive} ({version.folder}/)" for version in VERSIONS[dataset]))
+                    + ", ".join(f"{version.archive} ({version.folder}/)" for version in VERSIONS[dataset])
+                    + similar_file(path))
 
 
 def archive_at(dataset, path):

@@ -24,7 +24,11 @@ class Dataset:
 
 
 def load(dataset, split, data=None, progress=True):
-    """The Dataset; split: "train" or "test". data: where to look for CIFAR (see `cifar`)."""
+    """The Dataset; split: "train" or "test". data: where to look for CIFAR (see `cifar`), None where the user does not
+    say. UserError where there is no such data set, or `data` is the empty string."""
+    if data == "":
+        raise UserError("--data: an empty name, as an unset variable of a shell gives: name a folder, or leave --data "
+                        "out")
     if dataset not in DATASETS:
         raise UserError(f"unknown data set {dataset!r}; known: {', '.join(DATASETS)}"
                         + did_you_mean(dataset, DATASETS))

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 
 from model.common.errors import UserError
+from model.common.nearest import similar_file
 from model.integer.golden import EXACT_FLOAT32
 from model.integer.net import PICTURE, PIXEL_MAX, IntegerNet, Layer, MaxPool, channel_ranges
 from model.nets.shapes import convolved, pooled
@@ -431,7 +432,7 @@ def load(path, name=None):
     except UserError as error:
         raise UserError(f"{path}: {' '.join(str(error).splitlines())}") from None       # names in it are the file's
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
+        raise UserError(f"{path}: {error.strerror or error}{similar_file(path)}") from None
     except (DecodeError, *MALFORMED):
         raise UserError(f"{path}: not an ONNX file, or one that is cut off or damaged") from None
     return replace(net, name=name) if name else net, factor

@@ -44,7 +44,7 @@ def read_log(name_or_path):
             title = title or "/".join((path.absolute().parent.name, path.stem))
         epochs, losses, accuracies = ([kind(row[column]) for row in rows] for column, kind in COLUMNS.items())
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        raise UserError(f"{path}: {error.strerror}{similar_file(path)}") from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, csv.Error):
         raise UserError(f"{path}: not a training log; its columns must be {', '.join(COLUMNS)}") from None
     if not epochs:

@@ -11,6 +11,7 @@ import torch
 
 from model.common.errors import UserError
 from model.common.files import refuse_cut_off
+from model.common.nearest import similar_file
 from model.nets.specs import arch
 from model.zoo import FOLDER
 
@@ -42,7 +43,7 @@ def load_checkpoint(path):
     except UserError:
         raise
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        raise UserError(f"{path}: {error.strerror}{similar_file(path)}") from None
     except Exception:                       # whatever torch and pickle make of a foreign file
         raise UserError(f"{path}: not a checkpoint of this program, or a damaged one; python -m model train writes "
                         "01_float.pt and 02_qat.pt") from None

@@ -16,6 +16,7 @@ import torch
 
 from model import zoo
 from model.common.errors import UserError
+from model.common.files import refuse_unwritable
 from model.common.nearest import did_you_mean
 from model.data import datasets
 from model.integer import store
@@ -248,6 +249,7 @@ def train_recipe(recipe, runs, *, data_dir=None, device="cpu"):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{path.parent}: {error.strerror}") from None
+    refuse_unwritable(quant_path)               # before hours of a float stage
     if alone:
         digest, float_accuracy = start_header.get("parent"), start_header.get("float_accuracy")
     else:

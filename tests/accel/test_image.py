@@ -90,6 +90,8 @@ def test_foreign_files(tmp_path):
     assert refusal(path) == f"cannot read {path}: No such file or directory"
     assert refusal(tmp_path).startswith("cannot read")
     path.touch()
+    assert refusal(tmp_path / "fiel") == (
+        f"cannot read {tmp_path / 'fiel'}: No such file or directory; did you mean {path}?")
     assert refusal(path) == f"{path}: an empty file"
     path.write_bytes(b"PK\x03\x04")
     assert refusal(path).startswith(f"{path}: cut off after 4 bytes")

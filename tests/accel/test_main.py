@@ -1,10 +1,12 @@
 """`python -m accel`: what it writes, and one line for bad input."""
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from accel import __main__ as main_module
 from accel.__main__ import main
 from accel.config import TINY
 from accel.image import load
@@ -53,12 +55,18 @@ def test_a_net_that_does_not_fit(capsys, tmp_path):
     assert not output.exists()
 
 
-def test_a_folder_that_is_not_there(tmp_path, capsys):
-    store.save(random_net(0, TINY), tmp_path / "net.npz")
-    output = tmp_path / "missing" / "image.npz"
-    path = str(tmp_path / "net.npz")
-    assert main(["compile", path, "-o", str(output), "--config", "tiny"]) == 2
-    assert capsys.readouterr().err == f"error: cannot write {output}: No such file or directory\n"
+@pytest.mark.parametrize("verb", ["compile", "verilog"])
+def test_an_output_that_cannot_be_is_refused_before_the_work(verb, tmp_path, capsys, monkeypatch):
+    for work in ("compile_net", "core_verilog"):
+        monkeypatch.setattr(main_module, work, pytest.fail)
+    net = ["resnet8-w4a4-synthetic"] if verb == "compile" else []
+    output = tmp_path / "missing" / "output"
+    assert main([verb, *net, "-o", str(output)]) == 2
+    assert capsys.readouterr().err == f"error: {output}: not a file in an existing folder\n"
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)               # root may write to every folder
+    assert main([verb, *net, "-o", str(tmp_path / "output")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'output'}: no permission to write to that folder\n"
+    assert not list(tmp_path.iterdir())
 
 
 TABLE = """\

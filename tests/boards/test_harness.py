@@ -68,6 +68,10 @@ def test_what_the_harness_cannot_do_is_one_line(capsys, monkeypatch, tmp_path):
     for target in ("0", "1/0", "-5", "fast"):
         assert harness.main([f"--target-mhz={target}"]) == 2
         assert capsys.readouterr().err.startswith(f"error: argument --target-mhz: {target} is no positive number")
+    for seed in ("-1", "2147483648", "1.5"):
+        assert harness.main([f"--seed={seed}"]) == 2
+        assert capsys.readouterr().err == (f"error: argument --seed: {seed} is no whole number from 0 to 2147483647 "
+                                           "(python -m boards.harness --help)\n")
     for variable in toolchain.TOOLS:
         monkeypatch.setenv(variable, "/bin/true")
     for module in [name for name in sys.modules if name.split(".")[0] == "amaranth_boards"]:

@@ -1,4 +1,5 @@
 """The serial port of a host: opened by one program alone, and a wrong name told by what it names."""
+import errno
 import os
 import socket
 import tty
@@ -100,3 +101,44 @@ def test_where_nothing_answers_the_rate_and_the_bitstream_are_asked_for(terminal
     assert ulx3s.main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.endswith(f"error: {sentence}\n")
+
+
+GONE = "is gone: connect the board again, or start the simulated one again, and repeat the command"
+
+
+def test_a_board_that_goes_away_is_told_as_such_alone(monkeypatch):
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    name, first_info = os.ttyname(slave), Device._first_info
+
+    def ended(device, baud):
+        os.close(master)
+        os.close(slave)
+        return first_info(device, baud)
+    monkeypatch.setattr(Device, "_first_info", ended)
+    assert refusal(name) == f"{name} {GONE}"
+
+
+class FailingPort:
+    """A port of which one method fails."""
+    def __init__(self, method, error):
+        def fail(*_):
+            raise error
+        self.write = self.read = lambda _: b""
+        setattr(self, method, fail)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("method, error, sentence", [
+    ("read", serial.SerialException("device reports readiness to read but returned no data (device disconnected or "
+                                    "multiple access on port?)"), GONE),
+    ("read", OSError(errno.EIO, "Input/output error"), GONE),
+    ("write", serial.SerialException("write failed: [Errno 5] Input/output error"), GONE),
+    ("write", serial.SerialTimeoutException("Write timeout"),
+     "does not take data any more: connect the board again, and repeat the command")])
+def test_why_a_line_fails_is_not_guessed(method, error, sentence):
+    with pytest.raises(UserError) as raised:
+        Device(FailingPort(method, error), timeout=0.01, retries=0)
+    assert str(raised.value) == f"the device {sentence}"

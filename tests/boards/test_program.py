@@ -87,6 +87,10 @@ def test_what_is_no_bitstream_is_refused_before_the_programmer_starts(tmp_path, 
 def test_a_missing_bitstream_and_a_folder_are_told_apart(tmp_path, loader, capsys):
     assert flash(tmp_path / "x.bit") == 2
     assert error_of(capsys) == f"no bitstream {tmp_path / 'x.bit'}: python -m boards.ulx3s build makes it"
+    (tmp_path / "board.bit").touch()
+    assert flash(tmp_path / "baord.bit") == 2
+    assert error_of(capsys) == (f"no bitstream {tmp_path / 'baord.bit'}: python -m boards.ulx3s build makes it; "
+                                f"did you mean {tmp_path / 'board.bit'}?")
     assert flash(tmp_path) == 2
     assert error_of(capsys) == f"{tmp_path} is a folder, not a bitstream"
     assert not loader.called.exists()

@@ -1,5 +1,6 @@
 """python -m model: shapes of --json, one clear line and exit code 2 on bad input."""
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,6 +127,16 @@ def test_a_net_is_as_accurate_as_its_card_says(path, cifar, capsys):
     assert (result["images"], result["accuracy"]) == (card["images"], card["accuracy"])
 
 
+def test_a_card_that_cannot_be_written_is_refused_before_the_net_is_read(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "load", pytest.fail)
+    for path in tmp_path / "nowhere" / "card.json", tmp_path:
+        assert failure(capsys, "card", zoo.DEFAULT, "-o", path) == f"error: {path}: not a file in an existing folder\n"
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)               # root may write to every folder
+    path = tmp_path / "card.json"
+    assert failure(capsys, "card", "-o", path) == f"error: {path}: no permission to write to that folder\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_bad_input(capsys, tmp_path):
     assert "nope" in failure(capsys, "eval", "nope")
     assert "--images 2001: from picture 0 on" in failure(capsys, "eval", zoo.SYNTHETIC, "--images", 2001)
@@ -136,7 +147,6 @@ def test_bad_input(capsys, tmp_path):
         capsys, "eval", zoo.SYNTHETIC, "--start", 2000)
     assert "--engine torch" in failure(capsys, "eval", zoo.SYNTHETIC, "--device", "cuda")
     assert "no cifar10 there" in failure(capsys, "eval", zoo.DEFAULT, "--data", tmp_path)
-    assert "nowhere" in failure(capsys, "card", zoo.DEFAULT, "-o", tmp_path / "nowhere" / "card.json")
     store.save(replace(every_term_net(), header={}), tmp_path / "net.npz")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="cannot write .*folder: Is a directory"):

@@ -151,6 +151,16 @@ def test_nothing_but_a_dead_link_to_a_terminal_is_replaced(tmp_path, no_board, c
     assert (sorted(tmp_path.iterdir()), path.lstat().st_ino) == before
 
 
+def test_a_folder_without_permission_is_refused_before_the_simulator_is_built(tmp_path, no_board, monkeypatch, capsys):
+    path = tmp_path / "port"
+    # Root may write to every folder.
+    monkeypatch.setattr(os, "access", lambda folder, mode: not (Path(folder) == tmp_path and mode & os.W_OK))
+    monkeypatch.setattr(serve, "build_board", pytest.fail)
+    assert run(path) == 2
+    assert capsys.readouterr().err == f"error: --port-link {path}: no permission to write to the folder {tmp_path}\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_link_that_became_another_s_is_left(tmp_path, no_board):
     path = tmp_path / "port"
 

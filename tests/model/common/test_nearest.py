@@ -13,5 +13,7 @@ def test_the_nearest_name():
 def test_the_nearest_file(tmp_path):
     (tmp_path / "cat.png").touch()
     assert similar_file(tmp_path / "cat.pgn") == f"; did you mean {tmp_path / 'cat.png'}?"
+    (tmp_path / "car.png").touch()
+    assert similar_file(tmp_path / "car.png") == ""         # it is there: what fails is not its name
     assert similar_file(tmp_path / "zebra.bmp") == ""       # the folder is the same, not the name
     assert similar_file(tmp_path / "nowhere" / "cat.png") == similar_file(tmp_path / "cat.png" / "cat.png") == ""

@@ -1,9 +1,15 @@
 """The official formats, written here in small; bad files; the cache; picture files."""
+import errno
 import hashlib
+import http.client
+import io
 import os
 import pickle
+import re
 import shutil
 import tarfile
+import tempfile
+import urllib.request
 
 import numpy as np
 import pytest
@@ -165,6 +171,26 @@ def test_what_has_no_data_is_refused_not_downloaded(tmp_path, no_data, monkeypat
     assert str(error.value) == f"CIFAR_DIR={path}: {reason}; {WANTED}"
 
 
+def test_a_misspelt_data_folder_is_told_the_nearest(tmp_path, no_data):
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(UserError) as error:
+        datasets.load("cifar10", "test", tmp_path / "pitcures")
+    assert str(error.value) == (f"--data {tmp_path / 'pitcures'}: no such file or folder; {WANTED}; "
+                                f"did you mean {tmp_path / 'pictures'}?")
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "synthetic"])
+def test_an_empty_name_is_refused_but_an_empty_variable_is_unset(tmp_path, no_data, monkeypatch, dataset):
+    monkeypatch.setenv("CIFAR_DIR", str(tmp_path))
+    with pytest.raises(UserError) as error:
+        datasets.load(dataset, "test", "")
+    assert str(error.value) == ("--data: an empty name, as an unset variable of a shell gives: name a folder, or leave "
+                                "--data out")
+    monkeypatch.setenv("CIFAR_DIR", "")
+    if dataset == "cifar10":
+        assert "download failed" in download_refusal()          # as without the variable
+
+
 def test_unknown_data_set():
     with pytest.raises(UserError, match="'mnist'.*cifar10"):
         datasets.load("mnist", "test")
@@ -188,9 +214,72 @@ def test_download_is_checked_and_cached(tmp_path, no_data, batch, monkeypatch, c
     check(datasets.load("cifar10", "test"), *batch)
 
 
-def test_no_network_says_what_to_do(no_data):
-    with pytest.raises(UserError, match="download failed.*--data"):
+def download_refusal():
+    with pytest.raises(UserError) as error:
         datasets.load("cifar10", "test", progress=False)
+    return str(error.value)
+
+
+def test_no_network_says_what_to_do(no_data):
+    assert re.fullmatch(r"file://.*/server/cifar-10-binary.tar.gz: download failed \(.*\); "
+                        "give a folder with --data or CIFAR_DIR", download_refusal())
+
+
+class Answer(io.BytesIO):
+    """A server's, cut off after a piece where `error` is given."""
+    def __init__(self, error=None):
+        super().__init__(b"a piece")
+        self.headers, self._error = {}, error
+
+    def read(self, size):
+        piece = super().read(size)
+        if not piece and self._error:
+            raise self._error
+        return piece
+
+
+@pytest.mark.parametrize("error, reason", [
+    (TimeoutError("timed out"), "timed out"), (http.client.IncompleteRead(b"", 10), "IncompleteRead"),
+    (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "Connection reset by peer")])
+def test_a_network_that_breaks_off_is_told_as_such(tmp_path, no_data, monkeypatch, error, reason):
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: Answer(error))
+    said = download_refusal()
+    assert f"cifar-10-binary.tar.gz: download failed ({reason}" in said and "cache folder" not in said
+    assert not list((tmp_path / "cache" / "uniqore").iterdir())
+
+
+FOLDER_ADVICE = "name another with XDG_CACHE_HOME, or give a folder of the data with --data or CIFAR_DIR"
+
+
+@pytest.mark.parametrize("number, reason", [
+    (errno.EACCES, "Permission denied"), (errno.EROFS, "Read-only file system")])
+def test_a_cache_without_permission_is_not_blamed_on_the_network(tmp_path, no_data, monkeypatch, number, reason):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number), "somewhere")         # root would be let in
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(urllib.request, "urlopen", pytest.fail)
+    folder = tmp_path / "cache" / "uniqore"
+    assert download_refusal() == (
+        f"cannot keep cifar-10-binary.tar.gz in the cache folder {folder} ({reason}): {FOLDER_ADVICE}")
+
+
+def test_a_cache_that_cannot_be_made_is_not_blamed_on_the_network(tmp_path, no_data):
+    (tmp_path / "cache").touch()
+    assert download_refusal() == (f"cannot keep cifar-10-binary.tar.gz in the cache folder {tmp_path}/cache/uniqore "
+                                  f"(Not a directory): {FOLDER_ADVICE}")
+
+
+def test_a_full_disk_is_not_blamed_on_the_network(tmp_path, no_data, monkeypatch):
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: Answer())
+    opened = open
+
+    def full(path, *arguments):
+        return opened("/dev/full" if str(path).endswith(".tar.gz") else path, *arguments)
+    monkeypatch.setattr(download, "open", full, raising=False)
+    folder = tmp_path / "cache" / "uniqore"
+    assert download_refusal() == (f"cannot keep cifar-10-binary.tar.gz in the cache folder {folder} "
+                                  f"(No space left on device): {FOLDER_ADVICE}")
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.skipif("CIFAR_DIR" not in os.environ, reason="needs CIFAR_DIR")

@@ -557,6 +557,13 @@ def test_a_checkpoint_is_made_an_integer_net_first(monkeypatch, tmp_path):
     assert onnx.load(tmp_path / "net.onnx").graph.name == "random"
 
 
+def test_an_import_that_cannot_be_written_is_refused_before_the_graph_is_read(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(importer, "load", pytest.fail)
+    path = tmp_path / "nowhere" / "net.npz"
+    assert failure(capsys, "import", "net.onnx", "-o", path) == f"error: {path}: not a file in an existing folder\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_bad_input(capsys, tmp_path):
     assert "neither a file nor a net of the zoo" in failure(capsys, "export", "nope", "--onnx", tmp_path / "a")
     assert "--standard is a form of --onnx" in failure(capsys, "export", "nope", "--standard")
@@ -565,6 +572,9 @@ def test_bad_input(capsys, tmp_path):
     assert str(tmp_path) in failure(capsys, "export", "--onnx", tmp_path)
     assert "No such file" in failure(capsys, "import", tmp_path / "none.onnx", "-o", tmp_path / "a")
     (tmp_path / "text.onnx").write_text("this is no graph")
+    absent = tmp_path / "test.onnx"
+    assert failure(capsys, "import", absent, "-o", tmp_path / "a") == (
+        f"error: {absent}: No such file or directory; did you mean {tmp_path / 'text.onnx'}?\n")
     assert "not an ONNX file" in failure(capsys, "import", tmp_path / "text.onnx", "-o", tmp_path / "a")
     (tmp_path / "empty.onnx").write_bytes(b"")
     assert "0 inputs" in failure(capsys, "import", tmp_path / "empty.onnx", "-o", tmp_path / "a")

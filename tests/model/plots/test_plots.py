@@ -295,7 +295,10 @@ def test_bad_input(quantized, capsys, tmp_path, monkeypatch):
         assert "not a file in an existing folder" in refused("figure1", output=output)
     assert "neither a file nor a net of the zoo" in refused("weights", "nope")
     assert "neither a net of the zoo" in refused("curves", "nope")
-    assert "No such file" in refused("curves", tmp_path / "nope.csv")
+    log, absent = tmp_path / "log.csv", tmp_path / "lgo.csv"
+    assert refused("curves", absent) == f"error: {absent}: No such file or directory\n"
+    log.touch()
+    assert refused("curves", absent) == f"error: {absent}: No such file or directory; did you mean {log}?\n"
     assert "no convolution in a layer 's9'; known: stem, s1b1a" in refused("weights", CODES, "--layer", "s9")
     assert "no layer 'head' with thresholds; known: stem" in refused("accumulators", "--layer", "head")
     assert "--channel must be 0 .. 63 in layer s3b1a, not 64" in refused(

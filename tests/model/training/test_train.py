@@ -1,8 +1,10 @@
 """Training: a stage resumes exactly, a recipe goes from pixels to an integer net, foreign checkpoints are refused."""
 import csv
 import json
+import os
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -386,8 +388,13 @@ def test_what_is_given_replaces_the_recipes_values(tmp_path, monkeypatch):
 
 def test_bad_checkpoints_and_names(tmp_path):
     path = tmp_path / "x.pt"
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="x.pt: No such file or directory$"):
         load_checkpoint(path)
+    (tmp_path / "02_qat.pt").touch()
+    with pytest.raises(UserError) as error:
+        load_checkpoint(tmp_path / "02_qta.pt")
+    assert str(error.value) == (f"{tmp_path / '02_qta.pt'}: No such file or directory; did you mean "
+                                f"{tmp_path / '02_qat.pt'}?")
     def refusal(content):
         path.write_bytes(content)
         with pytest.raises(UserError) as error:
@@ -529,3 +536,12 @@ def test_cutout_blackens_a_square_that_may_leave_the_picture(side):
     rows, columns = black[:, 0].any(2).sum(1), black[:, 0].any(1).sum(1)
     assert (black[:, 0].sum((1, 2)) == rows * columns).all()            # a rectangle
     assert rows.max() == columns.max() == side and rows.min() == columns.min() == (side + 1) // 2
+
+
+def test_a_folder_without_permission_is_refused_before_the_float_stage(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(datasets, "load", lambda name, split, folder: pictures(1, 4))
+    monkeypatch.setattr(os, "access", lambda folder, mode: Path(folder) != tmp_path / zoo.SYNTHETIC)
+    monkeypatch.setattr(recipes, "float_parent", pytest.fail)
+    assert command.main(["train", zoo.SYNTHETIC, "--runs", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / zoo.SYNTHETIC / '02_qat.pt'}: no permission to write to that folder\n")
