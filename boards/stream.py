@@ -3,6 +3,7 @@ import json
 import shlex
 import sys
 import time
+from contextlib import ExitStack
 
 import numpy as np
 from tqdm import tqdm
@@ -12,6 +13,7 @@ from accel.compiler.compile import compile_net
 from model.common.command import positive, positive_number
 from model.common.errors import UserError
 from model.common.extras import with_extra
+from model.common.progress import Progress
 from model.integer import golden
 from model.zoo.workload import choose_workload, split_arguments
 from sim.device import DeviceEngine
@@ -70,15 +72,16 @@ def run(board, options):
         if _upload(device, workload.net) and not options.json:
             print(f"{workload.net.name} uploaded, {time.perf_counter() - began:.2f} s", flush=True)
         started, clock_hz = time.perf_counter(), device.info.clock_hz
-        with _bar(total=len(workload.pictures), unit=" pictures") as bar:
+        with Progress(len(workload.pictures)) as progress:
             for k, result in enumerate(DeviceEngine(device).run(workload.pictures)):
                 results.append(result)
+                note = ""
                 if workload.labels is not None:
                     correct += int(result.label == workload.labels[k])
-                    bar.set_postfix_str(f"accuracy {correct / len(results):.1%}")
+                    note = f"accuracy {correct / len(results):.1%}"
                 if not options.json:
-                    _tell(workload, k, result, bar)
-                bar.update()
+                    _tell(workload, k, result, progress)
+                progress.advance(1, note)
         seconds = time.perf_counter() - started
     expected = golden.forward(workload.net, workload.pictures) if options.check else None
     summary = _summary(workload, results, expected, seconds, clock_hz, notices)
@@ -101,23 +104,25 @@ def run(board, options):
     return int(options.check and summary["exact"] != summary["images"])
 
 
-def _bar(**options):
-    return tqdm(disable=not sys.stderr.isatty(), leave=False, **options)
-
-
 def _upload(device, net):
-    """Loads `net`, with a bar; returns whether the device had to be sent it."""
-    with _bar(desc=f"uploading {net.name}", unit=" entries") as bar:
+    """Loads `net`, and shows how far that is; returns whether the device had to be sent it."""
+    with ExitStack() as shown:
+        progress, there = None, 0
+
         def show(done, total):
-            bar.total = total
-            bar.update(done - bar.n)
+            nonlocal progress, there
+            if progress is None:                    # how many there are is not known before
+                progress = shown.enter_context(Progress(total, done, unit="entries", task=f"uploading {net.name}"))
+            else:
+                progress.advance(done - there)      # below 0 where the device lost what it had
+            there = done
         return device.load(net, show)
 
 
-def _tell(workload, k, result, bar):
+def _tell(workload, k, result, progress):
     label = "-" if workload.labels is None else workload.class_name(workload.labels[k])
-    bar.write(f"{workload.names[k]:>6}  {label:<12} {workload.class_name(result.label):<12} {result.cycles:>9,} cycles "
-              f"{1e3 * result.round_trip:8.1f} ms", file=sys.stdout)
+    progress.write(f"{workload.names[k]:>6}  {label:<12} {workload.class_name(result.label):<12} "
+                   f"{result.cycles:>9,} cycles {1e3 * result.round_trip:8.1f} ms", file=sys.stdout)
 
 
 def _summary(workload, results, expected, seconds, clock_hz, notices):

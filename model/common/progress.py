@@ -22,18 +22,18 @@ class Progress:
     """On stderr: pictures, or another unit, done, how many a second and the time that is left. The speed is that of the
     whole run so far, so it does not jump where many are done at once.
 
-    total: of the unit, its name in the plural; done: how many of them were done before this run, at no cost. clock:
-    seconds that only grow.
+    total: of the unit, its name in the plural; done: how many of them were done before this run, at no cost. task: what
+    is being done, where that is not plain. clock: seconds that only grow.
     """
 
-    def __init__(self, total, done=0, *, unit="pictures", clock=time.monotonic):
-        self._total, self._before, self._done, self._unit = total, done, done, unit
+    def __init__(self, total, done=0, *, unit="pictures", task="", clock=time.monotonic):
+        self._total, self._before, self._done, self._unit, self._task = total, done, done, unit, task
         self._clock = clock
         self._started = self._said = clock()
         self._terminal = sys.stderr.isatty()
         # smoothing 0: tqdm, too, divides all by all. miniters: a burst may be smaller than the one before it.
-        self._bar = tqdm(total=total, initial=done, unit=f" {unit}", leave=False, smoothing=0, miniters=1,
-                         disable=not self._terminal)
+        self._bar = tqdm(total=total, initial=done, unit=f" {unit}", desc=task, leave=False, smoothing=0,
+                         miniters=1, disable=not self._terminal)
 
     def __enter__(self):
         return self
@@ -50,18 +50,21 @@ class Progress:
     def pictures_per_second(self):
         """Of this run; None before its first picture."""
         done = self._done - self._before
-        return done / self.seconds if done else None
+        return done / self.seconds if done > 0 else None
 
-    def advance(self, pictures):
-        """So many more are done."""
-        self._done += pictures
-        self._bar.update(pictures)
+    def advance(self, count, note=""):
+        """So many more are done; below 0 where some have to be done again. note: what has come of all that are done,
+        in a few words."""
+        self._done += count
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(count)
         now = self._clock()
-        if not self._terminal and self._done < self._total and now - self._said >= SECONDS_A_LINE:
+        if (not self._terminal and self._done < self._total and now - self._said >= SECONDS_A_LINE
+                and (speed := self.pictures_per_second)):
             self._said = now
-            speed = self.pictures_per_second
-            print(f"{self._done:,} of {self._total:,} {self._unit}, {speed:.1f} {self._unit}/s, "
-                  f"{duration((self._total - self._done) / speed)} left", file=sys.stderr, flush=True)
+            print(f"{self._task}{': ' * bool(self._task)}{self._done:,} of {self._total:,} {self._unit}, "
+                  f"{speed:.1f} {self._unit}/s, {duration((self._total - self._done) / speed)} left"
+                  f"{', ' * bool(note)}{note}", file=sys.stderr, flush=True)
 
     def write(self, line, file):
         """Prints a line, above the bar where there is one."""

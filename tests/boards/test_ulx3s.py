@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from boards import build, host, icesugar_pro, stream, ulx3s
 from boards.report import BASELINES
 from boards.stream import confusion_text
 from model.common.errors import UserError
+from model.common.progress import Progress
 from model.integer import golden
 from sim.results import confusion_matrix
 from tests.progress import until
@@ -355,6 +357,42 @@ def test_an_upload_is_a_bar_on_a_terminal_and_nothing_elsewhere(monkeypatch, cap
     captured = capsys.readouterr()
     assert "uploading " in captured.err and "\n" not in captured.err
     assert json.loads(captured.out)["images"] == 3
+
+
+class Clock:
+    """Ten seconds pass between two looks at it."""
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        self.now += 10
+        return self.now
+
+
+def test_a_stream_tells_a_log_file_how_far_it_is(monkeypatch, capsys):
+    """Of the upload, too, and of a second upload where the board lost the first; nothing of it is on stdout."""
+    class Forgetful(InstantDevice):
+        def load(self, net, progress):
+            self._net = net
+            for done in (10, 20, 30, 40, 10, 20, 30, 40, 50):
+                progress(done, 50)
+            return True
+
+    monkeypatch.setattr(stream, "Device", Forgetful)
+    clock = Clock()
+    monkeypatch.setattr(stream, "Progress", partial(Progress, clock=clock))
+    arguments = ["stream", "--port", "a", "--data", "synthetic", "--images", "8", "--json"]
+    assert ulx3s.main(arguments) == 0
+    captured = capsys.readouterr()
+    results = json.loads(captured.out)["results"]
+    right = [result["label"] == result["prediction"] for result in results]
+    upload = "uploading resnet8-w4a4-synthetic"
+    assert captured.err.splitlines() == [
+        f"{upload}: 40 of 50 entries, 0.8 entries/s, 13 s left",
+        f"{upload}: 20 of 50 entries, 0.1 entries/s, 3 min 30 s left",
+        f"{upload}: 40 of 50 entries, 0.3 entries/s, 33 s left",
+        *(f"{done} of 8 pictures, 0.1 pictures/s, {left} left, accuracy {sum(right[:done]) / done:.1%}"
+          for done, left in ((3, "1 min 7 s"), (5, "42 s"), (7, "14 s")))]
 
 
 @pytest.mark.parametrize("path, sentence", [

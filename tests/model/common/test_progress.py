@@ -50,6 +50,33 @@ def test_another_unit(capsys):
     assert capsys.readouterr().err == "30 of 40 steps, 0.5 steps/s, 20 s left\n"
 
 
+def test_a_task_and_what_came_of_it(capsys):
+    clock = Clock()
+    with Progress(40, 10, unit="entries", task="uploading a", clock=clock) as progress:
+        clock.now += 60
+        progress.advance(15, "accuracy 20.0%")
+        progress.advance(1, "within half a minute")
+        progress.advance(-16, "none of this run: no speed")
+        clock.now += 60
+        progress.advance(12)
+    assert capsys.readouterr().err.splitlines() == [
+        "uploading a: 25 of 40 entries, 0.2 entries/s, 1 min 0 s left, accuracy 20.0%",
+        "uploading a: 22 of 40 entries, 0.1 entries/s, 3 min 0 s left"]
+
+
+def test_a_terminal_shows_them_too(monkeypatch):
+    clock, terminal = Clock(), Terminal()
+    monkeypatch.setattr(tqdm.std, "time", clock)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with Progress(40, unit="entries", task="uploading a", clock=clock) as progress:
+        clock.now += 2
+        progress.advance(10, "accuracy 20.0%")
+        last = terminal.getvalue().rpartition("\r")[2]
+    assert last.startswith("uploading a:  25%") and last.endswith(
+        "10/40 [00:02<00:06,  5.00 entries/s, accuracy 20.0%]")
+
+
 def test_the_last_picture_is_no_line(capsys):
     clock = Clock()
     progress = Progress(2, clock=clock)
