@@ -3,6 +3,7 @@
     python -m pytest -m nightly --record        # writes tests/nightly.json where all of them passed
 """
 import json
+import shlex
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,11 +35,11 @@ class NightlyRecord:
         elif session.config.getoption("markexpr") != "nightly" or session.config.getoption("keyword"):
             self.refusal = "a record is of all nightly tests: -m nightly, and no -k"
         else:
-            RECORD.write_text(json.dumps(self.content(), indent=1) + "\n")
+            RECORD.write_text(json.dumps(self.content(session.config.invocation_params.args), indent=1) + "\n")
 
-    def content(self):
-        """commit: of the checkout, with a + where its code has changes. skipped: for want of a data set. tests: by
-        name, with seeds and counts."""
+    def content(self, arguments):
+        """arguments: that pytest was given. commit: of the checkout, with a + where its code has changes. skipped: for
+        want of a data set. tests: by name, with seeds and counts."""
         commit, changes = (
             subprocess.run(["git", *arguments], cwd=RECORD.parent.parent, capture_output=True, text=True, check=True)
             .stdout.strip() for arguments in (["rev-parse", "--short", "HEAD"],
@@ -46,7 +47,7 @@ class NightlyRecord:
         return {"date": datetime.now(UTC).date().isoformat(), "commit": commit + "+" * bool(changes),
                 "rtl_digest": rtl_digest(), "result": f"{len(self.tests)} passed",
                 "skipped": sorted(self.skipped), "tests": dict(sorted(self.tests.items())),
-                "command": "python -m pytest -m nightly --record"}
+                "command": shlex.join(["python", "-m", "pytest", *arguments])}
 
     def pytest_terminal_summary(self, terminalreporter):
         terminalreporter.write_line(f"{RECORD} not written: {self.refusal}" if self.refusal else f"{RECORD} written")

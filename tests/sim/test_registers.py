@@ -176,7 +176,7 @@ def test_large_cores(name):
     stimulus = Stimulus(image, pictures, others, seed=7)
     lanes, second = Inspector(build(config)), Inspector(cxxrtl.build(config))
     compared = registers_of_both(lanes, second, Core(config), lanes.widths)
-    assert len(compared) > 2000, "names no longer agree between yosys and CXXRTL"
+    assert len(compared) > 1000, "names no longer agree between yosys and CXXRTL"
     for cycle in range(4 * cycles(image) + 20_000):
         inputs = stimulus.inputs()
         for model in (lanes, second):
