@@ -21,7 +21,7 @@ from model.common.errors import UserError
 from model.common.extras import with_extra
 from model.common.files import refuse_full_disk, replacing, write_text
 from model.common.progress import Stages
-from model.common.signals import killed_on_error
+from model.common.signals import held_back, started
 
 from .paths import bitstream_path, report_path, work_folder
 from .route_log import read_log
@@ -116,23 +116,23 @@ class Router:
 
 def synthesize(folder, environment):
     """yosys, from the plan's script to top.json; its log is top.rpt."""
-    started, log = time.monotonic(), folder / f"{NAME}.rpt"
+    started_at, log = time.monotonic(), folder / f"{NAME}.rpt"
     log.unlink(missing_ok=True)
     command = [environment["YOSYS"], "-q", "-l", log.name, f"{NAME}.ys"]
-    with Stages() as stages, subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with Stages() as stages:
         stages.write(f"synthesis ... (log: {log})")
-        with killed_on_error(process):
+        with started(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                     stderr=subprocess.PIPE, text=True) as process:
             said = None
             while said is None:
-                stages.show({"synthesis": (_part_of(log), f"{time.monotonic() - started:.0f} s")})
+                stages.show({"synthesis": (_part_of(log), f"{time.monotonic() - started_at:.0f} s")})
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     _, said = process.communicate(timeout=POLL_SECONDS)
     if process.returncode:
         refuse_full_disk(folder)
         reason = [line for line in said.splitlines() if "ERROR" in line] or ["no message"]
         raise UserError(f"synthesis failed, see {log}: {reason[-1]}")
-    _say(f"synthesis done, {time.monotonic() - started:.0f} s")
+    _say(f"synthesis done, {time.monotonic() - started_at:.0f} s")
 
 
 def _part_of(log):
@@ -153,7 +153,8 @@ def route(folder, arguments, environment, *, clock_mhz, seeds, every, jobs, limi
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
-                    running.append(Router(waiting.pop(0), folder, arguments, environment))
+                    with held_back():
+                        running.append(Router(waiting.pop(0), folder, arguments, environment))
                 time.sleep(POLL_SECONDS)
                 ended = [router for router in running if router.look() is not None or router.seconds >= limit]
                 stages.show({f"seed {router.seed}": router.state() for router in running})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from model.common.errors import UserError
 from model.common.nearest import similar_file
-from model.common.signals import killed_on_error
+from model.common.signals import started
 from model.common.tools import find_tool
 
 from .bitstream import IDCODES, device_of, refuse_other_bitstream
@@ -39,13 +39,11 @@ def program(board, bitstream, *, devices, write_flash=False, dry_run=False):
                         + similar_file(bitstream))
     refuse_other_bitstream(bitstream, board.device, devices)
     said = b""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT) as process:
-        with killed_on_error(process):
-            # Piece by piece: its progress is a line that it writes again and again, without an end of line.
-            while piece := process.stdout.read1():
-                said += piece
-                print(piece.decode(errors="replace"), end="", flush=True)
+    with started(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        # Piece by piece: its progress is a line that it writes again and again, without an end of line.
+        while piece := process.stdout.read1():
+            said += piece
+            print(piece.decode(errors="replace"), end="", flush=True)
     if process.returncode:
         raise UserError(_explain(said.decode(errors="replace"), board, devices, command))
 

@@ -19,8 +19,11 @@ def refuse_unwritable(path):
     path = Path(path)
     if not path.parent.is_dir() or path.is_dir():
         raise UserError(f"{path}: not a file in an existing folder")
-    if not os.access(path if _is_special(path) else path.resolve().parent, os.W_OK):
-        raise UserError(f"{path}: no permission to write there")
+    if _is_special(path):
+        if not os.access(path, os.W_OK):
+            raise UserError(f"{path}: no permission to write to it")
+    elif not os.access(path.resolve().parent, os.W_OK):
+        raise UserError(f"{path}: no permission to write to that folder")
 
 
 def _is_special(path):
