@@ -93,7 +93,7 @@ def run(options):
                         file.append(record)
                     printer.record(record, difference, progress)
                 progress.advance(len(batch))
-        speed = progress.pictures_per_second
+        speed = progress.per_second
         of_this_run = {"jobs": jobs, "wall_seconds": round(progress.seconds, 3),
                        "pictures_per_second": speed and round(speed, 2)}
     finally:

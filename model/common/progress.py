@@ -47,8 +47,8 @@ class Progress:
         return self._clock() - self._started
 
     @property
-    def pictures_per_second(self):
-        """Of this run; None before its first picture."""
+    def per_second(self):
+        """Of this run, in its unit; None before the first."""
         done = self._done - self._before
         return done / self.seconds if done > 0 else None
 
@@ -60,7 +60,7 @@ class Progress:
         self._bar.update(count)
         now = self._clock()
         if (not self._terminal and self._done < self._total and now - self._said >= SECONDS_A_LINE
-                and (speed := self.pictures_per_second)):
+                and (speed := self.per_second)):
             self._said = now
             print(f"{self._task}{': ' * bool(self._task)}{self._done:,} of {self._total:,} {self._unit}, "
                   f"{speed:.1f} {self._unit}/s, {duration((self._total - self._done) / speed)} left"

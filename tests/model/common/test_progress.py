@@ -31,12 +31,12 @@ def test_duration(seconds, text):
 def test_a_log_file_has_a_line_every_half_minute(capsys):
     clock = Clock()
     progress = Progress(10_000, done=40, clock=clock)
-    assert progress.pictures_per_second is None
+    assert progress.per_second is None
     for _ in range(90):                     # 64 pictures every 1.6 s
         clock.now += 1.6
         progress.advance(64)
     progress.close()
-    assert (progress.seconds, progress.pictures_per_second) == pytest.approx((144, 40))
+    assert (progress.seconds, progress.per_second) == pytest.approx((144, 40))
     assert capsys.readouterr().err.splitlines() == [
         f"{done:,} of 10,000 pictures, 40.0 pictures/s, {left} left"
         for done, left in ((1256, "3 min 39 s"), (2472, "3 min 8 s"), (3688, "2 min 38 s"), (4904, "2 min 7 s"))]
