@@ -43,7 +43,7 @@ from accel.rtl.host.payload_reader import PayloadReader
 from accel.rtl.host.picture_answer import PictureAnswer
 from accel.rtl.host.picture_queue import PictureQueue
 from accel.rtl.host.replies import Replies
-from accel.rtl.host.stream_register import StreamRegister
+from accel.rtl.stream_register import StreamRegister
 from accel.rtl.host.uart import UartReceiver, UartTransmitter
 from accel.rtl.memory.activation_memory import ActivationMemory
 from accel.rtl.memory.im2col import Im2col

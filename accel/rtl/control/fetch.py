@@ -60,9 +60,13 @@ class InstructionFetch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        instruction = Signal(isa.INSTRUCTION_BITS)
-        fields = {op: layout(instruction[:Shape.cast(layout).width]) for op, layout in isa.LAYOUTS.items()}
-        source, tile, table = Signal(isa.Source), Signal(isa.Tile), Signal.like(self.passes.p.table)
+        instruction = Signal(isa.INSTRUCTION_BITS, reset_less=True)
+
+        def seen_as(layout, word):
+            return layout(word[:Shape.cast(layout).width])
+        fields = {op: seen_as(layout, instruction) for op, layout in isa.LAYOUTS.items()}
+        source, tile = Signal(isa.Source, reset_less=True), Signal(isa.Tile, reset_less=True)
+        table = Signal.like(self.passes.p.table, reset_less=True)
         state = self.passes.p.state
         m.d.comb += [state.instruction.eq(fields[isa.Op.PASS]), state.source.eq(source), state.tile.eq(tile),
                      self.passes.p.table.eq(table), self.emits.p.eq(fields[isa.Op.EMIT])]
@@ -82,7 +86,9 @@ class InstructionFetch(wiring.Component):
                 with m.State(f"READ_{n}"):
                     m.next = f"READ_{n + 1}" if n + 1 < timing.BLOCK_MEMORY else "TAKE"
             with m.State("TAKE"):
-                m.d.sync += [instruction.eq(self.program_data), self.program_address.eq(self.program_address + 1)]
+                # Whether it is a pass is known a cycle ahead: what a pass waits for is short of time.
+                m.d.sync += [instruction.eq(self.program_data), self.program_address.eq(self.program_address + 1),
+                             self.passes.valid.eq(seen_as(isa.End, self.program_data).op == isa.Op.PASS)]
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 with m.Switch(fields[isa.Op.END].op):
@@ -101,9 +107,8 @@ class InstructionFetch(wiring.Component):
                                 m.d.sync += entries.eq(levels.table)
                         m.next = "READ_0"
                     with m.Case(isa.Op.PASS):
-                        m.d.comb += self.passes.valid.eq(1)
                         with m.If(self.passes.ready):
-                            m.d.sync += tile.barrier.eq(0)
+                            m.d.sync += [tile.barrier.eq(0), self.passes.valid.eq(0)]
                             m.next = "READ_0"
                     with m.Case(isa.Op.EMIT):
                         m.d.comb += self.emits.valid.eq(self.drained & ~self.thresholds_busy)

@@ -10,7 +10,7 @@ from amaranth.hdl import Assert
 from amaranth.sim import Simulator
 
 from accel import timing
-from accel.rtl.host.stream_register import StreamRegister
+from accel.rtl.stream_register import StreamRegister
 from model.common.tools import find_tool
 from tests.accel.streams import Monitor, simulate, sink, source
 
