@@ -86,8 +86,8 @@ class Core(wiring.Component):
         # The edges of the core, and what does not follow the token.
         wiring.connect(m, wiring.flipped(self.load), memories.load)
         wiring.connect(m, wiring.flipped(self.pixels), loader.pixels)
-        # The loader's words go to every bank. The last word of a picture may wait behind the codes of the picture before,
-        # but it is written before the first read: no codes come between the end of a program and that of the next pass.
+        # The loader's words go to every bank. The last word of a picture may wait behind codes of the picture before,
+        # but not for long enough to be read too early: no codes are written at the start of a program.
         m.submodules.picture_word = picture_word = StreamRegister(PictureWrite(config))
         wiring.connect(m, loader.o, picture_word.i)
         wiring.connect(m, picture_word.o, activations.picture)
@@ -95,7 +95,8 @@ class Core(wiring.Component):
         m.d.comb += [
             self.busy.eq(sequencer.busy), self.cycles.eq(sequencer.cycles),
             memories.busy.eq(sequencer.busy), sequencer.hold.eq(memories.hold),
-            loader.clear.eq(memories.clear | self.clear), sequencer.clear.eq(self.clear), loader.settings.eq(memories.settings),
+            sequencer.clear.eq(self.clear), loader.clear.eq(memories.clear | self.clear),
+            loader.settings.eq(memories.settings),
             sequencer.picture_full.eq(loader.full), sequencer.picture_buffer.eq(loader.buffer),
             loader.release.eq(sequencer.release),
             memories.program_address.eq(sequencer.program_address), sequencer.program_data.eq(memories.program_data),

@@ -41,9 +41,9 @@ class ActivationMemory(wiring.Component):
     picture : In(stream of PictureWrite): taken in cycles without code_valid
     read_row : In, ArrayLayout(row address, banks); read_word : Out, ArrayLayout(rows codes, banks)
 
-    Latency from read_row to read_word: timing.ACTIVATION_READ = 3: the blocks lie all over the chip, so their words get a
-    cycle to come together. A word written in cycle t can be read by a read_row of
-    cycle t + timing.ACTIVATION_WRITE = t + 2 on.
+    Latency from read_row to read_word: timing.ACTIVATION_READ = 3, since the blocks lie all over the chip and their
+    words get a cycle to come together. A word written in cycle t can be read by a read_row of cycle
+    t + timing.ACTIVATION_WRITE = t + 2 on.
 
         cycle       0           1                   2           3           4           5
         codes       X
