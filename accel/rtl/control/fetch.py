@@ -6,8 +6,9 @@
     state            READ_0     READ_1     TAKE        EXECUTE     READ_0
 
 `EXECUTE` lasts until a `Pass` is accepted, until the logits of an `Emit` are sent, or, for an `End`, until the pipeline
-has drained. All other instructions take one cycle of it: they write registers of the next pass, which go along with
-every pass that is offered.
+has drained. An `Emit` with `last` ends the program as an `End` does, from the cycle after its last logit was taken on.
+All other instructions take one cycle of it: they write registers of the next pass, which go along with every pass that
+is offered.
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -73,6 +74,11 @@ class InstructionFetch(wiring.Component):
         with m.If(self.busy & ~self.logit_offered):
             m.d.sync += self.cycles.eq(self.cycles + 1)
 
+        def end():
+            with m.If(self.drained):
+                m.d.comb += self.release.eq(1)
+                m.next = "IDLE"
+
         m.d.comb += self.busy.eq(1)
         with m.FSM():
             with m.State("IDLE"):
@@ -114,8 +120,10 @@ class InstructionFetch(wiring.Component):
                         m.d.comb += self.emits.valid.eq(self.drained & ~self.thresholds_busy)
                         with m.If(self.emits.valid & self.emits.ready):
                             m.next = "READ_0"
+                            with m.If(self.emits.p.last):
+                                m.next = "END"
                     with m.Default():
-                        with m.If(self.drained):
-                            m.d.comb += self.release.eq(1)
-                            m.next = "IDLE"
+                        end()
+            with m.State("END"):
+                end()
         return m
