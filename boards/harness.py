@@ -35,6 +35,7 @@ from accel.rtl.control.passes import PassPipeline
 from accel.rtl.control.sequencer import Sequencer
 from accel.rtl.control.thresholds import ThresholdReader
 from accel.rtl.core import Core
+from accel.rtl.host.clock_crossing import ClockCrossing
 from accel.rtl.host.controller import Controller
 from accel.rtl.host.dispatcher import Dispatcher
 from accel.rtl.host.framing import FrameReceiver, FrameSender
@@ -150,6 +151,7 @@ UNITS = {
     "picture-answer": lambda board: PictureAnswer(),
     "replies": lambda board: Replies(board.config, clock_hz=board.clock_hz, baud=link.BAUD),
     "stream-register": lambda board: StreamRegister(isa.LoadWord),
+    "clock-crossing": lambda board: ClockCrossing(isa.LoadWord, w_domain="sync", r_domain="sync"),
 }
 
 
