@@ -1,9 +1,9 @@
 """im2col: a pass becomes one read of m neighbouring pixels a cycle, with zero padding and stride; sums their codes.
 
-    cycle  0        1 READ         2 INSIDE     4 WORDS        5 PIXELS    6                        6 + log2(rows)
-           token    bank rows,     which of     words of all   words of    words outside the        sums
-                    columns        them count   banks          m pixels    picture and dropped
-                                                                           bits zeroed -> x
+    cycle  0        1 PLACE     2 READ        3 INSIDE     5 WORDS      6 PIXELS    7                     7 + log2(rows)
+           token    of its      bank rows,    which of     words of     words of    words outside the     sums
+                    first       columns       them count   all banks    m pixels    picture and dropped
+                    pixel                                                           bits zeroed -> x
 """
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -39,7 +39,7 @@ class Im2col(wiring.Component):
     -------
     token : In(Token); window : In(Window), constant from the first token of a pass to its last
     read_row : Out, read_word : In, to the activation memory
-    x : Out, ArrayLayout(ArrayLayout(a_bits, m), rows), timing.IM2COL = 6 cycles after the token
+    x : Out, ArrayLayout(ArrayLayout(a_bits, m), rows), timing.IM2COL = 7 cycles after the token
     sums : Out, ArrayLayout(sum, m), timing.im2col_sums(rows) cycles after the token
 
     A token a cycle. The memory answers timing.ACTIVATION_READ cycles after its address.
@@ -75,14 +75,18 @@ class Im2col(wiring.Component):
             with m.Else():
                 m.d.sync += [next_row.eq(row), next_y.eq(y), next_x.eq(x + (pixels << window.stride2))]
 
-        # READ: bank rows and pixel columns.
-        place = x[:bank_bits]
+        # PLACE, then READ: bank rows and pixel columns.
+        row_at, x_at, y_at = (Timed(m, value, 0, name=name).at(timing.IM2COL_PLACE)
+                              for name, value in (("row", row), ("x", x), ("y", y)))
+        valid, stride2, height = (Timed(m, value, 0, name=name).at(timing.IM2COL_PLACE) for name, value in (
+            ("valid", self.token.valid), ("stride2", window.stride2), ("height", window.height)))
+        place = x_at[:bank_bits]
         for bank in range(config.banks):
-            m.d.sync += self.read_row[bank].eq(row + (x >> bank_bits) + (place > bank))
+            m.d.sync += self.read_row[bank].eq(row_at + (x_at >> bank_bits) + (place > bank))
         columns = [Signal(side, name=f"column_{j}") for j in range(pixels)]
-        m.d.sync += [column.eq(x + (j << window.stride2)) for j, column in enumerate(columns)]
+        m.d.sync += [column.eq(x_at + (j << stride2)) for j, column in enumerate(columns)]
         row_inside = Signal()
-        m.d.sync += row_inside.eq((y >= 0) & (y < window.height) & self.token.valid)
+        m.d.sync += row_inside.eq((y_at >= 0) & (y_at < height) & valid)
         width = Timed(m, window.width, 0, name="width").at(timing.IM2COL_READ)
         drop = Timed(m, window.drop, 0, name="drop").at(timing.IM2COL_INSIDE)
         for j, column in enumerate(columns):

@@ -30,7 +30,7 @@ class PictureLoader(wiring.Component):
     release : In(1): the current buffer may be written again, the other one becomes current
     clear : In(1): forget everything, take no pixels (a net is being loaded)
 
-    Throughput: a pixel each a_digits + 1 cycles, less where code writes go first.
+    Throughput: a pixel each a_digits + 2 cycles, less where code writes go first.
     """
     def __init__(self, config: AccelConfig):
         self.config = config
@@ -59,41 +59,45 @@ class PictureLoader(wiring.Component):
         plane_row = Signal(isa.ROW_BITS)
         word_column = Signal(isa.SIDE_BITS)
         m.d.comb += word_column.eq(column - lag)
+        # What a state depends on is compared before it, and added up before it is written.
+        beyond, room = Signal(), Signal()                        # the zero right of the line
+        last_word, last_line = Signal(), Signal()
+        m.d.sync += [
+            beyond.eq((column == settings.width) & (settings.width != 0)),
+            room.eq((column != settings.width) & ~full.bit_select(writing, 1)),
+            last_word.eq(word_column == settings.width - 1), last_line.eq(line == settings.height - 1)]
 
         with m.FSM():
+            with m.State("COMPARE"):
+                m.next = "PIXEL"
             with m.State("PIXEL"):
-                beyond = Signal()                                # the zero right of the line
-                m.d.comb += [
-                    beyond.eq((column == settings.width) & (settings.width != 0)),
-                    self.pixels.ready.eq(
-                        (column != settings.width) & ~full.bit_select(writing, 1) & ~self.clear)]
+                m.d.comb += self.pixels.ready.eq(room & ~self.clear)
+                m.d.sync += [digit.eq(0), plane_row.eq(row + (word_column >> bank_bits)
+                                                       + Mux(writing, config.picture_rows, 0))]
                 with m.If(self.pixels.ready & self.pixels.valid | beyond):
                     m.d.sync += [window[t].eq(window[t + 1]) for t in range(taps - 1)]
-                    m.d.sync += [window[taps - 1].eq(Mux(beyond, 0, self.pixels.payload)),
-                                 digit.eq(0), plane_row.eq(row)]
+                    m.d.sync += window[taps - 1].eq(Mux(beyond, 0, self.pixels.payload))
                     with m.If(column < lag):
                         m.d.sync += column.eq(column + 1)
+                        m.next = "COMPARE"
                     with m.Else():
                         m.next = "WRITE"
             with m.State("WRITE"):
                 codes = [Cat(window[t][colour]) for t in range(taps) for colour in "rgb"]
                 padded = [Cat(c, C(0, digits * config.a_bits - 8)) for c in codes]
-                m.d.comb += [
-                    self.o.valid.eq(1), self.o.p.bank.eq(word_column),
-                    self.o.p.row.eq(plane_row + (word_column >> bank_bits)
-                                    + Mux(writing, config.picture_rows, 0))]
+                m.d.comb += [self.o.valid.eq(1), self.o.p.bank.eq(word_column), self.o.p.row.eq(plane_row)]
                 m.d.comb += [self.o.p.lanes[lane].eq(value.word_select(digit, config.a_bits))
                              for lane, value in enumerate(padded)]
                 with m.If(self.o.ready):
                     m.d.sync += [digit.eq(digit + 1), plane_row.eq(plane_row + settings.plane)]
                     with m.If(digit == digits - 1):
-                        m.next = "PIXEL"
+                        m.next = "COMPARE"
                         m.d.sync += column.eq(column + 1)
-                        with m.If(word_column == settings.width - 1):
+                        with m.If(last_word):
                             m.next = "LINE"
             with m.State("LINE"):
                 m.d.sync += [column.eq(0), window.eq(0), line.eq(line + 1), row.eq(row + settings.pitch)]
-                m.next = "PIXEL"
-                with m.If(line == settings.height - 1):
+                m.next = "COMPARE"
+                with m.If(last_line):
                     m.d.sync += [line.eq(0), row.eq(0), full.bit_select(writing, 1).eq(1), writing.eq(~writing)]
         return ResetInserter(self.clear)(m)

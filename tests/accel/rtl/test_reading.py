@@ -106,7 +106,7 @@ def test_throughput():
         await wait(ctx, lambda: ctx.get(bench.dut.full))
     bench = LoaderBench(TINY, np.zeros((32, 3), np.uint8), (4, 8), control)
     within_a_line = np.diff(bench.pixels.cycles)[:7]
-    assert set(within_a_line) == {TINY.a_digits + 1}
+    assert set(within_a_line) == {TINY.a_digits + 2}
 
 
 @pytest.mark.parametrize("config", [TINY, THREE_TAPS], ids=lambda config: config.name)
