@@ -7,13 +7,13 @@ from amaranth.sim import Simulator
 __all__ = ["Monitor", "get", "put", "simulate", "sink", "source"]
 
 
-async def put(ctx, port, payload):
-    """Offers `payload` until it is taken."""
+async def put(ctx, port, payload, *, domain="sync"):
+    """Offers `payload` until it is taken. domain: the port's, here as below."""
     ctx.set(port.payload, payload)
     ctx.set(port.valid, 1)
     ready = False
     while not ready:                    # `until` does not like to be left waiting at the end of a simulation
-        _, _, ready = await ctx.tick().sample(port.ready)
+        _, _, ready = await ctx.tick(domain).sample(port.ready)
     ctx.set(port.valid, 0)
 
 
@@ -27,19 +27,19 @@ async def get(ctx, port):
     return payload
 
 
-def source(port, payloads, *, pauses=0.0, seed=0):
+def source(port, payloads, *, pauses=0.0, seed=0, domain="sync"):
     """Testbench that offers one payload after the other. pauses: chance of another idle cycle before each."""
     chance = random.Random(seed)
 
     async def bench(ctx):
         for payload in payloads:
             while chance.random() < pauses:
-                await ctx.tick()
-            await put(ctx, port, payload)
+                await ctx.tick(domain)
+            await put(ctx, port, payload, domain=domain)
     return bench
 
 
-def sink(port, *, pauses=0.0, seed=0):
+def sink(port, *, pauses=0.0, seed=0, domain="sync"):
     """Testbench that takes what comes. pauses: chance in each cycle that it is not ready, whether something is offered
     or not."""
     chance = random.Random(seed)
@@ -47,7 +47,7 @@ def sink(port, *, pauses=0.0, seed=0):
     async def bench(ctx):
         while True:
             ctx.set(port.ready, chance.random() >= pauses)
-            await ctx.tick()
+            await ctx.tick(domain)
     return bench
 
 
@@ -56,12 +56,13 @@ class Monitor:
 
     watch, the testbench, raises AssertionError where an offer is withdrawn or changed before it is taken.
     """
-    def __init__(self, port):
-        self.port, self.payloads, self.cycles = port, [], []
+    def __init__(self, port, *, domain="sync"):
+        self.port, self.payloads, self.cycles, self._domain = port, [], [], domain
 
     async def watch(self, ctx):
         port, offered, cycle = self.port, None, 0
-        async for _, _, valid, ready, payload in ctx.tick().sample(port.valid, port.ready, Value.cast(port.payload)):
+        async for _, _, valid, ready, payload in ctx.tick(self._domain).sample(
+                port.valid, port.ready, Value.cast(port.payload)):
             assert offered is None or (valid and payload == offered), f"offer not held in cycle {cycle}"
             offered = payload if valid and not ready else None
             if valid and ready:

@@ -24,7 +24,7 @@ class ClockCrossing(wiring.Component):
     ----------
     shape : of the payload
     w_domain, r_domain : clock domains of `i` and of `o`, without reset
-    depth : words of the queue, a power of two; ValueError from `elaborate` for another. Up to 16 it is distributed RAM
+    depth : words of the queue, a power of two; ValueError for another. 16 words are distributed RAM
 
     Members
     -------
@@ -43,6 +43,8 @@ class ClockCrossing(wiring.Component):
     Resources: with b bits 41 + 2b flip-flops, ceil(b / 4) TRELLIS_DPR16X4, about 35 LUT4 and 6 CCU2C.
     """
     def __init__(self, shape, *, w_domain="write", r_domain="read", depth=16):
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"the depth of a clock crossing is a power of two, not {depth}")
         self.shape, self.depth = shape, depth
         self._w_domain, self._r_domain = w_domain, r_domain
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)), "empty": Out(1)})
@@ -51,7 +53,7 @@ class ClockCrossing(wiring.Component):
         m = Module()
         w_domain, r_domain = self._w_domain, self._r_domain
         m.submodules.queue = queue = fifo.AsyncFIFO(width=Shape.cast(self.shape).width, depth=self.depth,
-                                                    exact_depth=True, w_domain=w_domain, r_domain=r_domain)
+                                                    w_domain=w_domain, r_domain=r_domain)
         m.submodules.register = register = DomainRenamer(r_domain)(StreamRegister(self.shape))
         m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
                      register.i.payload.eq(queue.r_data), register.i.valid.eq(queue.r_rdy),
