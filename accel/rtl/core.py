@@ -65,13 +65,14 @@ class Core(wiring.Component):
         codes = config.pixels_per_cycle * config.channels * config.a_bits
         super().__init__({
             "load": In(stream.Signature(isa.LoadWord)), "pixels": In(stream.Signature(isa.PixelWord)),
-            "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32),
+            "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32), "clear": In(1),
             "trace": Out(wiring.Signature({"valid": Out(1), "group": Out(16), "data": Out(codes)}))})
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.sequencer = sequencer = Sequencer(config)
+        sequencer = Sequencer(config)
+        m.submodules.sequencer = ResetInserter(self.clear)(sequencer)
         m.submodules.memories = memories = NetMemories(config, image=self.image)
         m.submodules.loader = loader = PictureLoader(config)
         m.submodules.activations = activations = ActivationMemory(config)
@@ -88,7 +89,7 @@ class Core(wiring.Component):
         m.d.comb += [
             self.busy.eq(sequencer.busy), self.cycles.eq(sequencer.cycles),
             memories.busy.eq(sequencer.busy), sequencer.hold.eq(memories.hold),
-            loader.clear.eq(memories.clear), loader.settings.eq(memories.settings),
+            loader.clear.eq(memories.clear | self.clear), loader.settings.eq(memories.settings),
             sequencer.picture_full.eq(loader.full), sequencer.picture_buffer.eq(loader.buffer),
             loader.release.eq(sequencer.release),
             memories.program_address.eq(sequencer.program_address), sequencer.program_data.eq(memories.program_data),

@@ -58,12 +58,13 @@ class System(wiring.Component):
         m.submodules.receiver = receiver = FrameReceiver(timeout=self.timeout)
         m.submodules.sender = sender = FrameSender()
         m.submodules.controller = controller = Controller(
-            config, **self.line, net=self.image and link.net_fields(self.image))
+            config, **self.line, timeout=self.timeout, net=self.image and link.net_fields(self.image))
         m.submodules.buffer = buffer = BlockMemory(width=8, depth=link.MAX_PAYLOAD)
         wiring.connect(m, receiver.o, controller.request)
         wiring.connect(m, sender.o, uart_tx.i)
         m.submodules.load = load = StreamRegister(isa.LoadWord)
-        m.submodules.pixels = pixels = StreamRegister(isa.PixelWord)
+        pixels = StreamRegister(isa.PixelWord)
+        m.submodules.pixels = ResetInserter(controller.clear)(pixels)
         m.submodules.logits = logits = StreamRegister(isa.LogitWord)
         m.submodules.header = header = StreamRegister(link.Header)
         m.submodules.payload = payload = StreamRegister(8)
@@ -78,6 +79,12 @@ class System(wiring.Component):
         with m.If(logits.i.ready):
             m.d.sync += cycles.eq(core.cycles)
 
+        held = Signal(8)
+        m.d.comb += [core.clear.eq(controller.clear), controller.cleared.eq(held.all())]
+        with m.If(~controller.clear):
+            m.d.sync += held.eq(0)
+        with m.Elif(~held.all()):
+            m.d.sync += held.eq(held + 1)
         framing_errors, frames = Signal(16), Signal(16)
         with m.If(uart_rx.framing_error):
             m.d.sync += framing_errors.eq(framing_errors + 1)
