@@ -37,6 +37,7 @@ from accel.rtl.control.thresholds import ThresholdReader
 from accel.rtl.core import Core
 from accel.rtl.host.clock_crossing import ClockCrossing
 from accel.rtl.host.controller import Controller
+from accel.rtl.host.core_guard import CoreGuard
 from accel.rtl.host.dispatcher import Dispatcher
 from accel.rtl.host.framing import FrameReceiver, FrameSender
 from accel.rtl.host.interface import SILENCE_SECONDS
@@ -143,10 +144,12 @@ UNITS = {
     "uart-transmitter": lambda board: UartTransmitter(clock_hz=board.clock_hz, baud=link.BAUD),
     "receiver": lambda board: FrameReceiver(timeout=int(board.clock_hz * SILENCE_SECONDS)),
     "sender": lambda board: FrameSender(),
-    "controller": lambda board: Controller(board.config, clock_hz=board.clock_hz, baud=link.BAUD),
+    "controller": lambda board: Controller(
+        board.config, clock_hz=board.clock_hz, baud=link.BAUD, timeout=int(board.clock_hz * SILENCE_SECONDS)),
     "dispatcher": lambda board: Dispatcher(),
     "payload-reader": lambda board: PayloadReader(),
     "net-loader": lambda board: Loader(board.config),
+    "core-guard": lambda board: CoreGuard(timeout=int(board.clock_hz * SILENCE_SECONDS)),
     "picture-queue": lambda board: PictureQueue(),
     "picture-answer": lambda board: PictureAnswer(),
     "replies": lambda board: Replies(board.config, clock_hz=board.clock_hz, baud=link.BAUD),

@@ -220,6 +220,12 @@ def test_structures_of_the_uart_protocol_are_those_of_link(layout):
         (name, field.width) for name, field in data.Layout.cast(layout)]
 
 
+def test_error_codes_of_the_uart_protocol_are_those_of_link():
+    page = read(ROOT / "docs" / "uart.md").partition("## Error codes")[2].partition("##")[0]
+    assert [(int(code), name) for code, name in re.findall(r"^\| (\d+) \| (\w+) \|", page, re.MULTILINE)] == [
+        (fault.value, fault.name) for fault in link.Fault if fault != link.Fault.NONE]
+
+
 def test_the_table_of_builds_is_that_of_the_committed_ones():
     table = read(ROOT / "docs" / "results.md").replace("**", "")
     for path in sorted((ROOT / "boards" / "baselines").glob("*.json")):

@@ -153,3 +153,13 @@ def test_a_sum_beyond_the_accumulator_is_no_result():
     with pytest.raises(OverflowError, match="of 16 bits is too narrow"):
         narrow.run(white)
     narrow.run(np.zeros_like(white))
+
+
+def test_nothing_behind_the_last_logits_is_executed():
+    net = random_net(2, TINY)
+    image = compile_net(net, TINY)
+    more = replace(image, program=np.concatenate([image.program[:-1], image.program]))     # no End between
+    pictures = pictures_of(net)
+    interpreter = Interpreter(more)
+    for pixels, logits in zip(pictures, golden.forward(net, pictures), strict=True):
+        np.testing.assert_array_equal(interpreter.run(pixels)[0], logits)

@@ -98,6 +98,8 @@ def reference(config, program, given):
                     offered = now["drained"] and not now["thresholds_busy"]
                     return offered, offered and now["emits"]
                 execute = until(execute, "emits", low(op, word), emitted)
+                if isa.unpacked(isa.Emit, word).last:
+                    return until(execute + 1, "release", 1, lambda now: (now["drained"], now["drained"])) + 1
             else:
                 return until(execute, "release", 1, lambda now: (now["drained"], now["drained"])) + 1
             execute += timing.INSTRUCTION
@@ -132,6 +134,18 @@ def test_time_table():
     assert when(outputs, "release") == [16, 33]
     assert [cycle for cycle, now in enumerate(outputs) if not now["busy"]] == [0, 17, 34]
     assert [now["cycles"] for now in outputs[1:18]] == list(range(17))
+
+
+@pytest.mark.parametrize("behind", [isa.Op.END, isa.Op.TILE, isa.Op.PASS, isa.Op.EMIT])
+def test_the_last_logits_end_the_program_whatever_follows(behind):
+    """Released as soon as the pipeline has drained, then from address 0 again."""
+    program = [instruction(isa.Op.EMIT, count=3, last=0), instruction(isa.Op.EMIT, count=2, last=1),
+               instruction(behind, thresholds=1) if behind == isa.Op.TILE else instruction(behind)]
+    _, outputs = run(TINY, program, lambda cycle: FREE | {"drained": not 9 <= cycle < 15}, 32)
+    assert when(outputs, "start") == [0, 16, 26]
+    assert when(outputs, "emits") == [4, 8, 20, 24, 30]
+    assert when(outputs, "release") == [15, 25]
+    assert not when(outputs, "passes") and not when(outputs, "read_thresholds")
 
 
 def test_hold_keeps_a_picture_waiting():

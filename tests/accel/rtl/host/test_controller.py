@@ -49,13 +49,15 @@ class Bench:
 
     host: async function of (ctx, this), the test. pictures: what the core makes of each, (logits, cycles), in order;
     it answers no more than `released` of them, and does nothing while it is `frozen`. net: what the memories hold at
-    the start. pauses: chance of a pause in each cycle of every stream.
+    the start. pauses: chance of a pause in each cycle of every stream. withdraws: offers to the core may be withdrawn.
 
     load, pixels: Monitors of what the core took.
     """
-    def __init__(self, host, *, net=None, pictures=(), released=1 << 30, pauses=0.0, seed=0):
+    def __init__(self, host, *, net=None, pictures=(), released=1 << 30, pauses=0.0, withdraws=False,
+                 seed=0):
         self.dut = dut = Controller(TINY, clock_hz=CLOCK_HZ, baud=BAUD, timeout=PATIENCE, net=net)
         self.load, self.pixels = Monitor(dut.load), Monitor(dut.pixels)
+        to_core = [] if withdraws else [self.load.watch, self.pixels.watch]
         self.released = released
         self._pictures, self._chance, self._pauses = deque(pictures), random.Random(seed), pauses
         self._buffer, self._over, self.frozen = bytearray(4096), False, False
@@ -66,7 +68,7 @@ class Bench:
             await host(ctx, self)
             self._over = True
         sinks = [self._sink(dut.load), self._sink(dut.pixels)]
-        monitors = [monitor.watch for monitor in (self.load, self.pixels, Monitor(dut.header), Monitor(dut.payload))]
+        monitors = [*to_core, Monitor(dut.header).watch, Monitor(dut.payload).watch]
         simulate(dut, whole, self._memory, self._core, *sinks, *monitors, done=lambda: self._over, timeout=100_000)
 
     async def send(self, ctx, kind, sequence, payload=b"", *, length=None, fault=0):
@@ -325,3 +327,112 @@ def test_reset_drops_the_pictures_on_their_way(count, pauses):
         bench.released = 3
         assert await bench.answer(ctx) == (INFER | REPLY, 11, picture_answer(*PICTURES[count]))
     Bench(host, net=NET, pictures=PICTURES, released=0, pauses=pauses)
+
+
+OTHER_NUMBERS = [[1], [1, 2], [1, 2, 3, 4], [9] * 1021, [9] * 1023, [9] * 1500]
+
+
+@pytest.mark.parametrize("logits", OTHER_NUMBERS, ids=len)
+def test_another_number_of_logits_than_the_net_has_is_answered_as_such(logits):
+    """The pictures before and behind are answered as ever."""
+    pictures = [PICTURES[0], (logits, 5), PICTURES[1]]
+
+    async def host(ctx, bench):
+        await bench.send(ctx, INFER, 1, PIXELS)
+        await bench.send(ctx, INFER, 2, PIXELS)
+        assert await bench.answer(ctx) == (INFER | REPLY, 1, picture_answer(*PICTURES[0]))
+        await bench.send(ctx, INFER, 3, PIXELS)
+        assert await bench.answer(ctx) == refusal(2, LOGITS)
+        assert await bench.answer(ctx) == (INFER | REPLY, 3, picture_answer(*PICTURES[1]))
+        assert await bench.ask(ctx, STATUS, 4) == (STATUS | REPLY, 4, status(images=2, loaded=1))
+    Bench(host, net=NET, pictures=pictures)
+
+
+@pytest.mark.slow
+def test_an_answer_as_long_as_a_frame():
+    logits = [(-1) ** k * k for k in range(1022)]
+
+    async def host(ctx, bench):
+        assert await bench.ask(ctx, INFER, 1, PIXELS) == (INFER | REPLY, 1, picture_answer(logits, 7))
+    Bench(host, net=NET | {"n_logits": 1022}, pictures=[(logits, 7)])
+
+
+@pytest.mark.parametrize("pauses", [0.0, 0.5])
+@pytest.mark.parametrize("wait", [0, 40, 100, 200])
+def test_reset_comes_between_the_logits_of_a_picture(wait, pauses):
+    """Some of them have come, none, or all: nothing of the picture is left."""
+    async def host(ctx, bench):
+        images = 0
+        for _ in range(3):
+            await bench.send(ctx, INFER, 1, PIXELS)
+            await ctx.tick().repeat(wait + 1)
+            sent = ctx.get(bench.dut.header.valid)          # its answer is on its way to the line already
+            if sent:
+                assert await bench.answer(ctx) == (INFER | REPLY, 1, picture_answer(*PICTURES[0]))
+            assert await bench.ask(ctx, RESET, 2) == (RESET | REPLY, 2, b"")
+            images += sent
+            assert await bench.ask(ctx, STATUS, 3) == (STATUS | REPLY, 3, status(images=images, loaded=1))
+            assert await bench.ask(ctx, INFER, 4, PIXELS) == (INFER | REPLY, 4, picture_answer(*PICTURES[0]))
+            images += 1
+    Bench(host, net=NET, pictures=[PICTURES[0]] * 6, pauses=pauses, seed=wait)
+
+
+def test_reset_frees_a_core_that_never_answers():
+    """`released`: what it waits for never comes."""
+    async def host(ctx, bench):
+        await bench.send(ctx, INFER, 1, PIXELS)
+        await bench.send(ctx, INFER, 2, PIXELS)
+        await ctx.tick().repeat(10 * PATIENCE)              # patience is with commands, not with pictures
+        assert await bench.ask(ctx, INFO, 3) == (INFO | REPLY, 3, info(loaded=1, **NET))
+        assert await bench.ask(ctx, STATUS, 4) == (STATUS | REPLY, 4, status(outstanding=2, loaded=1))
+        assert await bench.ask(ctx, BEGIN_LOAD, 5, DIGEST) == refusal(5, BUSY)
+        assert await bench.ask(ctx, INFER, 6, PIXELS) == refusal(6, BUSY)
+        assert await bench.ask(ctx, RESET, 7) == (RESET | REPLY, 7, b"")
+        bench.released = 1
+        assert await bench.ask(ctx, INFER, 8, PIXELS) == (INFER | REPLY, 8, picture_answer(*PICTURES[0]))
+        assert await bench.ask(ctx, BEGIN_LOAD, 9, DIGEST) == (BEGIN_LOAD | REPLY, 9, b"")
+    Bench(host, net=NET, pictures=PICTURES, released=0)
+
+
+LOADS = {"BEGIN_LOAD": (BEGIN_LOAD, DIGEST), "LOAD": (LOAD, bytes(4) + entry(0, 1, 2)),
+         "END_LOAD": (END_LOAD, end_load(entry(0, 1, 2))), "RESET": (RESET, b""), "INFER": (INFER, PIXELS)}
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_while_the_core_stands_still_every_command_is_answered(name):
+    """The one that needs it first by STALLED; then there is no net, and none is being loaded. When the core goes on,
+    it is cleared, and a net can be loaded."""
+    async def host(ctx, bench):
+        steps = ["BEGIN_LOAD", "LOAD", "END_LOAD"]
+        for before in steps[:steps.index(name)] if name in steps else []:
+            assert (await bench.ask(ctx, LOADS[before][0], 1, LOADS[before][1]))[0] == LOADS[before][0] | REPLY
+        load_next = name == "END_LOAD"
+        bench.frozen = True
+        assert await bench.ask(ctx, LOADS[name][0], 2, LOADS[name][1]) == refusal(2, STALLED)
+        for _ in range(2):
+            assert await bench.ask(ctx, INFO, 3) == (INFO | REPLY, 3, info())
+            assert await bench.ask(ctx, STATUS, 4) == (STATUS | REPLY, 4, status(load_next=load_next))
+            assert await bench.ask(ctx, RESET, 5) == refusal(5, STALLED)
+            assert await bench.ask(ctx, BEGIN_LOAD, 6, DIGEST) == refusal(6, STALLED)
+            assert await bench.ask(ctx, LOAD, 7, bytes(4)) == refusal(7, ORDER)
+            assert await bench.ask(ctx, END_LOAD, 8, end_load(b"")) == refusal(8, ORDER)
+            assert await bench.ask(ctx, INFER, 9, PIXELS) == refusal(9, NOT_LOADED)
+        bench.frozen = False
+        assert await bench.ask(ctx, RESET, 10) == (RESET | REPLY, 10, b"")
+        for step in steps:
+            assert (await bench.ask(ctx, LOADS[step][0], 11, LOADS[step][1]))[0] == LOADS[step][0] | REPLY
+        assert await bench.ask(ctx, INFER, 12, PIXELS) == (INFER | REPLY, 12, picture_answer(*PICTURES[0]))
+    Bench(host, net=NET, pictures=PICTURES, withdraws=True)
+
+
+def test_pictures_on_their_way_are_lost_with_a_core_that_stands_still():
+    async def host(ctx, bench):
+        await bench.send(ctx, INFER, 1, PIXELS)
+        await bench.answer(ctx)
+        bench.released = 1
+        await bench.send(ctx, INFER, 2, PIXELS)
+        await ctx.tick().repeat(200)
+        bench.frozen = True
+        assert await bench.ask(ctx, INFER, 3, PIXELS) == refusal(3, STALLED)
+        assert await bench.ask(ctx, STATUS, 4) == (STATUS | REPLY, 4, status(images=1))
+    Bench(host, net=NET, pictures=PICTURES, withdraws=True)

@@ -123,6 +123,26 @@ FAULTS = {
     "half a sync before the sync": ([SYNC[:1] * 5], [], {}),
     "a sync without a frame": ([SYNC + b"\x00" * 7], [request(0, 0, 0, HEADER_CHECK)], {"header_errors": 1}),
     "first sync byte lost": ([frame(0x11, 3)[1:]], [], {}),
+    "first sync byte twice": ([SYNC[:1] + frame(0x11, 3)], [request(0x11, 3, 0)], {}),
+    "first sync byte and another before a frame": ([SYNC[:1] + b"\x01" + frame(0x11, 3)], [request(0x11, 3, 0)], {}),
+    "a frame behind a header of another version": (
+        [frame(0x11, 3, version=2)[:9] + frame(0x11, 4)],
+        [request(0x11, 3, 0, BAD_VERSION), request(0x11, 4, 0)], {}),
+    "a frame as the payload of another version": (
+        [frame(0x11, 3, frame(0x11, 4), version=2)],
+        [request(0x11, 3, 13, BAD_VERSION), request(0x11, 4, 0)], {}),
+    "a frame in a payload that is too long": (
+        [frame(0x11, 3, length=MOST + 1)[:9] + frame(0x11, 4)],
+        [request(0x11, 3, MOST + 1, LENGTH), request(0x11, 4, 0)], {}),
+    "a frame that a stray sync takes for its header": (
+        [SYNC + frame(1, 7), PAUSE], [request(0x5A, 1, 0x0701, HEADER_CHECK)], {"header_errors": 1}),
+    "another version, too long": (
+        [frame(0x11, 3, version=2, length=MOST + 1)[:9]], [request(0x11, 3, MOST + 1, BAD_VERSION)], {}),
+    "another version with a header that came damaged": (
+        [flip(frame(0x11, 3, version=2, length=MOST + 1)[:9], 3)],
+        [request(0x11 ^ 0x10, 3, MOST + 1, HEADER_CHECK)], {"header_errors": 1}),
+    "a payload that came damaged and breaks off": (
+        [flip(frame(0x11, 3, b"abc"), 10)[:-1], PAUSE], [request(0x11, 3, 3, TIMEOUT)], {"timeouts": 1}),
 }
 
 
@@ -155,6 +175,45 @@ def test_frames_that_come_while_a_request_waits_are_dropped():
         return bench
     run = Receiver([frame(0x11, 3, b"abc"), frame(0x11, 4, b"defg"), frame(0x11, 5), 50, GOOD], taker=late)
     run.check(request(0x11, 3, 3), TAKEN, payloads=[b"abc", *GOOD_PAYLOAD], overruns=2)
+
+
+@pytest.mark.parametrize("second, counters", [
+    ([flip(frame(0x11, 4), 4)[:9]], {"header_errors": 1}), ([frame(0x11, 4, version=2)[:9]], {}),
+    ([frame(0x11, 4, length=MOST + 1)[:9]], {}), ([flip(frame(0x11, 4), -1)], {"frame_errors": 1}),
+    ([frame(0x11, 4, b"de")[:10], PAUSE], {"timeouts": 1}), ([frame(0x11, 4)[:-1], PAUSE], {"timeouts": 1}),
+    ([flip(frame(0x11, 4, b"de"), -1)], {})])           # its payload was not kept: nobody knows
+def test_a_fault_that_comes_while_a_request_waits_is_counted_twice_and_not_answered(second, counters):
+    def late(run):
+        async def bench(ctx):
+            await ctx.tick().until(run.dut.overruns == 1)
+            ctx.set(run.dut.o.ready, 1)
+        return bench
+    run = Receiver([frame(0x11, 3, b"abc"), *second, GOOD], taker=late)
+    run.check(request(0x11, 3, 3), TAKEN, payloads=[b"abc", *GOOD_PAYLOAD], overruns=1, **counters)
+
+
+def test_an_overrun_that_breaks_off_is_answered():
+    """Its payload came while a request waited, its silence when that one was gone."""
+    def late(run):
+        async def bench(ctx):
+            await ctx.tick().until(run.dut.o.valid)
+            await ctx.tick().repeat(2 * (9 + 4))
+            ctx.set(run.dut.o.ready, 1)
+        return bench
+    run = Receiver([frame(0x11, 3, b"abc"), frame(0x11, 4, b"defghijk" * 9)[:60], PAUSE, GOOD], taker=late)
+    run.check(request(0x11, 3, 3), request(0x11, 4, 72, TIMEOUT), TAKEN, timeouts=1)
+
+
+@pytest.mark.parametrize("pause, taken", [(SILENCE - 15, True), (SILENCE + 5, False)])
+@pytest.mark.parametrize("at", range(1, 16))
+def test_the_silence_that_ends_a_frame(pause, taken, at):
+    """As long in its sync as in its check; only what has a whole header is answered."""
+    whole = frame(0x11, 3, b"abc")
+    broken = [] if at < 9 else [request(0x11, 3, 3, TIMEOUT)]
+    line = [whole[:at], pause, whole[at:], GOOD]
+    if not taken:
+        line = [whole[:at], pause, GOOD]
+    Receiver(line, distance=2).check(*([request(0x11, 3, 3)] if taken else broken), TAKEN, timeouts=int(not taken))
 
 
 def test_a_frame_that_began_too_early_is_dropped_though_the_request_went_before_its_end():
