@@ -43,11 +43,12 @@ class System(wiring.Component):
     -------
     rx : In(1), asynchronous; tx : Out(1); leds : Out(8)
     """
-    def __init__(self, config: AccelConfig, *, clock_hz, baud, floorplan=None, image=None, timeout=None):
+    def __init__(self, config: AccelConfig, *, clock_hz, baud, host_hz=None, floorplan=None, image=None, timeout=None):
         self.config, self.floorplan, self.image = config, floorplan, image
         self.line = {"clock_hz": clock_hz, "baud": baud}
         self.timeout = timeout or int(clock_hz * SILENCE_SECONDS)
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8), "locked": In(1),
+                          "beat": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -78,6 +79,9 @@ class System(wiring.Component):
         with m.If(logits.i.ready):
             m.d.sync += cycles.eq(core.cycles)
 
+        beats = Signal(23)
+        m.d.sync += beats.eq(beats + 1)
+        m.d.comb += self.beat.eq(beats[-1])
         framing_errors, frames = Signal(16), Signal(16)
         with m.If(uart_rx.framing_error):
             m.d.sync += framing_errors.eq(framing_errors + 1)
