@@ -4,20 +4,19 @@
     oscillator     = feedback clock * divider of the output that feeds back
     output         = oscillator / divider,   later by phase / 360 of its period, in eighths of the oscillator's
 
-The oscillator is a whole multiple of the phase detector's clock. Any output may feed back; where none of the wanted
-ones divides that multiple, one more output does.
+The oscillator is a whole multiple of the phase detector's clock. Any of the wanted outputs may feed back; where none of
+their dividers divides that multiple, one more output does.
 """
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
 
 from model.common.errors import UserError
 
 __all__ = ["PllClock", "PllPlan", "pll_plan"]
 
-PHASE_DETECTOR_HZ = (10_000_000, 400_000_000)
+PHASE_DETECTOR_HZ = (10_000_000, 400_000_000)       # the input's are 8 to 400 MHz
 OSCILLATOR_HZ = (400_000_000, 800_000_000)
-FEEDBACK_HZ = 400_000_000               # at most
+OUTPUT_HZ = (3_125_000, 400_000_000)
 MOST = 128                              # of every divider
 OUTPUTS = ("CLKOP", "CLKOS", "CLKOS2", "CLKOS3")
 EIGHTHS = 8
@@ -32,7 +31,8 @@ class PllClock:
 
 @dataclass(frozen=True, kw_only=True)
 class PllOutput:
-    """One output. eighths: of the oscillator's period, by which it is late."""
+    """One output. hertz: Fraction. eighths: of the oscillator's period, by which it is late, less than its own
+    period."""
     divider: int
     hertz: Fraction
     eighths: int = 0
@@ -54,14 +54,26 @@ class PllPlan:
     oscillator_hz: Fraction
     outputs: tuple
 
+    @property
+    def ports(self):
+        """Ports of EHXPLLL that `outputs` are, a list of names. CLKOP always feeds back, as `ecppll` has it: so it is
+        in nearly all designs that are on boards."""
+        others = iter(OUTPUTS[1:])
+        return [OUTPUTS[0] if k == self.feedback_output else next(others) for k in range(len(self.outputs))]
+
     def parameters(self):
-        """Parameters of EHXPLLL, by name. Counters start half a period of the first output in, as Lattice's tools have
-        it, so that an output may be early as well as late."""
-        names = OUTPUTS[:len(self.outputs)]
-        start = self.outputs[0].divider // 2
-        found = {"CLKI_DIV": self.reference, "CLKFB_DIV": self.feedback, "FEEDBK_PATH": OUTPUTS[self.feedback_output]}
-        for name, mux, output in zip(names, "ABCD", self.outputs, strict=False):
-            found |= {f"{name}_ENABLE": "ENABLED", f"{name}_DIV": output.divider, f"OUTDIVIDER_MUX{mux}": f"DIV{mux}",
+        """Parameters of EHXPLLL, by name: a dict of ints and strings.
+
+        All outputs count from the same start. It is half a period of the output that feeds back, as `ecppll` has it,
+        unless a late output would then count beyond what its register holds.
+        """
+        latest = max(output.eighths // EIGHTHS for output in self.outputs)
+        start = min(self.outputs[self.feedback_output].divider // 2, MOST - 1 - latest)
+        found = {"CLKI_DIV": self.reference, "CLKFB_DIV": self.feedback, "FEEDBK_PATH": OUTPUTS[0]}
+        for name, output in zip(self.ports, self.outputs, strict=True):
+            letter = "ABCD"[OUTPUTS.index(name)]
+            found |= {f"{name}_ENABLE": "ENABLED", f"{name}_DIV": output.divider,
+                      f"OUTDIVIDER_MUX{letter}": f"DIV{letter}",
                       f"{name}_CPHASE": start + output.eighths // EIGHTHS, f"{name}_FPHASE": output.eighths % EIGHTHS}
         return found
 
@@ -69,9 +81,11 @@ class PllPlan:
 def pll_plan(input_hz, *clocks, tolerance=Fraction(0)):
     """The `PllPlan` that makes `clocks`, one to four `PllClock`s, of `input_hz`, a Fraction.
 
-    tolerance: by which share a clock may be off, a Fraction; the least deviation is taken. Phases are rounded to what
-    the PLL has. UserError where there is no such plan: it names the nearest clocks below and above.
+    tolerance: by which share of itself a clock may be off, a Fraction; the least deviation is taken. Phases are
+    rounded to what the PLL has. UserError where there is no such plan: it names the nearest clocks below and above.
     """
+    if not 1 <= len(clocks) <= len(OUTPUTS):
+        raise ValueError(f"a PLL makes 1 to {len(OUTPUTS)} clocks, not {len(clocks)}")
     plans = [(cost, plan) for reference, multiple in _oscillators(input_hz)
              for cost, plan in [_plan(input_hz, reference, multiple, clocks, tolerance)] if plan]
     if not plans:
@@ -82,11 +96,17 @@ def pll_plan(input_hz, *clocks, tolerance=Fraction(0)):
 def _oscillators(input_hz):
     """(reference, multiple): input / reference is in the phase detector's range, and times `multiple` in the
     oscillator's."""
+    if not _within(input_hz, PHASE_DETECTOR_HZ):
+        return
     for reference in range(1, MOST + 1):
         detector = Fraction(input_hz) / reference
-        if PHASE_DETECTOR_HZ[0] <= detector <= PHASE_DETECTOR_HZ[1]:
+        if _within(detector, PHASE_DETECTOR_HZ):
             for multiple in range(-(-OSCILLATOR_HZ[0] // detector), OSCILLATOR_HZ[1] // detector + 1):
                 yield reference, multiple
+
+
+def _within(hertz, limits):
+    return limits[0] <= hertz <= limits[1]
 
 
 def _plan(input_hz, reference, multiple, clocks, tolerance):
@@ -95,16 +115,16 @@ def _plan(input_hz, reference, multiple, clocks, tolerance):
     oscillator = detector * multiple
     outputs = []
     for clock in clocks:
-        divider = min(max(1, round(oscillator / clock.hertz)), MOST)
-        eighths = round(clock.phase * EIGHTHS * divider / 360)
+        divider = min(_dividers(oscillator, clock.hertz), key=lambda n: abs(oscillator / n - clock.hertz))
+        eighths = round(clock.phase * EIGHTHS * divider / 360) % (EIGHTHS * divider)
         outputs.append(PllOutput(divider=divider, hertz=oscillator / divider, eighths=eighths))
-    deviation = max(abs(output.hertz - clock.hertz) / clock.hertz for output, clock in zip(outputs, clocks, strict=True))
-    if deviation > tolerance:
+    deviation = max(abs(output.hertz - clock.hertz) / clock.hertz
+                    for output, clock in zip(outputs, clocks, strict=True))
+    if deviation > tolerance or not all(_within(output.hertz, OUTPUT_HZ) for output in outputs):
         return None, None
-    serves = [k for k, output in enumerate(outputs)
-              if multiple % output.divider == 0 and multiple // output.divider <= MOST and output.hertz <= FEEDBACK_HZ]
+    serves = [k for k, output in enumerate(outputs) if multiple % output.divider == 0]
     if not serves:
-        if len(outputs) == len(OUTPUTS) or multiple > MOST:
+        if len(outputs) == len(OUTPUTS):
             return None, None
         outputs.append(PllOutput(divider=multiple, hertz=detector))
     at = serves[0] if serves else len(outputs) - 1
@@ -114,17 +134,25 @@ def _plan(input_hz, reference, multiple, clocks, tolerance):
                          phase_detector_hz=detector, oscillator_hz=oscillator, outputs=tuple(outputs))
 
 
+def _dividers(oscillator, hertz):
+    """Those that come nearest to `hertz` from above and from below; only one at the ends of 1 to 128."""
+    least = oscillator // hertz
+    return {min(max(1, divider), MOST) for divider in (least, least + 1)}
+
+
 def _refusal(input_hz, clocks):
-    made = {Fraction(input_hz) / reference * multiple / divider
-            for (reference, multiple), divider in product(_oscillators(input_hz), range(1, MOST + 1))}
-    if not made:
+    if not _within(input_hz, PHASE_DETECTOR_HZ):
         return f"no PLL setting takes {_mhz(input_hz)} MHz: its phase detector needs 10 to 400 MHz"
+    oscillators = [Fraction(input_hz) / reference * multiple for reference, multiple in _oscillators(input_hz)]
     for clock in clocks:
-        if clock.hertz not in made:
-            below = max((hertz for hertz in made if hertz < clock.hertz), default=None)
-            above = min((hertz for hertz in made if hertz > clock.hertz), default=None)
-            nearest = " and ".join(f"{_mhz(hertz)} MHz" for hertz in (below, above) if hertz)
-            return f"no PLL setting makes {_mhz(clock.hertz)} MHz of {_mhz(input_hz)} MHz: the nearest are {nearest}"
+        near = {oscillator / divider for oscillator in oscillators for divider in _dividers(oscillator, clock.hertz)}
+        near = {hertz for hertz in near if _within(hertz, OUTPUT_HZ)}
+        if clock.hertz not in near:
+            below = max((hertz for hertz in near if hertz < clock.hertz), default=None)
+            above = min((hertz for hertz in near if hertz > clock.hertz), default=None)
+            nearest = [f"{_mhz(hertz)} MHz" for hertz in (below, above) if hertz]
+            return (f"no PLL setting makes {_mhz(clock.hertz)} MHz of {_mhz(input_hz)} MHz: "
+                    f"the nearest {'are' if len(nearest) > 1 else 'is'} {' and '.join(nearest)}")
     return (f"no PLL setting makes {' and '.join(_mhz(clock.hertz) for clock in clocks)} MHz of {_mhz(input_hz)} MHz "
             "at once: each alone it does")
 
