@@ -41,8 +41,9 @@ def missed(figures, needed):
 
 
 def _domain(net):
-    """Amaranth calls the clock of domain `sync` clk, and that of another NAME_clk; nextpnr puts its own word before."""
-    name = net.removeprefix("$glbnet$")
+    """Amaranth calls the clock of domain `sync` clk, and that of another NAME_clk; before that stand the module that it
+    is in and a word of nextpnr's."""
+    name = net.removeprefix("$glbnet$").rpartition(".")[-1]
     return CORE if name == "clk" else name.removesuffix("_clk")
 
 

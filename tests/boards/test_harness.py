@@ -88,6 +88,19 @@ def test_what_the_harness_cannot_do_is_one_line(capsys, monkeypatch, tmp_path):
     assert capsys.readouterr().err == "error: this needs amaranth_boards: pip install -e '.[fpga]'\n"
 
 
+@pytest.mark.synth
+def test_a_unit_is_placed_and_routed(tmp_path, capsys):
+    """The smallest: its clock, asked for and reached, and its slowest path."""
+    assert harness.main(["--board", "ulx3s-12f", "--unit", "stream-register", "-o", str(tmp_path)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["unit"], figures["device"]) == ("stream-register", "LFE5U-12F speed grade 6")
+    assert figures["clocks"].keys() == {"sync"} and figures["clocks"]["sync"]["fmax_mhz"] == figures["fmax_mhz"] > 150
+    assert round(figures["clocks"]["sync"]["constraint_mhz"]) == 150
+    path = next(path for path in figures["critical_paths"] if (path["from_clock"], path["to_clock"]) == ("sync",) * 2)
+    assert abs(1e3 / figures["fmax_mhz"] - path["logic_ns"] - path["routing_ns"]) < 0.02
+    assert figures["ff"] > 0 == figures["dsp"]
+
+
 class WithoutBoards:
     """Finds no amaranth-boards, whether it is installed or not."""
     @staticmethod
@@ -108,6 +121,11 @@ def test_figures_come_from_the_routed_design():
                                            "4.26 routing core.c.CE"]},
             {"from_clock": "async", "to_clock": "host", "from": "rx.O", "to": "o.DI", "logic_ns": 0.25,
              "routing_ns": 1.5}]}
+
+
+def test_a_clock_is_known_in_the_harness_too():
+    """There the platform makes it, in a module of its own."""
+    assert read_report(report(90).replace('"clk"', '"$glbnet$cd_sync.clk"'))["fmax_mhz"] == 90
 
 
 @pytest.mark.parametrize("fmax, host, needed, names", [
