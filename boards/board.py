@@ -16,8 +16,11 @@ class Board:
     family: name of its module here, its command and its files ("ulx3s"). title: as people write it.
     device: the FPGA, as --device has it ("85F").
     platform: "module:class" of its platform in amaranth-boards, which is imported only where it is needed.
-    config: the accelerator. clock_hz: Fraction; the PLL makes exactly this clock for it.
-    oscillator, uart: resources of the platform, number 0: a clock; `rx` and `tx`.
+    config: the accelerator. clock_hz: Fraction; the PLL makes exactly this clock for it. asked_hz: Fraction, the clock
+    that place and route is to work for, or None for `clock_hz`: asked for more it may reach more. What must be met is
+    `clock_hz`.
+    oscillator, uart: resources of the platform, number 0: a clock, the host side's; `rx`, pulled up, and `tx`.
+    pulled_up: names of further pins that the FPGA pulls up and else leaves alone.
     leds: resources of the platform, (name, number) each, at most 8 LEDs in all; one with subsignals is a LED a
     subsignal. The last LED is lit while a picture is being classified, those before it show the last picture's class in
     binary, lowest bit first, as far as they reach.
@@ -32,8 +35,10 @@ class Board:
     platform: str
     config: AccelConfig
     clock_hz: Fraction
+    asked_hz: Fraction | None = None
     oscillator: str
     uart: str = "uart"
+    pulled_up: tuple = ()
     leds: tuple
     adapters: frozenset
     socket: str
@@ -44,6 +49,8 @@ class Board:
     def __post_init__(self):
         if not isinstance(self.clock_hz, Fraction) or self.clock_hz <= 0:
             raise ValueError(f"clock_hz must be a positive Fraction, not {self.clock_hz!r}")
+        if self.asked_hz is not None and not (isinstance(self.asked_hz, Fraction) and self.asked_hz >= self.clock_hz):
+            raise ValueError(f"asked_hz must be a Fraction of at least clock_hz, not {self.asked_hz!r}")
 
     @property
     def name(self):

@@ -1,6 +1,7 @@
 """Bitstreams: synthesis once, then place and route with one seed after the other.
 
-Timing is a gate: nextpnr fails where the clock is missed, and no bitstream is packed.
+Timing is a gate: where a clock is missed no bitstream is packed. It is judged by the figures of nextpnr's report, each
+clock against what the board runs it at: nextpnr itself may be asked for a faster one, and miss that.
 """
 import contextlib
 import json
@@ -24,9 +25,9 @@ from model.common.progress import Stages
 from model.common.signals import held_back, started
 
 from .paths import bitstream_path, report_path, work_folder
-from .route_log import read_log
+from .route_report import missed, read_report
 from .toolchain import mapping_options, tool_environment, tool_versions
-from .top import Top, make_platform
+from .top import Top, make_platform, oscillator_hz
 
 __all__ = ["Router", "build", "command_of", "prepare", "route"]
 
@@ -65,7 +66,8 @@ def prepare(board, *, net, baud, folder):
 
 @dataclass
 class Router:
-    """One place and route in the background, of seed `seed`; its log is top-seedN.tim.
+    """One place and route in the background, of seed `seed`; its log is top-seedN.tim, its report is
+    top-seedN.json.
 
     seconds: of processor time it has taken, as last seen by `look`: a busy machine makes no seed fail.
     """
@@ -76,15 +78,20 @@ class Router:
     seconds: float = 0.0
 
     def __post_init__(self):
-        self.log.unlink(missing_ok=True)
+        for file in (self.log, self.report):
+            file.unlink(missing_ok=True)
         command = [self.environment["NEXTPNR_ECP5"], *self.arguments, "--log", self.log.name, "--textcfg",
-                   self.config.name, "--seed", str(self.seed)]
+                   self.config.name, "--report", self.report.name, "--timing-allow-fail", "--seed", str(self.seed)]
         self.process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     @property
     def log(self):
         return self.folder / f"{NAME}-seed{self.seed}.tim"
+
+    @property
+    def report(self):
+        return self.folder / f"{NAME}-seed{self.seed}.json"
 
     @property
     def config(self):
@@ -141,12 +148,12 @@ def _part_of(log):
     return next((name for mark, name in PASSES if f"Executing {mark}" in said), "starting")
 
 
-def route(folder, arguments, environment, *, clock_mhz, seeds, every, jobs, limit):
-    """(seed, figures) of a seed that meets the clock, `jobs` of them at a time; UserError where none does.
+def route(folder, arguments, environment, *, clocks_mhz, seeds, every, jobs, limit):
+    """(seed, figures) of a seed that meets the clocks, `jobs` of them at a time; UserError where none does.
 
-    clock_mhz: Fraction, to be met by the figures too, whatever nextpnr's exit code says. every: all seeds are run, and
-    the one of the highest clock is taken; otherwise the first that meets it. limit: seconds of processor time a seed
-    may take. The router's last few arcs can take it longer than starting again.
+    clocks_mhz: {domain: Fraction}, to be met, as `missed` takes it. every: all seeds are run, and of those that meet
+    them the one of the core's highest clock is taken; otherwise the first. limit: seconds of processor time a seed may
+    take. The router's last few arcs can take it longer than starting again.
     """
     waiting, running, finished = list(seeds), [], {}        # finished: {seed: (MHz, figures or None where it missed)}
     with Stages() as stages:
@@ -160,7 +167,7 @@ def route(folder, arguments, environment, *, clock_mhz, seeds, every, jobs, limi
                 stages.show({f"seed {router.seed}": router.state() for router in running})
                 for router in ended:
                     running.remove(router)
-                    finished |= _outcome(router, clock_mhz, limit, stages.write)
+                    finished |= _outcome(router, clocks_mhz, limit, stages.write)
                 if not every and _best(finished):
                     break
         except (KeyboardInterrupt, SystemExit):
@@ -178,7 +185,7 @@ def route(folder, arguments, environment, *, clock_mhz, seeds, every, jobs, limi
                     f"more time with --limit. No bitstream was written.")
 
 
-def _outcome(router, clock_mhz, limit, write):
+def _outcome(router, clocks_mhz, limit, write):
     """{seed: (MHz, figures, or None where the clock is missed)} of a router that has ended or has taken too long; empty
     where it has no figures. write: function that tells a sentence."""
     code = router.look()
@@ -189,14 +196,16 @@ def _outcome(router, clock_mhz, limit, write):
     if code:
         refuse_full_disk(router.folder)
     try:
-        figures = read_log(router.log.read_text())
+        if code:
+            raise UserError("nextpnr failed")
+        figures = read_report(router.report.read_text())
     except (OSError, UserError):
         write(f"seed {router.seed}: place and route failed, see {router.log}")
         return {}
     mhz = figures["fmax_mhz"]
-    met = code == 0 and mhz >= clock_mhz
-    write(f"seed {router.seed}: {mhz} MHz{'' if met else ', missed'}")
-    return {router.seed: (mhz, figures if met else None)}
+    late = missed(figures, clocks_mhz)
+    write(f"seed {router.seed}: {mhz} MHz{', missed: ' if late else ''}{', '.join(late)}")
+    return {router.seed: (mhz, None if late else figures)}
 
 
 def _best(finished):
@@ -216,8 +225,8 @@ def build(board, *, net, baud, output, seeds, every, jobs, limit):
     _say(f"{board.device}: {board.config.macs_per_cycle} MACs/cycle, clock {board.clock_mhz:g} MHz, "
          f"net {net or 'none'}")
     synthesize(folder, environment)
-    seed, figures = route(folder, arguments, environment, clock_mhz=board.clock_hz / 10**6, seeds=seeds, every=every,
-                          jobs=jobs, limit=limit)
+    seed, figures = route(folder, arguments, environment, clocks_mhz=_clocks_mhz(board), seeds=seeds,
+                          every=every, jobs=jobs, limit=limit)
     bits = folder / f"{NAME}.bit"
     packed = subprocess.run([environment["ECPPACK"], "--compress", "--input", f"{NAME}-seed{seed}.config", "--bit",
                              bits.name], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
@@ -238,6 +247,11 @@ def build(board, *, net, baud, output, seeds, every, jobs, limit):
         file.write(bits.read_bytes())
     write_text(report_path(output, board), json.dumps(report, indent=1) + "\n")
     return report | {"bitstream": str(bitstream)}
+
+
+def _clocks_mhz(board):
+    """{domain: Fraction} of what `Top` makes."""
+    return {"sync": board.clock_hz / 10**6, "host": oscillator_hz(board, make_platform(board)) / 10**6}
 
 
 def command_of(board, *, net, baud, seed):

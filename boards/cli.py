@@ -15,6 +15,7 @@ from .paths import bitstream_path, refuse_file, work_folder
 from .program import program
 from .report import BASELINES, report
 from .toolchain import place_and_route_seed
+from .top import make_platform, oscillator_hz
 
 __all__ = ["parser"]
 
@@ -27,7 +28,7 @@ def _run_build(boards, options):
     net = {None: board.net, "none": None}.get(options.net, options.net)
     baud = options.baud
     try:
-        phase_step(board.clock_hz, baud)
+        phase_step(oscillator_hz(board, make_platform(board)), baud)
     except ValueError as error:
         raise UserError(f"--baud: {error}") from None
     refuse_file(options.output)

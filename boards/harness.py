@@ -56,10 +56,13 @@ from model.common.command import Parser, run_command
 from model.common.errors import UserError
 
 from .index import BOARDS
-from .route_log import read_log
+from .route_report import read_report
 from .toolchain import mapping_options, place_and_route_seed, tool_environment, tool_versions
+from .top import make_platform, oscillator_hz
 
 __all__ = ["UNITS", "Harness", "main", "place_and_route"]
+
+REPORT = "core-report.json"             # core.json is the netlist
 
 
 class Harness(Elaboratable):
@@ -118,6 +121,10 @@ def _threshold(config):
     return ThresholdUnit(a_bits=config.a_bits, acc_bits=config.acc_bits, channel=0, channels=config.channels)
 
 
+def _host_hz(board):
+    return oscillator_hz(board, make_platform(board))
+
+
 # Blocks that can be placed and routed alone, name -> function of the board.
 UNITS = {
     "core": lambda board: Core(board.config, floorplan=board.floorplan),
@@ -140,9 +147,9 @@ UNITS = {
     "passes": lambda board: PassPipeline(board.config),
     "threshold-reader": lambda board: ThresholdReader(board.config),
     "logit-sender": lambda board: LogitSender(board.config),
-    "uart-receiver": lambda board: UartReceiver(clock_hz=board.clock_hz, baud=link.BAUD),
-    "uart-transmitter": lambda board: UartTransmitter(clock_hz=board.clock_hz, baud=link.BAUD),
-    "receiver": lambda board: FrameReceiver(timeout=int(board.clock_hz * SILENCE_SECONDS)),
+    "uart-receiver": lambda board: UartReceiver(clock_hz=_host_hz(board), baud=link.BAUD),
+    "uart-transmitter": lambda board: UartTransmitter(clock_hz=_host_hz(board), baud=link.BAUD),
+    "receiver": lambda board: FrameReceiver(timeout=int(_host_hz(board) * SILENCE_SECONDS)),
     "sender": lambda board: FrameSender(),
     "controller": lambda board: Controller(
         board.config, clock_hz=board.clock_hz, baud=link.BAUD, timeout=int(board.clock_hz * SILENCE_SECONDS)),
@@ -177,14 +184,14 @@ def place_and_route(board, *, unit="core", build_dir, seed=1, target_hz=150_000_
     platform = _platform(board, target_hz)
     plan = platform.build(
         Harness(UNITS[unit](board), uart=board.uart), name="core", do_build=False, **mapping_options("core"),
-        nextpnr_opts=f"--timing-allow-fail --seed {seed}")
+        nextpnr_opts=f"--timing-allow-fail --report {REPORT} --seed {seed}")
     try:
         plan.execute_local(build_dir, env=tool_environment())
     except subprocess.CalledProcessError as error:
         raise UserError(f"place and route failed, see {build_dir}/core.rpt and core.tim") from error
     except OSError as error:
         raise UserError(f"cannot write to {build_dir}: {error.strerror or error}") from error
-    figures = read_log(Path(build_dir, "core.tim").read_text())
+    figures = read_report(Path(build_dir, REPORT).read_text())
     return {"unit": unit, "config": board.config.name, "device": f"{platform.device} speed grade {platform.speed}",
             "seed": seed, **figures, "seconds": round(time.monotonic() - begin), "tools": tool_versions()}
 

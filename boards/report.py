@@ -12,8 +12,8 @@ from .paths import report_path
 __all__ = ["BASELINES", "report"]
 
 BASELINES = Path(__file__).with_name("baselines")
-FIELDS = ("clock_mhz", "fmax_mhz", "timing_met", "lut4", "ff", "dsp", "dp16kd", "macs_per_cycle",
-          "peak_gmacs", "tools", "critical_path", "seed", "seconds", "command")
+FIELDS = ("clock_mhz", "fmax_mhz", "timing_met", "clocks", "lut4", "ff", "dsp", "dp16kd", "macs_per_cycle",
+          "peak_gmacs", "tools", "critical_paths", "seed", "seconds", "command")
 
 
 def report(boards, folder=BASELINES):

@@ -1,64 +1,89 @@
-"""The top of a board: its pins, its clock, and the system behind its UART.
+"""The top of a board: its pins, its two clocks, and the system behind its UART.
 
-    oscillator -> PLL -> gate -> clock of all the rest
+    oscillator -> clock of the host side, domain `host`
+               -> PLL -> gate -> clock of the core, domain `sync`
     UART pins <-> System -> LEDs
 """
 from fractions import Fraction
 
 from amaranth import *
-from amaranth.build import Subsignal
+from amaranth.build import Attrs, Pins, Resource, Subsignal
 from amaranth.lib import io
 
 from accel.rtl.system import System
 
-from .clocking import pll_dividers
+from .beat_light import BeatLight
+from .clocking import PllClock, pll_plan
 
 __all__ = ["Top", "led_levels", "make_platform", "oscillator_hz"]
 
+PULL_UPS = "pull_ups"           # resource of the pins that a board has in `pulled_up`
+
 
 class Top(Elaboratable):
-    """Oscillator -> PLL -> the system; UART and LEDs on their pins.
+    """Oscillator and PLL -> the system; UART and LEDs on their pins.
 
     board : Board; image : accel.image.Image of the net it starts with, or None; baud : of the UART
 
-    The clock reaches the system through a gate that opens when the PLL has locked: registers have no reset, so they
-    must not see a clock before it is one. UserError from `elaborate` where no PLL setting makes the board's clock.
+    The host side runs on the oscillator itself, so that a board whose PLL does not lock still answers. The core's clock
+    comes through a gate that opens when the PLL has locked: registers have no reset, so they must not see a clock
+    before it is one. UserError from `elaborate` where no PLL setting makes the board's clock.
     """
     def __init__(self, board, *, image, baud):
-        self.board = board
-        self.system = System(board.config, clock_hz=board.clock_hz, baud=baud, floorplan=board.floorplan, image=image)
+        self.board, self.image, self.baud = board, image, baud
 
     def elaborate(self, platform):
         m = Module()
         board = self.board
+        host_hz = oscillator_hz(board, platform)
         uart = platform.request(board.uart, 0, dir="-")
         m.submodules.oscillator = oscillator = io.Buffer("i", platform.request(board.oscillator, 0, dir="-"))
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.Buffer("o", uart.tx)
         leds = [io.Buffer("o", port) for port in _led_ports(board, platform)]
+        _hold_pins(m, board, platform)
 
-        dividers = pll_dividers(oscillator_hz(board, platform), board.clock_hz)
-        pll_clock, locked, clock = Signal(), Signal(), Signal()
-        m.domains.sync = ClockDomain(reset_less=True)
-        m.submodules.pll = Instance(
-            "EHXPLLL", a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1", a_MFG_GMCREF_SEL="2",
-            p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED", p_DPHASE_SOURCE="DISABLED",
-            p_OUTDIVIDER_MUXA="DIVA", p_CLKOP_ENABLE="ENABLED", p_FEEDBK_PATH="CLKOP",
-            p_CLKI_DIV=dividers.reference, p_CLKFB_DIV=dividers.feedback, p_CLKOP_DIV=dividers.output,
-            p_CLKOP_CPHASE=dividers.output // 2, p_CLKOP_FPHASE=0,
-            i_RST=0, i_STDBY=0, i_CLKI=oscillator.i, i_CLKFB=pll_clock, i_PHASESEL0=0, i_PHASESEL1=0,
-            i_PHASEDIR=1, i_PHASESTEP=1, i_PHASELOADREG=1, i_PLLWAKESYNC=0, i_ENCLKOP=0,
-            o_CLKOP=pll_clock, o_LOCK=locked)
-        m.submodules.gate = Instance("DCCA", i_CLKI=pll_clock, i_CE=locked, o_CLKO=clock)
-        m.d.comb += ClockSignal().eq(clock)
+        m.domains.host = ClockDomain(reset_less=True)
+        m.domains.sync = core = ClockDomain(reset_less=True)
+        locked = Signal()
+        m.d.comb += ClockSignal("host").eq(oscillator.i)
+        _make_clock(m, oscillator.i, core.clk, locked, plan=pll_plan(host_hz, PllClock(board.clock_hz)))
+        if board.asked_hz is not None:
+            platform.add_clock_constraint(core.clk, float(board.asked_hz))
 
-        m.submodules.system = system = self.system
-        m.d.comb += [system.rx.eq(rx.i), tx.o.eq(system.tx)]
-        levels = led_levels(system.leds, len(leds))
+        m.submodules.system = system = System(
+            board.config, clock_hz=board.clock_hz, host_hz=host_hz, baud=self.baud, floorplan=board.floorplan,
+            image=self.image)
+        m.submodules.light = light = DomainRenamer("host")(BeatLight(clock_hz=host_hz))
+        m.d.comb += [system.rx.eq(rx.i), tx.o.eq(system.tx), system.locked.eq(locked),
+                     light.busy.eq(system.leds[-1]), light.beat.eq(system.beat)]
+        levels = led_levels(Cat(system.leds[:-1], light.led), len(leds))
         for i, led in enumerate(leds):
             m.submodules[f"led{i}"] = led
             m.d.comb += led.o.eq(levels[i])
         return m
+
+
+def _make_clock(m, oscillator, clock, locked, *, plan):
+    """Adds to `m` the PLL that `plan` makes of `oscillator`, and the gate from its first output to `clock`. It drives
+    `locked` too, which follows no clock."""
+    wires = {port: Signal(name=f"pll_{port.lower()}") for port in plan.ports}
+    m.submodules.pll = Instance(
+        "EHXPLLL", a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1", a_MFG_GMCREF_SEL="2",
+        p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED", p_DPHASE_SOURCE="DISABLED",
+        **{f"p_{name}": value for name, value in plan.parameters().items()},
+        i_RST=0, i_STDBY=0, i_CLKI=oscillator, i_CLKFB=wires[plan.ports[plan.feedback_output]], i_PHASESEL0=0,
+        i_PHASESEL1=0, i_PHASEDIR=1, i_PHASESTEP=1, i_PHASELOADREG=1, i_PLLWAKESYNC=0, i_ENCLKOP=0,
+        **{f"o_{port}": wire for port, wire in wires.items()}, o_LOCK=locked)
+    m.submodules.gate = Instance("DCCA", i_CLKI=wires[plan.ports[0]], i_CE=locked, o_CLKO=clock)
+
+
+def _hold_pins(m, board, platform):
+    """Input buffers, kept though nothing reads them: without one a pin has no pull-up."""
+    if board.pulled_up:
+        pins = platform.request(PULL_UPS, 0, dir="-")
+        for k in range(len(pins)):
+            m.submodules[f"held{k}"] = Instance("IB", a_keep=1, i_I=pins.io[k], o_O=Signal(name=f"held{k}"))
 
 
 def led_levels(leds, count):
@@ -79,7 +104,21 @@ def oscillator_hz(board, platform):
 
 
 def make_platform(board):
-    """The board's platform, without openFPGALoader among the tools a build needs."""
-    class Platform(board.platform_class()):
+    """The board's platform: pull-ups as `Board` says, and no openFPGALoader among the tools a build needs."""
+    base = board.platform_class()
+
+    class Platform(base):
         required_tools = ["yosys", "nextpnr-ecp5", "ecppack"]
+        resources = [_with_pull_up(resource, "rx") if (resource.name, resource.number) == (board.uart, 0) else resource
+                     for resource in base.resources]
+        if board.pulled_up:
+            resources.append(Resource(PULL_UPS, 0, Pins(" ".join(board.pulled_up), dir="i"),
+                                      Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")))
     return Platform()
+
+
+def _with_pull_up(resource, name):
+    """The resource, with a pull-up at its subsignal `name`."""
+    parts = [Subsignal(part.name, *part.ios, part.attrs, Attrs(PULLMODE="UP")) if part.name == name else part
+             for part in resource.ios]
+    return Resource(resource.name, resource.number, *parts, resource.attrs)

@@ -13,12 +13,16 @@ from .floorplan import lfe5u_85f
 
 __all__ = ["BOARDS", "main", "parser"]
 
+# wifi_en and wifi_gpio0, or the other way round, by the board's revision. Low, either would have the ESP32 restart or
+# wait for a program; the FPGA's own pull-down would do.
+ESP32_PINS = ("F1", "L2")
+
 
 def _board(device, config, net, floorplan=None):
     return Board(
         family="ulx3s", title="ULX3S", device=device, platform=f"amaranth_boards.ulx3s:ULX3S_{device}_Platform",
         config=config, clock_hz=CORE_CLOCKS[config.name], net=net, floorplan=floorplan,
-        oscillator="clk25", leds=tuple(("led", number) for number in range(8)),
+        oscillator="clk25", pulled_up=ESP32_PINS, leds=tuple(("led", number) for number in range(8)),
         adapters=frozenset({(0x0403, 0x6015), (0x0403, 0x6001)}),       # FT231X, or FT232R in its place
         socket="US1 socket", programmer=("-b", "ulx3s"))
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 pytest.importorskip("amaranth_boards")
@@ -18,16 +16,17 @@ from accel import link
 from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
 from boards.build import prepare
-from boards.clocking import pll_dividers
 from boards.index import BOARDS
 from boards.report import BASELINES
 from boards.top import led_levels, make_platform, oscillator_hz
-from model.common.errors import UserError
+
+from .small_system import SmallSystem
 
 MULTIPLIERS = {"12F": 28, "25F": 28, "45F": 72, "85F": 156}          # MULT18X18D of an LFE5U
 PACKAGES = {"ulx3s": "BG381 6", "icesugar_pro": "BG256 6", "icepi_zero": "BG256 6"}       # and speed grade
 OSCILLATORS = {"ulx3s": 25_000_000, "icesugar_pro": 25_000_000, "icepi_zero": 50_000_000}
 LEDS = {"ulx3s": "B2 C2 C1 D2 D1 E2 E1 H3", "icesugar_pro": "A11 A12 B11", "icepi_zero": "E13 D14 E12 C13 D13"}
+PULLED_UP = {"ulx3s": "F1 L2"}                                              # the ESP32's enable and its GPIO0
 UARTS = {"ulx3s": "M1 L4", "icesugar_pro": "A9 B9", "icepi_zero": "K16 K15"}      # rx tx
 
 each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
@@ -60,58 +59,30 @@ def test_the_chip_is_the_one_of_the_platform(board):
     assert board.oscillator == platform.default_clk
 
 
-@each_board
-def test_the_pll_makes_exactly_the_clock_within_its_limits(board):
-    check_pll(oscillator_hz(board, make_platform(board)), board.clock_hz)
-
-
-@pytest.mark.parametrize("input_hz", [25_000_000, Fraction(50_000_000)])
-@pytest.mark.parametrize("hertz", [100_000_000, 25_000_000, 112_500_000, Fraction(325_000_000, 3)])
-def test_other_clocks(input_hz, hertz):
-    check_pll(input_hz, hertz)
-
-
-def check_pll(input_hz, hertz):
-    dividers = pll_dividers(input_hz, hertz)
-    assert all(type(number) is int for number in vars(dividers).values())
-    assert Fraction(input_hz) / dividers.reference * dividers.feedback == hertz
-    assert 400_000_000 <= hertz * dividers.output <= 800_000_000
-    assert Fraction(input_hz) / dividers.reference >= 3_125_000
-
-
-@pytest.mark.parametrize("hertz", [107_770_000, Fraction(325_000_001, 3), Fraction(1_000_000)])
-def test_a_clock_that_no_pll_setting_makes_is_refused(hertz):
-    """However near one is that can be made."""
-    with pytest.raises(UserError, match=rf"no PLL setting makes {float(hertz / Fraction(10**6)):g} MHz of 25 MHz: "
-                                        "choose a multiple of 3.125 MHz or of 5 MHz"):
-        pll_dividers(Fraction(25_000_000), hertz)
-
-
 @pytest.mark.parametrize("clock", [80e6, 80_000_000, Fraction(0)])
 def test_a_clock_that_is_no_fraction_is_refused(clock):
     with pytest.raises(ValueError, match="clock_hz must be a positive Fraction, not "):
         replace(BOARDS["ulx3s-85f"], clock_hz=clock)
 
 
-class Echo(wiring.Component):
-    """In the place of a `System`, whose netlist takes long to write."""
-    def __init__(self, config, **_):
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
-
-    def elaborate(self, platform):
-        m = Module()
-        m.d.sync += [self.tx.eq(self.rx), self.leds.eq(self.leds + 1)]
-        return m
+@pytest.mark.parametrize("clock", [80e6, 80_000_000, Fraction(80_000_000)])
+def test_a_clock_that_is_asked_for_is_a_fraction_and_not_below_the_board_s(clock):
+    board = BOARDS["ulx3s-85f"]
+    with pytest.raises(ValueError, match="asked_hz must be a Fraction of at least clock_hz, not "):
+        replace(board, asked_hz=clock)
+    assert replace(board, asked_hz=board.clock_hz).asked_hz == board.clock_hz
 
 
 @each_board
 def test_the_pins_are_the_board_s(board, tmp_path, monkeypatch):
-    monkeypatch.setattr("boards.top.System", Echo)
+    monkeypatch.setattr("boards.top.System", SmallSystem)
     prepare(board, net=None, baud=link.BAUD, folder=tmp_path)
     sites = dict(re.findall(r'LOCATE COMP "([^"]+)" SITE "([^"]+)"', (tmp_path / "top.lpf").read_text()))
     assert [site for name, site in sites.items() if "led" in name] == LEDS[board.family].split()
     assert [sites["uart_0__rx__io"], sites["uart_0__tx__io"]] == UARTS[board.family].split()
-    assert len(sites) == len(LEDS[board.family].split()) + 3               # and the oscillator
+    held = [site for name, site in sites.items() if "pull_ups" in name]
+    assert held == PULLED_UP.get(board.family, "").split()
+    assert len(sites) == len(LEDS[board.family].split()) + len(held) + 3           # and the oscillator
     option = {"12F": "--12k", "25F": "--25k", "45F": "--45k", "85F": "--85k"}[board.device]
     assert option in (tmp_path / "build_top.sh").read_text()
 

@@ -1,6 +1,8 @@
-"""The place-and-route harness without a tool run: floorplan, log parsing, missing tools."""
+"""The place-and-route harness without a tool run: floorplan, figures, missing tools."""
+import json
 import sys
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -10,28 +12,33 @@ from accel.config import R16C16P2, R16C16P2_DEEP, TINY
 from boards import harness, toolchain
 from boards.floorplan import lfe5u_85f
 from boards.index import BOARDS
-from boards.route_log import read_log
+from boards.route_report import missed, read_report
 from model.common.errors import UserError
 from model.common.tools import find_tool
 
-LOG = """Info: 	          TRELLIS_COMB: 26973/83640    32%
-Info: 	            TRELLIS_FF: 34860/83640    41%
-Info: 	                DP16KD:   113/  208    54%
-Info: 	            MULT18X18D:   130/  156    83%
-Info: Max frequency for clock '$glbnet$clk': 90.00 MHz (FAIL at 150.01 MHz)
-Info: Critical path report for clock '$glbnet$clk' (posedge -> posedge):
-Info:   clk-to-q  0.52  0.52 Source core.a.Q
-Info:    routing  0.82  1.35 Net x (23,32) -> (23,32)
-Info:                          Sink core.b.A
-Info:      logic  0.45  1.80 Source core.b.F
-Info:    routing  2.12  9.12 Net y (26,24) -> (56,24)
-Info:                          Sink core.c.CE
-Info: 2.75 ns logic, 6.38 ns routing
-Info: Critical path report for cross-domain path '<async>' -> '<async>':
-Info:                          Sink other
-Info: 0.00 ns logic, 0.25 ns routing
-Info: Max frequency for clock '$glbnet$clk': 109.61 MHz (FAIL at 150.01 MHz)
-"""
+
+def report(fmax, host=200.0):
+    """As nextpnr writes it, of a design whose core reaches `fmax` MHz and whose host side reaches `host`."""
+    def end(cell, port):
+        return {"cell": cell, "loc": [3, 4], "port": port}
+
+    def step(kind, delay, start, to):
+        return {"type": kind, "delay": delay, "from": end(*start), "to": end(*to)}
+    a, b, c = ("core.a", "Q"), ("core.b", "A"), ("core.b", "F")
+    return json.dumps({
+        "fmax": {"$glbnet$host_clk": {"achieved": host, "constraint": 25},
+                 "clk": {"achieved": fmax, "constraint": 150}},
+        "utilization": {cell: {"available": 83640, "used": used} for cell, used in [
+            ("TRELLIS_COMB", 26973), ("TRELLIS_FF", 34860), ("MULT18X18D", 130), ("DP16KD", 113), ("DCCA", 2)]},
+        "critical_paths": [
+            {"from": "posedge clk", "to": "posedge clk", "path": [
+                step("clk-to-q", 0.52, a, a), step("routing", 2.117, a, b), step("logic", 0.45, b, c),
+                step("routing", 4.259, c, ("core.c", "CE")), step("setup", 0, ("core.c", "CE"), ("core.c", "CE"))]},
+            {"from": "<async>", "to": "posedge $glbnet$host_clk", "path": [
+                step("source", 0, ("rx", "O"), ("rx", "O")), step("routing", 1.5, ("rx", "O"), ("o", "DI")),
+                step("setup", 0.25, ("o", "DI"), ("o", "DI"))]}]})
+
+
 SMALL = replace(BOARDS["ulx3s-85f"], config=TINY, floorplan=None)
 
 
@@ -81,6 +88,19 @@ def test_what_the_harness_cannot_do_is_one_line(capsys, monkeypatch, tmp_path):
     assert capsys.readouterr().err == "error: this needs amaranth_boards: pip install -e '.[fpga]'\n"
 
 
+@pytest.mark.synth
+def test_a_unit_is_placed_and_routed(tmp_path, capsys):
+    """The smallest: its clock, asked for and reached, and its slowest path."""
+    assert harness.main(["--board", "ulx3s-12f", "--unit", "stream-register", "-o", str(tmp_path)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["unit"], figures["device"]) == ("stream-register", "LFE5U-12F speed grade 6")
+    assert figures["clocks"].keys() == {"sync"} and figures["clocks"]["sync"]["fmax_mhz"] == figures["fmax_mhz"] > 150
+    assert round(figures["clocks"]["sync"]["constraint_mhz"]) == 150
+    path = next(path for path in figures["critical_paths"] if (path["from_clock"], path["to_clock"]) == ("sync",) * 2)
+    assert abs(1e3 / figures["fmax_mhz"] - path["logic_ns"] - path["routing_ns"]) < 0.02
+    assert figures["ff"] > 0 == figures["dsp"]
+
+
 class WithoutBoards:
     """Finds no amaranth-boards, whether it is installed or not."""
     @staticmethod
@@ -90,14 +110,41 @@ class WithoutBoards:
 
 
 def test_figures_come_from_the_routed_design():
-    figures = read_log(LOG)
-    assert figures == {"fmax_mhz": 109.61, "lut4": 26973, "ff": 34860, "dsp": 130, "dp16kd": 113,
-                       "critical_path": {"from": "core.a.Q", "to": "core.c.CE", "logic_ns": 2.75, "routing_ns": 6.38}}
+    """109.616 MHz is no 109.62: a clock is never rounded up to what it needs."""
+    assert read_report(report(109.616)) == {
+        "fmax_mhz": 109.61, "clocks": {"host": {"fmax_mhz": 200.0, "constraint_mhz": 25},
+                                       "sync": {"fmax_mhz": 109.61, "constraint_mhz": 150}},
+        "lut4": 26973, "ff": 34860, "dsp": 130, "dp16kd": 113,
+        "critical_paths": [
+            {"from_clock": "sync", "to_clock": "sync", "from": "core.a.Q", "to": "core.c.CE", "logic_ns": 0.97,
+             "routing_ns": 6.38, "steps": ["0.52 clk-to-q core.a.Q", "2.12 routing core.b.A", "0.45 logic core.b.F",
+                                           "4.26 routing core.c.CE"]},
+            {"from_clock": "async", "to_clock": "host", "from": "rx.O", "to": "o.DI", "logic_ns": 0.25,
+             "routing_ns": 1.5}]}
 
 
-def test_a_foreign_log_is_refused():
-    with pytest.raises(UserError, match="not the log of a finished place and route"):
-        read_log("nothing of the kind")
+def test_a_clock_is_known_in_the_harness_too():
+    """There the platform makes it, in a module of its own."""
+    assert read_report(report(90).replace('"clk"', '"$glbnet$cd_sync.clk"'))["fmax_mhz"] == 90
+
+
+@pytest.mark.parametrize("fmax, host, needed, names", [
+    (109.61, 25, {"sync": Fraction(10961, 100), "host": Fraction(25)}, []),
+    (109.61, 25, {"sync": Fraction(10962, 100), "host": Fraction(25)}, ["sync"]),
+    (109.61, 24.99, {"sync": Fraction(100), "host": Fraction(25)}, ["host"]),
+    (90, 20, {"sync": Fraction(100), "host": Fraction(25)}, ["sync", "host"]),
+    (109.61, 25, {"sync": Fraction(100)}, ["host"]),
+    (109.61, 25, {"sync": Fraction(100), "host": Fraction(25), "video": Fraction(1)}, ["video"])])
+def test_timing_is_met_when_every_domain_meets_its_own_clock(fmax, host, needed, names):
+    """A clock that nobody expects, or that is not there, is not met."""
+    assert missed(read_report(report(fmax, host)), needed) == names
+
+
+@pytest.mark.parametrize("text", ["nothing of the kind", "[]", "{}", '{"fmax": {}}', report(90)[:-1],
+                                  report(90).replace('"clk"', '"other"'), report(90).replace("DP16KD", "RAM")])
+def test_a_foreign_report_is_refused(text):
+    with pytest.raises(UserError, match="^this is not the report of a finished place and route$"):
+        read_report(text)
 
 
 def test_missing_tools_are_named(monkeypatch):

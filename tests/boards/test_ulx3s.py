@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from model.integer import golden
 from sim.results import confusion_matrix
 from tests.progress import until
 
-from .test_harness import LOG
+from .test_harness import report
 
 SMALL = "resnet8half-w4a4-cifar10"
 PATIENT = ("--timeout", "1e6")          # a busy machine simulates slowly
@@ -55,22 +56,25 @@ def test_what_cannot_be_built_is_said_in_one_line(tmp_path, capsys, monkeypatch)
 
 
 class FakeTools:
-    """nextpnr that meets the clock with the seeds of `good` only, {seed: MHz}, takes long with some and breaks with
+    """nextpnr that reaches the clocks of `good`, {seed: MHz}, and else 109.61 MHz, takes long with some and breaks with
     others, as a shell script. It notes the seeds it has been started with in `started`."""
     def __init__(self, folder, good, slow=(), broken=()):
         for seed, mhz in good.items():
-            (folder / f"log{seed}").write_text(LOG.replace("109.61", str(mhz)))
-        (folder / "log").write_text(LOG)
+            (folder / f"report{seed}").write_text(report(mhz))
+        (folder / "report").write_text(report(109.61))
         self._started = folder / "started"
         tool = folder / "nextpnr"
         tool.write_text(f"""#!/bin/sh
-while [ $# -gt 0 ]; do case $1 in --log) log=$2;; --textcfg) out=$2;; --seed) seed=$2;; esac; shift; done
+while [ $# -gt 0 ]; do
+case $1 in --log) log=$2;; --textcfg) out=$2;; --report) report=$2;; --seed) seed=$2;; esac
+shift
+done
 echo $seed >> started
 case " {' '.join(map(str, slow))} " in *" $seed "*) echo Routing.. > $log; while :; do :; done;; esac
 case " {' '.join(map(str, broken))} " in *" $seed "*) echo ERROR: no legal placement > $log; exit 1;; esac
-if [ -f log$seed ]; then cp log$seed $log; echo bits > $out; exit 0; fi
-cp log $log
-exit 1
+[ -f report$seed ] || seed=
+cp report$seed $report
+echo bits > $out
 """)
         tool.chmod(0o755)
         self._folder, self._environment = folder, dict(os.environ, NEXTPNR_ECP5=str(tool))
@@ -81,15 +85,16 @@ exit 1
 
     def route(self, **options):
         return build.route(self._folder, [], self._environment,
-                           **{"clock_mhz": 80, "every": False, "jobs": 1, "limit": 4, **options})
+                           **{"clocks_mhz": {"sync": 80, "host": 25}, "every": False, "jobs": 1, "limit": 4,
+                              **options})
 
 
 def test_seeds_are_tried_until_one_meets_the_clock(tmp_path, capsys):
     tools = FakeTools(tmp_path, good={3: 110.5, 5: 120}, slow=[1])
-    seed, figures = tools.route(clock_mhz=108.333, seeds=[1, 2, 3, 4, 5], jobs=2)
+    seed, figures = tools.route(clocks_mhz={"sync": 110, "host": 25}, seeds=[1, 2, 3, 4, 5], jobs=2)
     assert seed == 3 and figures["fmax_mhz"] == 110.5
     assert tools.started == [1, 2, 3]
-    assert "seed 2: 109.61 MHz, missed\n" in capsys.readouterr().err
+    assert "seed 2: 109.61 MHz, missed: sync\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 9])
@@ -99,7 +104,7 @@ def test_of_seeds_asked_for_the_best_that_meets_the_clock_is_taken(tmp_path, cap
     assert seed == 4 and figures["fmax_mhz"] == 120.25
     assert tools.started == [1, 2, 3, 4, 5, 6]
     said = capsys.readouterr().err
-    assert "seed 4: 120.25 MHz\n" in said and "seed 6: 79.0 MHz, missed\n" in said
+    assert "seed 4: 120.25 MHz\n" in said and "seed 6: 79.0 MHz, missed: sync\n" in said
 
 
 def test_of_equal_seeds_the_first_is_taken(tmp_path):
@@ -121,10 +126,18 @@ def test_a_seed_that_breaks_does_not_end_the_others(tmp_path, capsys):
         tools.route(seeds=[1], jobs=2)
 
 
-def test_a_log_below_the_clock_is_a_miss_whatever_the_exit_code(tmp_path):
+def test_figures_below_a_clock_are_a_miss_whatever_the_exit_code(tmp_path):
     tools = FakeTools(tmp_path, good={1: 109.61})
+    assert tools.route(clocks_mhz={"sync": Fraction(10961, 100), "host": 200}, seeds=[1])[0] == 1
     with pytest.raises(UserError, match=r"meets the clock \(best 109.61 MHz\)"):
-        tools.route(clock_mhz=109.62, seeds=[1])
+        tools.route(clocks_mhz={"sync": 109.62, "host": 25}, seeds=[1])
+
+
+def test_a_host_clock_that_is_missed_is_a_miss(tmp_path, capsys):
+    tools = FakeTools(tmp_path, good={1: 109.61})
+    with pytest.raises(UserError, match="no seed of 1 meets the clock"):
+        tools.route(clocks_mhz={"sync": 80, "host": Fraction(20001, 100)}, seeds=[1])
+    assert "seed 1: 109.61 MHz, missed: host\n" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_not_blamed_on_a_seed(tmp_path, monkeypatch):
@@ -175,7 +188,7 @@ def test_the_command_in_a_report_makes_the_same_bitstream():
 def test_a_missed_clock_is_an_error_and_a_hanging_router_is_given_up(tmp_path, capsys):
     tools = FakeTools(tmp_path, good={}, slow=[2])
     with pytest.raises(UserError, match=r"no seed of 1, 2 meets the clock \(best 109.61 MHz\).*No bitstream"):
-        tools.route(clock_mhz=200, seeds=[1, 2], limit=2)
+        tools.route(clocks_mhz={"sync": 200, "host": 25}, seeds=[1, 2], limit=2)
     assert "seed 2: given up" in capsys.readouterr().err
 
 
