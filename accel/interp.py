@@ -45,6 +45,8 @@ class Interpreter:
             if layout is End:
                 break
             getattr(self, f"_{layout.__name__.lower()}")(**fields)
+            if layout is Emit and fields["last"]:
+                break
         self.buffer ^= 1
         return (np.array(self.logits, dtype=np.int64).astype(np.int32),
                 (np.concatenate(self.groups), np.concatenate(self.data)))

@@ -1,14 +1,14 @@
 """The instruction set and every memory word, defined once for compiler, interpreter and RTL.
 
-A program runs once a picture, from address 0 to `End`. There are no loops in it: each `Pass` is one weight-stationary
+A program runs once a picture, from address 0 to its end. There are no loops in it: each `Pass` is one weight-stationary
 run of the array over all pixels of an output tile, so the compiler sees every cycle.
 
     Source   geometry of the tensor that the following passes read
     Tile     an output tile: where its codes go, its size in pixels, whether thresholds are loaded for it
     Levels   a half, 32 bits, of the level table: digit of the weight for each weight code
     Pass     one kernel tap of one input channel tile: `rows` new weight words, then one token per pixel group
-    Emit     waits for the pipeline to drain and sends logits
-    End      waits for the pipeline to drain, gives the picture buffer back
+    Emit     waits for the pipeline to drain and sends logits; ends the program with the last of the picture
+    End      ends the program: waits for the pipeline to drain, gives the picture buffer back
 
 Arithmetic of a pass, for output channel c and each pixel of a group (all modulo 2**acc_bits, which is exact because the
 compiler proves the final sum in range):
@@ -114,7 +114,8 @@ class Pass(data.Struct):
 class Emit(data.Struct):
     """Send the first `count` logits of the tile, each plus a bias of two threshold words (low 16 bits, high 16).
 
-    The tile reads no thresholds of its own.
+    The tile reads no thresholds of its own. last: they are the picture's last, and the program ends as with `End`,
+    whatever follows.
     """
     op: Op
     count: SIDE_BITS

@@ -16,17 +16,19 @@ from model.common.errors import UserError
 
 from . import isa
 
-__all__ = ["BAUD", "GATEWARE", "MAX_PAYLOAD", "PROTOCOL", "RESULT_TAIL", "SYNC", "WINDOW", "BeginLoad", "Command",
-           "EndLoad", "Fault", "Header", "Info", "LoadEntry", "LoadIndex", "REPLY", "Status", "as_bytes",
-           "digest_number", "frame", "from_bytes", "image_entries", "info_of", "net_fields", "size"]
+__all__ = ["BAUD", "GATEWARE", "LOGIT_BYTES", "MAX_LOGITS", "MAX_PAYLOAD", "PROTOCOL", "RESULT_TAIL", "SYNC", "WINDOW",
+           "BeginLoad", "Command", "EndLoad", "Fault", "Header", "Info", "LoadEntry", "LoadIndex", "REPLY", "Status",
+           "as_bytes", "digest_number", "frame", "from_bytes", "image_entries", "info_of", "net_fields", "size"]
 
 PROTOCOL = 1
-GATEWARE = (2, 0, 0)        # major, minor, patch: a host refuses another major
+GATEWARE = (3, 0, 0)        # major, minor, patch: a host refuses another major
 SYNC = b"\xa5\x5a"
 MAX_PAYLOAD = 4096
 BAUD = 3_000_000            # of a bitstream where nothing else is asked for
 WINDOW = 2                  # pictures sent and not yet answered
+LOGIT_BYTES = 4
 RESULT_TAIL = 6             # bytes of an answer to INFER after its logits: class (2), cycles (4)
+MAX_LOGITS = (MAX_PAYLOAD - RESULT_TAIL) // LOGIT_BYTES
 REPLY = 0x80                # added to a command's number in its answer
 
 
@@ -55,6 +57,10 @@ class Fault(enum.IntEnum, shape=8):
     CONFIG = 9
     ORDER = 10
     IMAGE_CHECK = 11
+    ENTRY = 12
+    SIZES = 13
+    LOGITS = 14
+    STALLED = 15
 
 
 class Header(data.Struct):
@@ -93,7 +99,8 @@ class Info(data.Struct):
 
 
 class Status(data.Struct):
-    """Counters modulo 2**16 since configuration."""
+    """Counters modulo 2**16 since configuration. locked: 1 while the PLL of the core's clock is. beats: of that clock,
+    one every 2**22 cycles, modulo 2**8."""
     frames: 16
     images: 16
     header_errors: 16
@@ -104,6 +111,8 @@ class Status(data.Struct):
     load_next: 32
     outstanding: 8
     loaded: 8
+    locked: 8
+    beats: 8
 
 
 class BeginLoad(data.Struct):
@@ -117,7 +126,7 @@ class LoadIndex(data.Struct):
 
 
 class LoadEntry(data.Struct):
-    """An `isa.LoadWord` in whole bytes. SETTINGS are passed over here: they come with END_LOAD."""
+    """An `isa.LoadWord` in whole bytes, for the program, weights or thresholds: SETTINGS come with END_LOAD."""
     target: 8
     address: 16
     data: 64
@@ -178,7 +187,7 @@ def net_fields(image):
     where a picture or its answer is more than a frame carries."""
     height, width = image.picture_shape
     fields = {"net": digest_number(image.net_digest), "n_logits": image.n_logits, "pixel_bytes": 3 * height * width}
-    for what, size in (("pictures", fields["pixel_bytes"]), ("answers", 4 * image.n_logits + RESULT_TAIL)):
+    for what, size in (("pictures", fields["pixel_bytes"]), ("answers", LOGIT_BYTES * image.n_logits + RESULT_TAIL)):
         if size > MAX_PAYLOAD:
             raise UserError(f"{image.net_name} has {what} of {size} bytes, a frame of the UART carries {MAX_PAYLOAD}")
     return fields

@@ -12,18 +12,18 @@ follows the lines from 0 on in its own time, and chain c is c cycles behind chai
     WEIGHT_ADDRESS                   -1     address of its last weight word, row 0's
     0                                 0     the token, the instruction and the tile of its pass
     WEIGHT_CODES                      2     row 0's weight codes at the level decoder, with the table of the pass
-    ARRAY_WEIGHTS                     4     row 0's weight digits at the array
-    IM2COL                            5     codes of m pixels at the array, which swaps its weights
-    im2col_sums                       9     S, the sums of the codes over the rows
-    sums_at                          25     partial sums of chain 0
-    sums_at + ACCUMULATOR_ALIGNED    27     beta * S << beta_shift is added to them
-    sums_at + ACCUMULATOR            30     new accumulators of chain 0, written back
-    codes_at                         38     codes of chain 0
-    drain                            45     codes of all chains at the activation memory
+    ARRAY_WEIGHTS                     5     row 0's weight digits at the array
+    IM2COL                            6     codes of m pixels at the array, which swaps its weights
+    im2col_sums                      10     S, the sums of the codes over the rows
+    sums_at                          26     partial sums of chain 0
+    sums_at + ACCUMULATOR_ALIGNED    28     beta * S << beta_shift is added to them
+    sums_at + ACCUMULATOR            31     new accumulators of chain 0, written back
+    codes_at                         39     codes of chain 0
+    drain                            46     codes of all chains at the activation memory
 """
 
 __all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE",
-           "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CORRECTION",
+           "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CORRECTION",
            "CORRECTION_PRODUCT", "ELEMENT", "ELEMENT_HOP", "ELEMENT_PRODUCTS", "FETCH", "IM2COL",
            "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_READ", "IM2COL_WORDS", "INSTRUCTION", "LEVEL_DECODER", "LOAD",
            "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "SHIFT", "START", "STREAM_REGISTER",
@@ -40,11 +40,12 @@ STREAM_REGISTER = 1                                 # payload in to payload out
 # Memories
 LOAD = 1 + BLOCK_MEMORY_WRITE                       # a load word to an address that reads it
 ACTIVATION_WRITE = 1 + BLOCK_MEMORY_WRITE           # codes to an address that reads them
+ACTIVATION_READ = BLOCK_MEMORY + 1                  # bank rows to words
 
 # im2col, from the token
 IM2COL_READ = 1                                     # addresses of all banks; columns of m pixels
 IM2COL_INSIDE = IM2COL_READ + 1                     # which pixels lie inside the picture
-IM2COL_WORDS = IM2COL_READ + BLOCK_MEMORY           # words of all banks
+IM2COL_WORDS = IM2COL_READ + ACTIVATION_READ        # words of all banks
 IM2COL_PIXELS = IM2COL_WORDS + 1                    # words of m pixels
 IM2COL = IM2COL_PIXELS + 1                          # without what is outside and the dropped bits
 

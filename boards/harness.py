@@ -39,18 +39,18 @@ from accel.rtl.host.clock_crossing import ClockCrossing
 from accel.rtl.host.controller import Controller
 from accel.rtl.host.dispatcher import Dispatcher
 from accel.rtl.host.framing import FrameReceiver, FrameSender
+from accel.rtl.host.interface import SILENCE_SECONDS
 from accel.rtl.host.loader import Loader
 from accel.rtl.host.payload_reader import PayloadReader
 from accel.rtl.host.picture_answer import PictureAnswer
 from accel.rtl.host.picture_queue import PictureQueue
 from accel.rtl.host.replies import Replies
-from accel.rtl.host.stream_register import StreamRegister
 from accel.rtl.host.uart import UartReceiver, UartTransmitter
 from accel.rtl.memory.activation_memory import ActivationMemory
 from accel.rtl.memory.im2col import Im2col
 from accel.rtl.memory.net_memories import NetMemories
 from accel.rtl.memory.picture_loader import PictureLoader
-from accel.rtl.system import SILENCE_SECONDS
+from accel.rtl.stream_register import StreamRegister
 from model.common.command import Parser, run_command
 from model.common.errors import UserError
 

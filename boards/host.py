@@ -38,6 +38,10 @@ SENTENCES = {
     Fault.CONFIG: "the net was compiled for another configuration than the device's",
     Fault.ORDER: "a piece of the net came out of order",
     Fault.IMAGE_CHECK: "the net did not arrive whole",
+    Fault.ENTRY: "a word of the net is for a memory, or an address, that the device does not have",
+    Fault.SIZES: "the net's sizes are none that the device can work with",
+    Fault.LOGITS: "the net's program sent another number of logits than it has",
+    Fault.STALLED: "the device's core does not answer: its clock may stand still (STATUS says whether it is locked)",
 }
 
 

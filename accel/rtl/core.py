@@ -28,11 +28,12 @@ from accel.rtl.activation.token_control import TokenControl
 from accel.rtl.array.level_decoder import LevelDecoder
 from accel.rtl.array.systolic_array import SystolicArray
 from accel.rtl.control.sequencer import Sequencer
-from accel.rtl.memory.activation_memory import ActivationMemory
+from accel.rtl.memory.activation_memory import ActivationMemory, PictureWrite
 from accel.rtl.memory.im2col import Im2col
 from accel.rtl.memory.net_memories import NetMemories
 from accel.rtl.memory.picture_loader import PictureLoader
 
+from .stream_register import StreamRegister
 from .timed import Timed
 
 __all__ = ["Core"]
@@ -54,6 +55,8 @@ class Core(wiring.Component):
     pixels : In(stream of isa.PixelWord): raster order; the next picture may come while one is being classified
     logits : Out(stream of isa.LogitWord)
     busy : Out(1); cycles : Out(32): cycles of the picture whose last logit is on offer
+    clear : In(1): forget every picture, take no pixels; the net stays. Up for at least timing.drained(config) cycles,
+        that is until all that is on its way through the array has come to its end
     trace : every activation write, for simulators (`accel.image.Image.tensors` decodes it); costs nothing where it is
         not connected. data = codes of m pixels, group = word address // m * parts + part
 
@@ -65,7 +68,7 @@ class Core(wiring.Component):
         codes = config.pixels_per_cycle * config.channels * config.a_bits
         super().__init__({
             "load": In(stream.Signature(isa.LoadWord)), "pixels": In(stream.Signature(isa.PixelWord)),
-            "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32),
+            "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32), "clear": In(1),
             "trace": Out(wiring.Signature({"valid": Out(1), "group": Out(16), "data": Out(codes)}))})
 
     def elaborate(self, platform):
@@ -83,12 +86,17 @@ class Core(wiring.Component):
         # The edges of the core, and what does not follow the token.
         wiring.connect(m, wiring.flipped(self.load), memories.load)
         wiring.connect(m, wiring.flipped(self.pixels), loader.pixels)
-        wiring.connect(m, loader.o, activations.picture)
+        # The loader's words go to every bank. The last word of a picture may wait behind codes of the picture before,
+        # but not for long enough to be read too early: no codes are written at the start of a program.
+        m.submodules.picture_word = picture_word = StreamRegister(PictureWrite(config))
+        wiring.connect(m, loader.o, picture_word.i)
+        wiring.connect(m, picture_word.o, activations.picture)
         wiring.connect(m, sequencer.logits, wiring.flipped(self.logits))
         m.d.comb += [
             self.busy.eq(sequencer.busy), self.cycles.eq(sequencer.cycles),
             memories.busy.eq(sequencer.busy), sequencer.hold.eq(memories.hold),
-            loader.clear.eq(memories.clear), loader.settings.eq(memories.settings),
+            sequencer.clear.eq(self.clear), loader.clear.eq(memories.clear | self.clear),
+            loader.settings.eq(memories.settings),
             sequencer.picture_full.eq(loader.full), sequencer.picture_buffer.eq(loader.buffer),
             loader.release.eq(sequencer.release),
             memories.program_address.eq(sequencer.program_address), sequencer.program_data.eq(memories.program_data),
@@ -144,7 +152,8 @@ class Core(wiring.Component):
     def _chain_ends(self, m, sequencer, array, control, correction):
         """Codes of all chains in the cycle of the last one's; each works as many cycles later as its number says."""
         config = self.config
-        threshold_write = Timed(m, sequencer.threshold_write, 0, name="threshold_write")
+        # It goes to all threshold units: a cycle more for the way, long before the first value comes.
+        threshold_write = Timed(m, sequencer.threshold_write, -1, name="threshold_write")
         # The shift goes from chain to chain too: chain c takes the logit of chain c + 1 before that one moves on. What
         # another pass adds to the logits comes as many cycles later to each chain, so it stays behind the shift.
         shift = Timed(m, sequencer.logit_shift, 0, name="logit_shift")

@@ -1,31 +1,39 @@
-"""A whole board but for its pins: the core behind a UART.
+"""A whole board but for its pins: the core, and the UART interface with a clock of its own.
 
-    rx -> UartReceiver -> FrameReceiver -> Controller =StreamRegister=> Core
-    tx <- UartTransmitter <- FrameSender <-+    |     <=StreamRegister=
-                                               leds
+    domain `host`: the oscillator's clock        |    domain `sync`: the core's clock
 
-The core takes up the whole chip, and the rest is somewhere in it: every wire between the two is registered, and so are
-the replies on their way to the sender.
+    rx -> HostInterface == load words ==== ClockCrossing ============> Core
+    tx <-      |    |   == pixels ======== ClockCrossing ============>  |
+             leds   |   <= answers ======= ClockCrossing === StreamRegister
+                    +-- clear, cleared ----------+---------------------+
+                    +-- locked, beats <----------+-------------- counter
+
+The UART needs no fast clock and the core gets the one of its data path. The core takes up the whole chip, and the rest
+is somewhere in it: every wire between the two is registered.
 """
-from fractions import Fraction
-
 from amaranth import *
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from accel import isa, link
+from accel import isa, link, timing
 from accel.config import AccelConfig
-from accel.rtl.host.controller import Controller
-from accel.rtl.host.framing import FrameReceiver, FrameSender
-from accel.rtl.host.stream_register import StreamRegister
-from accel.rtl.host.uart import UartReceiver, UartTransmitter
-from accel.rtl.memory.block_memory import BlockMemory
+from accel.rtl.host.clock_crossing import ClockCrossing
+from accel.rtl.host.interface import HostInterface
 
 from .core import Core
+from .stream_register import StreamRegister
 
-__all__ = ["SILENCE_SECONDS", "System"]
+__all__ = ["BEAT_CYCLES", "System"]
 
-SILENCE_SECONDS = Fraction(1, 10)       # a frame that stops for so long is given up: no USB adapter pauses longer
+BEAT_CYCLES = 1 << 22           # of the core's clock, between beats
+CLEAR_CYCLES = 128              # more than anything in the core or on its way to it takes to come to its end
+
+
+class Answer(data.Struct):
+    """A logit, and the cycles of its picture so far."""
+    logit: isa.LogitWord
+    cycles: 32
 
 
 class System(wiring.Component):
@@ -34,64 +42,70 @@ class System(wiring.Component):
     Parameters
     ----------
     config : AccelConfig
-    clock_hz : Fraction, of the sync domain
+    host_hz, clock_hz : Fraction, of the domains host and sync; no relation between the two is needed
     baud : of the UART
     floorplan : of the core; image : accel.image.Image of the net it starts with, or None
-    timeout : cycles of silence after which a frame is given up; 0.1 s by default
+    timeout : cycles of the host's clock in silence after which a frame is given up; 0.1 s by default
 
     Members
     -------
-    rx : In(1), asynchronous; tx : Out(1); leds : Out(8)
+    rx : In(1), asynchronous; tx : Out(1); leds : Out(8): the host's side
+    locked : In(1), asynchronous: the core has its clock. Until it has one for the first time it does nothing, and the
+        host's side answers all the same
+    beat : Out(1), of the core: changes each BEAT_CYCLES / 2 cycles
     """
-    def __init__(self, config: AccelConfig, *, clock_hz, baud, floorplan=None, image=None, timeout=None):
+    def __init__(self, config: AccelConfig, *, host_hz, clock_hz, baud, floorplan=None, image=None, timeout=None):
         self.config, self.floorplan, self.image = config, floorplan, image
-        self.line = {"clock_hz": clock_hz, "baud": baud}
-        self.timeout = timeout or int(clock_hz * SILENCE_SECONDS)
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
+        self.interface = HostInterface(config, clock_hz=host_hz, core_hz=clock_hz, baud=baud, timeout=timeout,
+                                       net=image and link.net_fields(image))
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8), "locked": In(1), "beat": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
+        config, interface = self.config, self.interface
+        m.submodules.interface = DomainRenamer("host")(interface)
         m.submodules.core = core = Core(config, floorplan=self.floorplan, image=self.image)
-        m.submodules.uart_rx = uart_rx = UartReceiver(**self.line)
-        m.submodules.uart_tx = uart_tx = UartTransmitter(**self.line)
-        m.submodules.receiver = receiver = FrameReceiver(timeout=self.timeout)
-        m.submodules.sender = sender = FrameSender()
-        m.submodules.controller = controller = Controller(
-            config, **self.line, net=self.image and link.net_fields(self.image))
-        m.submodules.buffer = buffer = BlockMemory(width=8, depth=link.MAX_PAYLOAD)
-        wiring.connect(m, receiver.o, controller.request)
-        wiring.connect(m, sender.o, uart_tx.i)
-        m.submodules.load = load = StreamRegister(isa.LoadWord)
-        m.submodules.pixels = pixels = StreamRegister(isa.PixelWord)
-        m.submodules.logits = logits = StreamRegister(isa.LogitWord)
-        m.submodules.header = header = StreamRegister(link.Header)
-        m.submodules.payload = payload = StreamRegister(8)
-        for source, register, sink in ((controller.load, load, core.load), (controller.pixels, pixels, core.pixels),
-                                       (core.logits, logits, controller.logits),
-                                       (controller.header, header, sender.header),
-                                       (controller.payload, payload, sender.payload)):
-            wiring.connect(m, source, register.i)
-            wiring.connect(m, register.o, sink)
-        # The core may start the next picture, and count anew, while the last logit waits in the register.
-        cycles = Signal.like(core.cycles)
-        with m.If(logits.i.ready):
-            m.d.sync += cycles.eq(core.cycles)
+        m.d.comb += [interface.rx.eq(self.rx), self.tx.eq(interface.tx), self.leds.eq(interface.leds)]
 
-        framing_errors, frames = Signal(16), Signal(16)
-        with m.If(uart_rx.framing_error):
-            m.d.sync += framing_errors.eq(framing_errors + 1)
-        with m.If(receiver.o.valid & receiver.o.ready & (receiver.o.p.fault == link.Fault.NONE)):
-            m.d.sync += frames.eq(frames + 1)
-        counters = controller.counters
+        clear = Signal()                                    # in the core's domain
+        m.submodules.clear_synchronizer = FFSynchronizer(interface.clear, clear)
+        m.d.comb += core.clear.eq(clear)
+        for name in ("load", "pixels"):
+            source, sink = getattr(interface, name), getattr(core, name)
+            m.submodules[f"{name}_crossing"] = crossing = ClockCrossing(
+                source.payload.shape(), w_domain="host", r_domain="sync")
+            wiring.connect(m, source, crossing.i)
+            # What is still on its way while the core is cleared is dropped.
+            m.d.comb += [sink.payload.eq(crossing.o.payload), sink.valid.eq(crossing.o.valid & ~clear),
+                         crossing.o.ready.eq(sink.ready | clear)]
+
+        m.submodules.logits_register = logits = StreamRegister(Answer)
+        m.submodules.logits_crossing = logits_crossing = ClockCrossing(Answer, w_domain="sync", r_domain="host")
+        wiring.connect(m, logits.o, logits_crossing.i)
         m.d.comb += [
-            uart_rx.rx.eq(self.rx), self.tx.eq(uart_tx.tx), self.leds.eq(controller.leds),
-            receiver.valid.eq(uart_rx.valid), receiver.byte.eq(uart_rx.data),
-            buffer.write_enable.eq(receiver.buffer_enable), buffer.write_address.eq(receiver.buffer_address),
-            buffer.write_data.eq(receiver.buffer_data), buffer.read_address.eq(controller.buffer_address),
-            controller.buffer_data.eq(buffer.read_data),
-            receiver.hold.eq(controller.reading), receiver.read_address.eq(controller.buffer_address),
-            controller.cycles.eq(cycles), counters.frames.eq(frames), counters.framing_errors.eq(framing_errors),
-            *(counters[name].eq(getattr(receiver, name))
-              for name in ("header_errors", "frame_errors", "timeouts", "overruns"))]
+            # The core may start the next picture, and count anew, while its last logit is on its way.
+            logits.i.p.logit.eq(core.logits.payload), logits.i.p.cycles.eq(core.cycles),
+            logits.i.valid.eq(core.logits.valid), core.logits.ready.eq(logits.i.ready),
+            interface.logits.payload.eq(logits_crossing.o.p.logit), interface.cycles.eq(logits_crossing.o.p.cycles),
+            interface.logits.valid.eq(logits_crossing.o.valid), logits_crossing.o.ready.eq(interface.logits.ready)]
+
+        # The core is clear when all that was on its way has come to its end, and the host's side took what there was.
+        assert CLEAR_CYCLES > timing.drained(config)
+        left, cleared = Signal(range(CLEAR_CYCLES + 1)), Signal()
+        with m.If(~clear):
+            m.d.sync += left.eq(CLEAR_CYCLES)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        m.d.sync += cleared.eq(clear & (left == 0) & ~logits.o.valid & logits_crossing.empty)
+        m.submodules.cleared_synchronizer = FFSynchronizer(cleared, interface.cleared, o_domain="host")
+
+        count = Signal(range(BEAT_CYCLES))
+        beat, last_beat = Signal(), Signal()
+        m.d.sync += count.eq(count + 1)
+        m.d.comb += self.beat.eq(count[-1])
+        m.submodules.beat_synchronizer = FFSynchronizer(self.beat, beat, o_domain="host")
+        m.submodules.locked_synchronizer = FFSynchronizer(self.locked, interface.locked, o_domain="host")
+        m.d.host += last_beat.eq(beat)
+        with m.If(beat & ~last_beat):
+            m.d.host += interface.beats.eq(interface.beats + 1)
         return m

@@ -366,7 +366,7 @@ def test_an_answer_that_a_slow_read_brings_counts():
 
 
 @pytest.mark.parametrize("device, sentence", [
-    (Impostor(gateware=[9, 0, 0]), "the gateware is version 9.0.0, this program needs 2.x: flash"),
+    (Impostor(gateware=[9, 0, 0]), "the gateware is version 9.0.0, this program needs 3.x: flash"),
     (Impostor(version=2), "speaks version 2 of the protocol, this program 1: flash"),
     (Impostor(payload=b"abc"), "not as this version's gateware")])
 def test_other_gateware_is_named(device, sentence):

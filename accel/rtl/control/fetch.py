@@ -6,8 +6,9 @@
     state            READ_0     READ_1     TAKE        EXECUTE     READ_0
 
 `EXECUTE` lasts until a `Pass` is accepted, until the logits of an `Emit` are sent, or, for an `End`, until the pipeline
-has drained. All other instructions take one cycle of it: they write registers of the next pass, which go along with
-every pass that is offered.
+has drained. An `Emit` with `last` ends the program as an `End` does, from the cycle after its last logit was taken on.
+All other instructions take one cycle of it: they write registers of the next pass, which go along with every pass that
+is offered.
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -60,14 +61,23 @@ class InstructionFetch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        instruction = Signal(isa.INSTRUCTION_BITS)
-        fields = {op: layout(instruction[:Shape.cast(layout).width]) for op, layout in isa.LAYOUTS.items()}
-        source, tile, table = Signal(isa.Source), Signal(isa.Tile), Signal.like(self.passes.p.table)
+        instruction = Signal(isa.INSTRUCTION_BITS, reset_less=True)
+
+        def seen_as(layout, word):
+            return layout(word[:Shape.cast(layout).width])
+        fields = {op: seen_as(layout, instruction) for op, layout in isa.LAYOUTS.items()}
+        source, tile = Signal(isa.Source, reset_less=True), Signal(isa.Tile, reset_less=True)
+        table = Signal.like(self.passes.p.table, reset_less=True)
         state = self.passes.p.state
         m.d.comb += [state.instruction.eq(fields[isa.Op.PASS]), state.source.eq(source), state.tile.eq(tile),
                      self.passes.p.table.eq(table), self.emits.p.eq(fields[isa.Op.EMIT])]
         with m.If(self.busy & ~self.logit_offered):
             m.d.sync += self.cycles.eq(self.cycles + 1)
+
+        def end():
+            with m.If(self.drained):
+                m.d.comb += self.release.eq(1)
+                m.next = "IDLE"
 
         m.d.comb += self.busy.eq(1)
         with m.FSM():
@@ -82,7 +92,9 @@ class InstructionFetch(wiring.Component):
                 with m.State(f"READ_{n}"):
                     m.next = f"READ_{n + 1}" if n + 1 < timing.BLOCK_MEMORY else "TAKE"
             with m.State("TAKE"):
-                m.d.sync += [instruction.eq(self.program_data), self.program_address.eq(self.program_address + 1)]
+                # Whether it is a pass is known a cycle ahead: what a pass waits for is short of time.
+                m.d.sync += [instruction.eq(self.program_data), self.program_address.eq(self.program_address + 1),
+                             self.passes.valid.eq(seen_as(isa.End, self.program_data).op == isa.Op.PASS)]
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 with m.Switch(fields[isa.Op.END].op):
@@ -101,16 +113,17 @@ class InstructionFetch(wiring.Component):
                                 m.d.sync += entries.eq(levels.table)
                         m.next = "READ_0"
                     with m.Case(isa.Op.PASS):
-                        m.d.comb += self.passes.valid.eq(1)
                         with m.If(self.passes.ready):
-                            m.d.sync += tile.barrier.eq(0)
+                            m.d.sync += [tile.barrier.eq(0), self.passes.valid.eq(0)]
                             m.next = "READ_0"
                     with m.Case(isa.Op.EMIT):
                         m.d.comb += self.emits.valid.eq(self.drained & ~self.thresholds_busy)
                         with m.If(self.emits.valid & self.emits.ready):
                             m.next = "READ_0"
+                            with m.If(self.emits.p.last):
+                                m.next = "END"
                     with m.Default():
-                        with m.If(self.drained):
-                            m.d.comb += self.release.eq(1)
-                            m.next = "IDLE"
+                        end()
+            with m.State("END"):
+                end()
         return m

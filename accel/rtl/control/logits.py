@@ -45,7 +45,7 @@ class LogitSender(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        count, bias = Signal(isa.SIDE_BITS), Signal(32)
+        count, bias = Signal(isa.SIDE_BITS, reset_less=True), Signal(32, reset_less=True)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += count.eq(self.emits.p.count)

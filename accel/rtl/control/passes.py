@@ -56,6 +56,7 @@ class PassPipeline(wiring.Component):
     passes : In(stream of PassRequest): ready in the last cycle of the pass before, if the thresholds of a final pass
         are there and what a barrier waits for is written
     start : In(1), for one cycle in which no pass is taken: the next pass reads weight word 0
+    clear : In(1): the pass that runs ends, none is taken
     picture_buffer : In(1): buffer of the picture, constant from its first pass to its last
     thresholds_busy : In(1): thresholds are still to be read; final passes wait
     weight_address : Out: a pass reads the words behind those of the pass before, or the same again with `repeat`
@@ -66,15 +67,15 @@ class PassPipeline(wiring.Component):
         pass on
 
     Latency: 1 cycle from the handshake to the first weight address, 1 + `rows` to the first token. Throughput: a token
-    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 499 flip-flops in 16x16x2 (2 * 123 of
-    state, 53 of window, 2 * (w_bits << w_bits) of table, three weight addresses, the token's flags `rows` times,
+    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 695 flip-flops in 16x16x2 (3 * 123 of
+    state, 53 of window, 3 * (w_bits << w_bits) of table, three weight addresses, the token's flags `rows` times,
     counters); no memory.
     """
     def __init__(self, config: AccelConfig):
         self.config = config
         super().__init__({
-            "passes": In(stream.Signature(PassRequest(config))), "start": In(1), "picture_buffer": In(1),
-            "thresholds_busy": In(1),
+            "passes": In(stream.Signature(PassRequest(config))), "start": In(1), "clear": In(1),
+            "picture_buffer": In(1), "thresholds_busy": In(1),
             "weight_address": Out(range(config.weight_depth)), "table": Out(config.w_bits << config.w_bits),
             "token": Out(Token), "window": Out(Window()), "state": Out(PassState()),
             "drained": Out(1), "thresholds_free": Out(1)})
@@ -89,9 +90,11 @@ class PassPipeline(wiring.Component):
                                  & (~tile.barrier | readable)),
             accept.eq(self.passes.valid & self.passes.ready)]
 
-        # Weight stage: where the pass is. Ends are flags registered one cycle ahead of the counters: `accept` enables
-        # some 250 flip-flops and is short of time.
-        current, table, token, first = Signal(PassState()), Signal.like(self.table), Signal(Token), Signal()
+        # Weight stage: where the pass is. `accept` is short of time: ends are flags registered one cycle ahead of the
+        # counters, and what the first cycle of a pass does not need is taken a cycle later.
+        accepted, offered, current = Signal(), Signal.like(request), Signal.like(request)
+        token, first, final = Signal(Token), Signal(), Signal()
+        row_groups = Signal(isa.SIDE_BITS)
         shortest = timing.shortest_pass(config)
         steps, groups, lines = Signal(range(shortest)), Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS)
         long_enough, row_end, last_line, tokens_left = Signal(), Signal(), Signal(), Signal()
@@ -103,39 +106,41 @@ class PassPipeline(wiring.Component):
             with m.If(~long_enough):
                 m.d.sync += [steps.eq(steps - 1), long_enough.eq(steps == 1)]
             with m.If(row_end):
-                m.d.sync += [groups.eq(current.tile.groups - 1), row_end.eq(current.tile.groups == 1),
+                m.d.sync += [groups.eq(row_groups - 1), row_end.eq(row_groups == 1),
                              lines.eq(lines - 1), last_line.eq(lines == 1)]
             with m.If(row_end & last_line):
                 m.d.sync += tokens_left.eq(0)
             with m.If(ending):
                 m.d.sync += running.eq(0)
         with m.If(accept):
-            m.d.sync += [current.eq(request.state), table.eq(request.table),
-                         running.eq(1), first.eq(1), tokens_left.eq(1),
+            m.d.sync += [running.eq(1), first.eq(1), tokens_left.eq(1), final.eq(following.final),
                          steps.eq(shortest - 1), long_enough.eq(0),
-                         groups.eq(tile.groups - 1), row_end.eq(tile.groups == 1),
+                         groups.eq(tile.groups - 1), row_end.eq(tile.groups == 1), row_groups.eq(tile.groups),
                          lines.eq(tile.height - 1), last_line.eq(tile.height == 1)]
+        with m.If(self.clear):
+            m.d.sync += running.eq(0)
+        m.d.sync += [accepted.eq(accept), offered.eq(request)]
+        with m.If(accepted):
+            m.d.sync += current.eq(offered)
 
         # The words of a pass, if it is repeated, and the words behind them.
         words, next_words = Signal.like(self.weight_address), Signal.like(self.weight_address)
         with m.If(accept):
-            with m.If(following.repeat):
-                m.d.sync += self.weight_address.eq(words)
-            with m.Else():
-                m.d.sync += [self.weight_address.eq(next_words), words.eq(next_words),
-                             next_words.eq(next_words + config.rows)]
+            m.d.sync += self.weight_address.eq(Mux(following.repeat, words, next_words))
+        with m.If(accepted & ~offered.state.instruction.repeat):
+            m.d.sync += [words.eq(next_words), next_words.eq(next_words + config.rows)]
         with m.If(self.start):
             m.d.sync += next_words.eq(0)
 
         # Token stage, cycle 0. What belongs to the pass is there with its first token.
         tokens = Timed(m, token, -config.rows, name="token")
         with m.If(tokens.at(timing.TABLE - config.rows - 1).first):
-            m.d.sync += self.table.eq(table)
+            m.d.sync += self.table.eq(current.table)
         m.d.comb += self.token.eq(tokens.at(0))
-        instruction, source = current.instruction, current.source
+        instruction, source = current.state.instruction, current.state.source
         with m.If(tokens.at(-1).first):
             m.d.sync += [
-                self.state.eq(current), self.window.dy.eq(instruction.dy), self.window.dx.eq(instruction.dx),
+                self.state.eq(current.state), self.window.dy.eq(instruction.dy), self.window.dx.eq(instruction.dx),
                 self.window.base.eq(instruction.base + Mux(source.picture & self.picture_buffer,
                                                            config.picture_rows, 0)),
                 self.window.stride2.eq(source.stride2), self.window.width.eq(source.width),
@@ -150,7 +155,7 @@ class PassPipeline(wiring.Component):
         # A flag too, registered one cycle ahead: wrong in the first cycle of a pass alone, in which none is taken.
         m.d.sync += readable.eq((to_drain <= config.rows + 1) & ~token.valid)
         m.d.comb += [self.drained.eq(~running & (to_drain == 0)), self.thresholds_free.eq(final_to_drain == 0)]
-        for counter, reload in ((to_drain, token.valid), (final_to_drain, token.valid & instruction.final)):
+        for counter, reload in ((to_drain, token.valid), (final_to_drain, token.valid & final)):
             with m.If(reload):
                 m.d.sync += counter.eq(full)
             with m.Elif(counter != 0):

@@ -53,6 +53,7 @@ class Sequencer(wiring.Component):
     threshold_write : Out(ThresholdWrite)
     picture_full, picture_buffer : In(1), release : Out(1): picture buffers
     hold : In(1): do not start (memories are being loaded)
+    clear : In(1): no program, pass or logit goes on; tokens on their way come to their end by themselves
     logit : In(signed(32)): lowest logit; logit_shift : Out(1): next one
     logits : Out(stream of isa.LogitWord)
     busy : Out(1)
@@ -71,20 +72,23 @@ class Sequencer(wiring.Component):
             "threshold_write": Out(ThresholdWrite(
                 a_bits=config.a_bits, acc_bits=config.acc_bits, channels=config.channels)),
             "picture_full": In(1), "picture_buffer": In(1), "release": Out(1), "hold": In(1),
+            "clear": In(1),
             "logit": In(signed(32)), "logit_shift": Out(1),
             "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32)})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.fetch = fetch = InstructionFetch(self.config)
+        fetch, logits = InstructionFetch(self.config), LogitSender(self.config)
+        m.submodules.fetch = ResetInserter(self.clear)(fetch)
         m.submodules.passes = passes = PassPipeline(self.config)
         m.submodules.thresholds = thresholds = ThresholdReader(self.config)
-        m.submodules.logits = logits = LogitSender(self.config)
+        m.submodules.logits = ResetInserter(self.clear)(logits)
         wiring.connect(m, fetch.passes, passes.passes)
         wiring.connect(m, fetch.emits, logits.emits)
         wiring.connect(m, logits.logits, wiring.flipped(self.logits))
         m.d.comb += [
             # Between the machines.
+            passes.clear.eq(self.clear), thresholds.clear.eq(self.clear),
             passes.start.eq(fetch.start), thresholds.start.eq(fetch.start),
             thresholds.request.eq(fetch.read_thresholds), thresholds.free.eq(passes.thresholds_free),
             fetch.thresholds_busy.eq(thresholds.busy), passes.thresholds_busy.eq(thresholds.busy),

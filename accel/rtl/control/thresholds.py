@@ -34,6 +34,7 @@ class ThresholdReader(wiring.Component):
     Members
     -------
     start : In(1), for one cycle, while not busy: back to word 0
+    clear : In(1): whatever is requested or read comes to its end
     request : In(1), for one cycle, while not busy: read the thresholds of the next tile
     free : In(1): no token in flight needs the thresholds that the units hold
     busy : Out(1): a request waits for `free`, or its words are read; a final pass may be taken in the first cycle in
@@ -49,7 +50,7 @@ class ThresholdReader(wiring.Component):
     def __init__(self, config: AccelConfig):
         self.config = config
         super().__init__({
-            "start": In(1), "request": In(1), "free": In(1), "busy": Out(1), "next_word": In(1),
+            "start": In(1), "clear": In(1), "request": In(1), "free": In(1), "busy": Out(1), "next_word": In(1),
             "address": Out(range(config.threshold_depth)), "data": In(config.acc_bits),
             "write": Out(ThresholdWrite(a_bits=config.a_bits, acc_bits=config.acc_bits, channels=config.channels))})
 
@@ -68,6 +69,8 @@ class ThresholdReader(wiring.Component):
             m.d.sync += [node.eq(node + 1 + last_node), channel.eq(channel + last_node)]       # node 0 does not exist
             with m.If(last_node & (channel == config.channels - 1)):
                 m.d.sync += reading.eq(0)
+        with m.If(self.clear):
+            m.d.sync += [pending.eq(0), reading.eq(0), node.eq(1)]
         with m.If(self.start):
             m.d.sync += self.address.eq(0)
         with m.Elif(reading | self.next_word):

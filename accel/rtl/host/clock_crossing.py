@@ -12,7 +12,7 @@ from amaranth import *
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .stream_register import StreamRegister
+from accel.rtl.stream_register import StreamRegister
 
 __all__ = ["ClockCrossing"]
 
@@ -29,6 +29,7 @@ class ClockCrossing(wiring.Component):
     Members
     -------
     i : In(stream of shape), in w_domain; o : Out(stream of shape), in r_domain
+    empty : Out(1), in w_domain: all that `i` took has left the queue; the last of it may still be on offer at `o`
 
     A clock may stand still, also from the start: what is taken waits. Every output is a register's, but `i.ready`,
     which compares two pointers of w_domain.
@@ -46,10 +47,11 @@ class ClockCrossing(wiring.Component):
             raise ValueError(f"the depth of a clock crossing is a power of two, not {depth}")
         self.shape, self.depth = shape, depth
         self._w_domain, self._r_domain = w_domain, r_domain
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)), "empty": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
+        taken = Signal()
         w_domain, r_domain = self._w_domain, self._r_domain
         m.submodules.queue = queue = fifo.AsyncFIFO(width=Shape.cast(self.shape).width, depth=self.depth,
                                                     w_domain=w_domain, r_domain=r_domain)
@@ -57,5 +59,8 @@ class ClockCrossing(wiring.Component):
         m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
                      register.i.payload.eq(queue.r_data), register.i.valid.eq(queue.r_rdy),
                      queue.r_en.eq(register.i.ready)]
+        # `w_level` is of the cycle before.
+        m.d[w_domain] += taken.eq(self.i.valid & self.i.ready)
+        m.d.comb += self.empty.eq((queue.w_level == 0) & ~taken)
         connect(m, register.o, flipped(self.o))
         return m

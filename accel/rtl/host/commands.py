@@ -1,15 +1,16 @@
 """The table of commands (docs/uart.md): what each needs, what refuses it, who carries it out.
 
-    command      needs, in this order, or else the fault                         carried out by   answer
-    INFO         -                                                               -                at once
-    STATUS       -                                                               -                at once
-    RESET        -                                                               pictures         when done
-    BEGIN_LOAD   nothing outstanding (BUSY), 8 bytes (LENGTH)                    loader           when done
-    LOAD         nothing outstanding (BUSY), loading (ORDER), 4 bytes (LENGTH)   loader           when done
+    command      needs, in this order, or else the fault                clears   carried out by   answer
+    INFO         no payload (LENGTH)                                             -                at once
+    STATUS       no payload (LENGTH)                                             -                at once
+    RESET        no payload (LENGTH)                                    yes      -                when done
+    BEGIN_LOAD   nothing outstanding (BUSY), 8 bytes (LENGTH)           yes      loader           when done
+    LOAD         loading (ORDER), 4 bytes (LENGTH)                               loader           when done
     END_LOAD     loading (ORDER), 28 bytes (LENGTH)                              loader           when done
     INFER        a net (NOT_LOADED), a picture (LENGTH), room (BUSY)             pictures         later, in turn
 
-`Dispatcher` is generated from it: a new command is a row here, what carries it out, and what its answer holds
+Nothing is outstanding while a net is loaded: BEGIN_LOAD waits for that, and until END_LOAD there is no net to INFER.
+`Dispatcher` is generated from the table: a new command is a row here, what carries it out, and what its answer holds
 (`Replies`).
 """
 from collections.abc import Callable
@@ -57,10 +58,11 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """conditions: the first that does not hold refuses the command. unit: who carries it out, a port of the dispatcher;
-    None where the answer is all. payload: whether it is read. answered: by the dispatcher, when it has been carried
-    out."""
+    """conditions: the first that does not hold refuses the command. clears: first of all the core forgets its pictures.
+    unit: who carries it out, a port of the dispatcher; None where the answer is all. payload: whether it is read.
+    answered: by the dispatcher, when it has been carried out."""
     conditions: tuple = ()
+    clears: bool = False
     unit: str | None = None
     payload: bool = False
     answered: bool = True
@@ -70,16 +72,18 @@ NOTHING_OUTSTANDING = Condition(lambda length, situation: situation.outstanding 
 ROOM = Condition(lambda length, situation: situation.outstanding != link.WINDOW, link.Fault.BUSY)
 LOADED = Condition(lambda length, situation: situation.loaded, link.Fault.NOT_LOADED)
 LOADING = Condition(lambda length, situation: situation.loading, link.Fault.ORDER)
+NO_PAYLOAD = Condition(lambda length, situation: length == 0, link.Fault.LENGTH)
 A_PICTURE = Condition(lambda length, situation: length == situation.pixel_bytes, link.Fault.LENGTH)
 A_BEGIN_LOAD = Condition(lambda length, situation: length == link.size(link.BeginLoad), link.Fault.LENGTH)
 A_LOAD_INDEX = Condition(lambda length, situation: length >= link.size(link.LoadIndex), link.Fault.LENGTH)
 AN_END_LOAD = Condition(lambda length, situation: length == link.size(link.EndLoad), link.Fault.LENGTH)
 
 COMMANDS = {
-    link.Command.INFO: Row(),
-    link.Command.STATUS: Row(),
-    link.Command.RESET: Row(unit="pictures"),
-    link.Command.BEGIN_LOAD: Row(conditions=(NOTHING_OUTSTANDING, A_BEGIN_LOAD), unit="loader", payload=True),
-    link.Command.LOAD: Row(conditions=(NOTHING_OUTSTANDING, LOADING, A_LOAD_INDEX), unit="loader", payload=True),
+    link.Command.INFO: Row(conditions=(NO_PAYLOAD,)),
+    link.Command.STATUS: Row(conditions=(NO_PAYLOAD,)),
+    link.Command.RESET: Row(conditions=(NO_PAYLOAD,), clears=True),
+    link.Command.BEGIN_LOAD: Row(
+        conditions=(NOTHING_OUTSTANDING, A_BEGIN_LOAD), clears=True, unit="loader", payload=True),
+    link.Command.LOAD: Row(conditions=(LOADING, A_LOAD_INDEX), unit="loader", payload=True),
     link.Command.END_LOAD: Row(conditions=(LOADING, AN_END_LOAD), unit="loader", payload=True),
     link.Command.INFER: Row(conditions=(LOADED, A_PICTURE, ROOM), unit="pictures", payload=True, answered=False)}

@@ -4,9 +4,11 @@
                        v                                   |
     request ====> Dispatcher == orders ==> Loader, PictureQueue ==> load, pixels
                     |    |                   ^      ^     |
-                    |    +==> Replies        |      |     +== answers ==> Replies ==> header, payload
-                    v                        |      |
-    buffer <--> PayloadReader ===== bytes ===+======+     PictureAnswer <== logits, cycles
+                    |    +==> Replies ==> header, payload    CoreGuard -- clear, cleared
+                    v           ^            |      |
+    buffer <--> PayloadReader == bytes ======+======+
+                                |
+                          PictureAnswer <== logits, cycles
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -15,6 +17,7 @@ from amaranth.lib.wiring import In, Out
 from accel import isa, link
 from accel.config import AccelConfig
 
+from .core_guard import CoreGuard
 from .dispatcher import Dispatcher
 from .framing import Request
 from .loader import Loader
@@ -32,6 +35,7 @@ class Controller(wiring.Component):
     Parameters
     ----------
     config : AccelConfig; clock_hz, baud : for INFO
+    timeout : cycles after which a core that takes nothing is given up
     net : dict of `NetState` fields of the net that the memories hold at configuration, or None
 
     Members
@@ -41,10 +45,14 @@ class Controller(wiring.Component):
     reading : Out(1): the payload from buffer_address on is still wanted
     header, payload : Out: a reply, to the FrameSender
     load, pixels, logits, cycles : the core's
-    counters : In(link.Status): those of the receiver; the controller fills in the rest
+    clear : Out(1): up until the core has forgotten every picture, and `cleared` : In(1) says so; then both fall. While
+        either is up nothing is offered to the core, and its logits are taken and dropped
+    counters : In(link.Status): those of the receiver and of the clock; the controller fills in the rest
     leds : Out(8): 0 .. 6 the last picture's class, 7 while a picture is being classified
 
-    Results go first: a command waits while one is sent.
+    Results go first: a command waits while one is sent. No command waits longer for the core than `timeout`: it is
+    refused with STALLED then, and with the core its pictures, its net and a load are given up. `clear` stays up until
+    the core answers.
 
         cycle     what happens                                          (cycles of the host's side: see its units)
         0         request taken; the reader begins with its payload
@@ -55,14 +63,14 @@ class Controller(wiring.Component):
     Throughput: a payload byte in 4 cycles, a pixel in 12, an entry of a net in 44. About 670 flip-flops, two fifths of
     them the loader's, and 1,030 LUT4, two fifths of them the replies'; no memory (the payload's buffer is `System`'s).
     """
-    def __init__(self, config: AccelConfig, *, clock_hz, baud, net=None):
-        self.config, self.clock_hz, self.baud, self.net = config, clock_hz, baud, net
+    def __init__(self, config: AccelConfig, *, clock_hz, baud, timeout, net=None):
+        self.config, self.clock_hz, self.baud, self.timeout, self.net = config, clock_hz, baud, timeout, net
         super().__init__({
             "request": In(stream.Signature(Request)),
             "buffer_address": Out(range(link.MAX_PAYLOAD)), "buffer_data": In(8), "reading": Out(1),
             "header": Out(stream.Signature(link.Header)), "payload": Out(stream.Signature(8)),
             "load": Out(stream.Signature(isa.LoadWord)), "pixels": Out(stream.Signature(isa.PixelWord)),
-            "logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32),
+            "logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32), "clear": Out(1), "cleared": In(1),
             "counters": In(link.Status), "leds": Out(8)})
 
     def elaborate(self, platform):
@@ -72,6 +80,7 @@ class Controller(wiring.Component):
         m.submodules.loader = loader = Loader(self.config, net=self.net)
         m.submodules.pictures = pictures = PictureQueue()
         m.submodules.answer = answer = PictureAnswer()
+        m.submodules.guard = guard = CoreGuard(timeout=self.timeout)
         m.submodules.replies = replies = Replies(self.config, clock_hz=self.clock_hz, baud=self.baud)
         net, status, situation = loader.net, replies.status, dispatcher.situation
 
@@ -82,11 +91,10 @@ class Controller(wiring.Component):
         wiring.connect(m, dispatcher.loader, loader.control)
         wiring.connect(m, dispatcher.pictures, pictures.control)
         wiring.connect(m, dispatcher.reply, replies.reply)
-        wiring.connect(m, answer.octets, pictures.answer)
-        wiring.connect(m, pictures.reply, replies.answer)
+        wiring.connect(m, answer.octets, replies.answer)
         for unit in (loader, pictures):                     # only the one that carries out a command takes bytes
             m.d.comb += [unit.octets.valid.eq(reader.octets.valid), unit.octets.payload.eq(reader.octets.payload),
-                         unit.left.eq(reader.left)]
+                         unit.left.eq(reader.left), unit.abandon.eq(dispatcher.abandon)]
         m.d.comb += [
             reader.octets.ready.eq(loader.octets.ready | pictures.octets.ready),
             reader.start.eq(dispatcher.start_reading), reader.length.eq(dispatcher.length),
@@ -94,8 +102,15 @@ class Controller(wiring.Component):
             self.buffer_address.eq(reader.buffer_address), self.reading.eq(reader.reading),
             situation.loaded.eq(net.loaded), situation.loading.eq(loader.loading),
             situation.outstanding.eq(pictures.outstanding), situation.pixel_bytes.eq(net.pixel_bytes),
-            dispatcher.answer_due.eq(pictures.reply.valid), dispatcher.oldest.eq(pictures.oldest),
-            answer.cycles.eq(self.cycles), pictures.best.eq(answer.best),
+            dispatcher.answer_due.eq(answer.due), dispatcher.answer_whole.eq(answer.whole),
+            dispatcher.oldest.eq(pictures.oldest), pictures.whole.eq(answer.whole), pictures.best.eq(answer.best),
+            answer.answered.eq(dispatcher.answered), pictures.answered.eq(dispatcher.answered),
+            answer.cycles.eq(self.cycles), answer.n_logits.eq(net.n_logits),
+            guard.begin.eq(dispatcher.start_reading), guard.forget.eq(dispatcher.forget),
+            guard.waits.eq(self.load.valid & ~self.load.ready | self.pixels.valid & ~self.pixels.ready),
+            guard.cleared.eq(self.cleared), self.clear.eq(guard.clear),
+            dispatcher.clearing.eq(guard.clearing), dispatcher.stalled.eq(guard.stalled),
+            answer.clear.eq(guard.clearing), pictures.clear.eq(guard.clearing),
             replies.net.eq(net), status.eq(self.counters), status.images.eq(pictures.images),
             status.load_next.eq(loader.load_next), status.outstanding.eq(pictures.outstanding),
             status.loaded.eq(net.loaded), self.leds.eq(Cat(pictures.last_class, pictures.outstanding != 0))]

@@ -8,7 +8,8 @@
     reply                                                                        on offer
 
 What a decision depends on is compared in the state before: states follow from single bits. A refused command, and one
-that nobody has to carry out, goes from DECIDE to JUDGE. The answer of a picture goes first: IDLE, REPLY.
+that nobody has to carry out, goes from DECIDE to JUDGE; one that clears the core goes through FORGET and CLEARING
+first. The answer of a picture goes before all commands: IDLE, REPLY.
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -34,24 +35,29 @@ class Dispatcher(wiring.Component):
     situation : In(Situation)
     start_reading : Out(1), length : Out(16): its payload has to be read; stop_reading : Out(1): no more
     loader, pictures : Out(order_signature()), one for each unit of the table
-    answer_due : In(1), oldest : In(8): a picture's answer waits, its sequence number
+    forget : Out(1), for one cycle: the core forgets its pictures, `clearing` : In(1) from the cycle after until it has
+    stalled : In(1): the core does not answer. The command is refused with STALLED, and `abandon` : Out(1), for one
+        cycle, takes it from whoever carries it out
+    answer_due : In(1): a picture's answer waits, oldest : In(8): its sequence number, answer_whole : In(1): it is an
+        answer, else the picture is answered by LOGITS; answered : Out(1), for one cycle: it is
     reply : Out(stream of Reply)
 
     Latency: 3 cycles from a request to its order, 5 to the reply of one that is refused or that nobody carries out. A
-    request that is no command is refused with COMMAND, one that came damaged with its own fault. Resources: 87
-    flip-flops, 140 LUT4.
+    request that is no command is refused with COMMAND, one that came damaged with its own fault.
     """
     def __init__(self):
         super().__init__({
             "request": In(stream.Signature(Request)), "situation": In(Situation),
             "start_reading": Out(1), "length": Out(16), "stop_reading": Out(1),
             **{unit: Out(order_signature()) for unit in UNITS},
-            "answer_due": In(1), "oldest": In(8), "reply": Out(stream.Signature(Reply))})
+            "forget": Out(1), "clearing": In(1), "stalled": In(1), "abandon": Out(1),
+            "answer_due": In(1), "answer_whole": In(1), "oldest": In(8), "answered": Out(1),
+            "reply": Out(stream.Signature(Reply))})
 
     def elaborate(self, platform):
         m = Module()
         request, reply = Signal(Request), Signal(Reply)
-        damaged, refused, answered = Signal(), Signal(), Signal()
+        damaged, refused, answered, picture = Signal(), Signal(), Signal(), Signal()
         asked = {command: Signal(name=f"asked_{command.name.lower()}") for command in COMMANDS}
         conditions = dict.fromkeys(condition for row in COMMANDS.values() for condition in row.conditions)
         holds = {condition: Signal(name=f"holds_{k}") for k, condition in enumerate(conditions)}
@@ -61,12 +67,18 @@ class Dispatcher(wiring.Component):
         for port in ports:
             m.d.comb += [port.order.p.command.eq(request.kind), port.order.p.sequence.eq(request.sequence)]
 
+        def give_up():
+            m.d.comb += self.abandon.eq(1)
+            m.d.sync += reply.fault.eq(link.Fault.STALLED)
+            m.next = "JUDGE"
+
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [request.eq(self.request.payload), reply.sequence.eq(self.request.p.sequence),
-                             *(unit.eq(0) for unit in chosen.values())]
+                             picture.eq(self.answer_due), *(unit.eq(0) for unit in chosen.values())]
                 with m.If(self.answer_due):
-                    m.d.sync += [reply.kind.eq(link.Command.INFER), reply.sequence.eq(self.oldest)]
+                    m.d.sync += [reply.kind.eq(Mux(self.answer_whole, link.Command.INFER, link.Command.ERROR)),
+                                 reply.fault.eq(link.Fault.LOGITS), reply.sequence.eq(self.oldest)]
                     m.next = "REPLY"
                 with m.Elif(self.request.valid):
                     m.d.comb += [self.request.ready.eq(1), self.start_reading.eq(1)]
@@ -86,10 +98,12 @@ class Dispatcher(wiring.Component):
                 for command, row in COMMANDS.items():
                     with m.Elif(asked[command]):
                         m.d.sync += answered.eq(row.answered)
-                        if row.unit is None:
-                            m.next = "JUDGE"
-                        else:
+                        if row.unit is not None:
                             m.d.sync += chosen[row.unit].eq(1)
+                        if row.clears:
+                            m.next = "FORGET"
+                        elif row.unit is None:
+                            m.next = "JUDGE"
                         if not row.payload:
                             m.d.comb += self.stop_reading.eq(1)
                         for condition in reversed(row.conditions):          # of several the first one has its way
@@ -99,7 +113,20 @@ class Dispatcher(wiring.Component):
                 with m.Else():
                     m.d.sync += reply.fault.eq(link.Fault.COMMAND)
                     m.next = "JUDGE"
+            with m.State("FORGET"):
+                m.d.comb += self.forget.eq(1)
+                m.next = "CLEARING"
+            with m.State("CLEARING"):
+                with m.If(self.stalled):
+                    give_up()
+                with m.Elif(~self.clearing):
+                    m.next = "JUDGE"
+                    with m.If(Cat(chosen.values()).any()):
+                        m.next = "EXECUTE"
             with m.State("EXECUTE"):
+                with m.If(self.stalled):
+                    m.d.comb += self.forget.eq(1)
+                    give_up()
                 for unit, port in zip(UNITS, ports, strict=True):
                     m.d.comb += port.order.valid.eq(chosen[unit])
                     with m.If(chosen[unit] & port.order.ready):
@@ -118,5 +145,6 @@ class Dispatcher(wiring.Component):
             with m.State("REPLY"):
                 m.d.comb += self.reply.valid.eq(1)
                 with m.If(self.reply.ready):
+                    m.d.comb += self.answered.eq(picture)
                     m.next = "IDLE"
         return m

@@ -2,16 +2,19 @@
 
     BEGIN_LOAD   config (8)                        -> MATCH                                      -> DONE
     LOAD         index (4), entries of 11 bytes    -> MATCH, then for each entry ENTRY .. MORE   -> DONE
-    END_LOAD     entries, check (8), net fields    -> MATCH, NET, SETTINGS                       -> DONE
+    END_LOAD     entries, check (8), net fields    -> MATCH, NET, SETTINGS, AREA .. SIZES        -> DONE
                  (12), settings (8)
 
 What a command begins with has to match what is expected; both are compared byte after byte, the expected bytes read by
-address. An entry is 11 bytes taken and three cycles, in which the payload's reader fetches the next one:
+address. An entry is 11 bytes taken, as many cycles in which they are checked, and four more:
 
-    cycle    0 .. 40      41      42      43      44
-    state    ENTRY        JUDGE   OFFER   MORE    ENTRY
-    octets   11 taken                             the next
-    load                          valid
+    cycle    0 .. 40      41      42          43 .. 53     54      55      56
+    state    ENTRY        PLACE   JUDGE       CHECK        OFFER   MORE    ENTRY
+    octets   11 taken                                                      the next
+    load                                                   valid
+
+An entry that is refused is not checked: the load may go on with another one in its place. The bytes of a picture are
+not multiplied but added up, a line a cycle.
 """
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -51,23 +54,24 @@ class Loader(wiring.Component):
     Members
     -------
     control : the orders BEGIN_LOAD, LOAD and END_LOAD, whose payload has the right length (LOAD: at least its index).
-        Faults: CONFIG (another configuration), ORDER (not the next entry), LENGTH (half an entry at the end; the whole
-        ones before it are loaded), IMAGE_CHECK (entries missing or damaged)
+        Faults: CONFIG (another configuration), ORDER (not the next entry), LENGTH (half an entry at the end) and ENTRY
+        (one whose word is in none of the memories), of both of which the entries before are loaded, IMAGE_CHECK
+        (entries missing or damaged), SIZES (there are no entries, or the net's sizes fit no frame, not the device, or
+        not each other)
+    abandon : In(1): give the order up, with the net and the load, in a cycle in which a word is not taken
     octets : In(stream of 8 bits), left : In(16): the payload, from a `PayloadReader`. After a fault bytes are left
-    load : Out(stream of isa.LoadWord): words of the entries, SETTINGS at the end; entries for anything else than the
-        program, weights and thresholds are counted and passed over
-    net : Out(NetState): its fields but `loaded` stay those of the net before until END_LOAD
-    loading : Out(1): from BEGIN_LOAD to END_LOAD
+    load : Out(stream of isa.LoadWord): words of the entries, SETTINGS at the end
+    net : Out(NetState): 0 while none is loaded
+    loading : Out(1): from BEGIN_LOAD to the END_LOAD that is carried out
     load_next : Out(32): index of the next entry
 
-    Time: 44 cycles an entry, 4 a byte otherwise. The check is over the bytes of whole entries, as they are taken.
-    Resources: 275 flip-flops (the net 97, an entry 88, index and check 64), 350 LUT4.
+    Time: 56 cycles an entry; 4 a byte otherwise, and up to 127 for the size of a picture.
     """
     def __init__(self, config: AccelConfig, *, net=None):
         self.config = config
         self.initial_net = net and {"loaded": 1, **net}
         super().__init__({
-            "control": In(order_signature()), "octets": In(stream.Signature(8)), "left": In(16),
+            "control": In(order_signature()), "abandon": In(1), "octets": In(stream.Signature(8)), "left": In(16),
             "load": Out(stream.Signature(isa.LoadWord)), "net": Out(NetState, init=self.initial_net),
             "loading": Out(1), "load_next": Out(32)})
 
@@ -75,17 +79,31 @@ class Loader(wiring.Component):
         m = Module()
         m.submodules.image_crc = crc = frame_crc()
         octet, command, fault = self.octets.payload, self.control.order.p.command, self.control.fault
+        config = self.config
+        depths = {isa.Target.PROGRAM: config.program_depth, isa.Target.WEIGHTS: config.weight_depth,
+                  isa.Target.THRESHOLDS: config.threshold_depth}
         word = Signal(link.LoadEntry)                       # an entry; the settings, where an entry has its data
         word_bits, net_bits = word.as_value(), self.net.as_value()[1:]
         position, final = Signal(range(NET_BYTES)), Signal()
         expected, differs = Signal(8), Signal()
-        exhausted, short, known_target, settings = Signal(), Signal(), Signal(), Signal()
+        exhausted, short, settings = Signal(), Signal(), Signal()
+        depth = Signal(range(max(depths.values()) + 1))     # of the entry's memory; 0 where it has none
+        picture = isa.Settings(word.data[:Shape.cast(isa.Settings).width])
+        rows, picture_bytes = Signal(isa.SIDE_BITS), Signal(16)
+        sizes = Cat(
+            self.load_next != 0, self.net.n_logits != 0, self.net.n_logits <= link.MAX_LOGITS,
+            picture.width != 0, picture.width <= config.picture_width,
+            picture.height != 0, picture.height <= config.picture_height,
+            self.net.pixel_bytes == picture_bytes, self.net.pixel_bytes <= link.MAX_PAYLOAD)
         prefixes = {                                        # what a command begins with, and the fault if it does not
             link.Command.BEGIN_LOAD: (C(link.digest_number(self.config.digest()), 64), link.Fault.CONFIG),
             link.Command.LOAD: (self.load_next, link.Fault.ORDER),
             link.Command.END_LOAD: (Cat(self.load_next, crc.crc), link.Fault.IMAGE_CHECK)}
 
-        m.d.comb += [crc.data.eq(octet), self.load.p.target.eq(Mux(settings, isa.Target.SETTINGS, word.target)),
+        def forget_net():
+            m.d.sync += self.net.eq(0)
+
+        m.d.comb += [crc.data.eq(word_bits[:8]), self.load.p.target.eq(Mux(settings, isa.Target.SETTINGS, word.target)),
                      self.load.p.address.eq(Mux(settings, 0, word.address)), self.load.p.data.eq(word.data)]
         m.d.sync += [exhausted.eq(self.left == 0), short.eq(self.left < ENTRY_BYTES)]
 
@@ -129,7 +147,8 @@ class Loader(wiring.Component):
                     with m.Switch(command):
                         with m.Case(link.Command.BEGIN_LOAD):
                             m.d.comb += crc.start.eq(1)
-                            m.d.sync += [self.net.loaded.eq(0), self.loading.eq(1), self.load_next.eq(0)]
+                            forget_net()
+                            m.d.sync += [self.loading.eq(1), self.load_next.eq(0)]
                         with m.Case(link.Command.LOAD):
                             m.next = "MORE"
                         with m.Case(link.Command.END_LOAD):
@@ -144,30 +163,65 @@ class Loader(wiring.Component):
                 with m.Else():
                     m.next = "ENTRY"
             with m.State("ENTRY"):
-                m.d.comb += crc.valid.eq(self.octets.valid)
-                take(word_bits, ENTRY_BYTES, "JUDGE")
+                take(word_bits, ENTRY_BYTES, "PLACE")
+            with m.State("PLACE"):
+                with m.Switch(word.target):
+                    for target, words in depths.items():
+                        with m.Case(target.value):
+                            m.d.sync += depth.eq(words)
+                    with m.Default():
+                        m.d.sync += depth.eq(0)
+                m.next = "JUDGE"
             with m.State("JUDGE"):
-                m.d.sync += known_target.eq(word.target < isa.Target.SETTINGS.value)
-                m.next = "OFFER"
+                m.next = "CHECK"
+                with m.If(word.address >= depth):
+                    m.d.sync += fault.eq(link.Fault.ENTRY)
+                    m.next = "DONE"
+            with m.State("CHECK"):                          # once round
+                m.d.comb += crc.valid.eq(1)
+                m.d.sync += [word_bits.eq(word_bits.rotate_right(8)), position.eq(position + 1)]
+                with m.If(position == ENTRY_BYTES - 1):
+                    m.d.sync += position.eq(0)
+                    m.next = "OFFER"
             with m.State("OFFER"):
-                m.d.comb += self.load.valid.eq(known_target)
-                with m.If(self.load.ready | ~known_target):
+                m.d.comb += self.load.valid.eq(1)
+                with m.If(self.load.ready):
                     m.d.sync += self.load_next.eq(self.load_next + 1)
                     m.next = "MORE"
+                with m.Elif(self.abandon):
+                    m.next = "IDLE"
 
-            # The check has held: nothing stands in the way of the new net's fields any more.
+            # The check has held. The fields are the net's before it is `loaded`: nobody else sees them until then.
             with m.State("NET"):
                 take(net_bits, NET_BYTES, "SETTINGS")
             with m.State("SETTINGS"):
-                m.d.sync += settings.eq(1)
-                take(word_bits, SETTINGS_BYTES, "OFFER_SETTINGS")
+                m.d.sync += [settings.eq(1), rows.eq(0), picture_bytes.eq(0)]
+                take(word_bits, SETTINGS_BYTES, "AREA")
+            with m.State("AREA"):
+                with m.If(rows == picture.height):
+                    m.next = "SIZES"
+                with m.Else():
+                    m.d.sync += [rows.eq(rows + 1),
+                                 picture_bytes.eq(picture_bytes + picture.width + (picture.width << 1))]
+            with m.State("SIZES"):
+                m.next = "OFFER_SETTINGS"
+                with m.If(~sizes.all()):
+                    forget_net()
+                    m.d.sync += fault.eq(link.Fault.SIZES)
+                    m.next = "DONE"
             with m.State("OFFER_SETTINGS"):
                 m.d.comb += self.load.valid.eq(1)
                 with m.If(self.load.ready):
                     m.d.sync += [self.net.loaded.eq(1), self.loading.eq(0)]
                     m.next = "DONE"
+                with m.Elif(self.abandon):
+                    m.next = "IDLE"
 
             with m.State("DONE"):
                 m.d.comb += self.control.order.ready.eq(1)
                 m.next = "IDLE"
+
+        with m.If(self.abandon):
+            forget_net()
+            m.d.sync += self.loading.eq(0)
         return m

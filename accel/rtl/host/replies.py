@@ -1,6 +1,6 @@
 """Answers: a header, then bytes that are read by address.
 
-    address    0 .. 53   54 .. 73   74 .. 77    78
+    address    0 .. 53   54 .. 75   76 .. 79    80
     bytes      Info      Status     LoadIndex   Fault
 
     cycle      0    1       2        3       4      5       6
@@ -81,7 +81,7 @@ class Replies(wiring.Component):
                             m.d.sync += [address.eq(base), end.eq(base + octets - 1), length.eq(octets)]
                             base += octets
                     with m.Case(link.Command.INFER):
-                        m.d.sync += [pictures.eq(1), length.eq((self.net.n_logits << 2) + link.RESULT_TAIL)]
+                        m.d.sync += [pictures.eq(1), length.eq(self.net.n_logits * link.LOGIT_BYTES + link.RESULT_TAIL)]
                     with m.Default():
                         m.d.sync += [empty.eq(1), length.eq(0)]
                 with m.If(self.reply.valid):

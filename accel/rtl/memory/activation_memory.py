@@ -41,17 +41,18 @@ class ActivationMemory(wiring.Component):
     picture : In(stream of PictureWrite): taken in cycles without code_valid
     read_row : In, ArrayLayout(row address, banks); read_word : Out, ArrayLayout(rows codes, banks)
 
-    Latency from read_row to read_word: timing.BLOCK_MEMORY = 2. A word written in cycle t can be read by a read_row of
-    cycle t + timing.ACTIVATION_WRITE = t + 2 on.
+    Latency from read_row to read_word: timing.ACTIVATION_READ = 3, since the blocks lie all over the chip and their
+    words get a cycle to come together. A word written in cycle t can be read by a read_row of cycle
+    t + timing.ACTIVATION_WRITE = t + 2 on.
 
-        cycle       0           1                   2           3           4
+        cycle       0           1                   2           3           4           5
         codes       X
                                 in front of its     in the
                                 memory              memory
         read_row                                    of X
-        read_word                                                           X
+        read_word                                                                       X
 
-    banks * parts block memories, banks * (row address + a word) flip-flops.
+    banks * parts block memories, banks * (row address + two words) flip-flops.
     """
 
     def __init__(self, config: AccelConfig):
@@ -86,6 +87,6 @@ class ActivationMemory(wiring.Component):
                     word.eq(Mux(self.code_valid, from_codes, from_picture))]
                 m.d.comb += [
                     storage.write_enable.eq(enable), storage.write_address.eq(row), storage.write_data.eq(word),
-                    storage.read_address.eq(self.read_row[bank]),
-                    Cat(self.read_word[bank][low + c] for c in range(config.channels)).eq(storage.read_data)]
+                    storage.read_address.eq(self.read_row[bank])]
+                m.d.sync += Cat(self.read_word[bank][low + c] for c in range(config.channels)).eq(storage.read_data)
         return m

@@ -1,6 +1,6 @@
 """im2col: a pass becomes one read of m neighbouring pixels a cycle, with zero padding and stride; sums their codes.
 
-    cycle  0        1 READ         2 INSIDE     3 WORDS        4 PIXELS    5                        5 + log2(rows)
+    cycle  0        1 READ         2 INSIDE     4 WORDS        5 PIXELS    6                        6 + log2(rows)
            token    bank rows,     which of     words of all   words of    words outside the        sums
                     columns        them count   banks          m pixels    picture and dropped
                                                                            bits zeroed -> x
@@ -39,10 +39,10 @@ class Im2col(wiring.Component):
     -------
     token : In(Token); window : In(Window), constant from the first token of a pass to its last
     read_row : Out, read_word : In, to the activation memory
-    x : Out, ArrayLayout(ArrayLayout(a_bits, m), rows), timing.IM2COL = 5 cycles after the token
+    x : Out, ArrayLayout(ArrayLayout(a_bits, m), rows), timing.IM2COL = 6 cycles after the token
     sums : Out, ArrayLayout(sum, m), timing.im2col_sums(rows) cycles after the token
 
-    A token a cycle. The memory answers timing.BLOCK_MEMORY cycles after its address.
+    A token a cycle. The memory answers timing.ACTIVATION_READ cycles after its address.
     """
 
     def __init__(self, config: AccelConfig):

@@ -62,11 +62,11 @@ def test_what_was_written_is_read(config):
             ctx.set(dut.read_row, [rows[(cycle - cycles + bank) % len(rows)] for bank in range(config.banks)])
 
     seen = run_cycles(dut, stimulus, lambda ctx, cycle: read_words(ctx, dut),
-                      cycles + 1 + len(rows) + timing.BLOCK_MEMORY)
+                      cycles + 1 + len(rows) + timing.ACTIVATION_READ)
     assert 20 < sum(waits) < len(waits) - 20
     for step in range(2, len(rows) + 1):                # the last write is in its memory by then
         for bank in range(config.banks):
-            np.testing.assert_array_equal(seen[cycles + step + timing.BLOCK_MEMORY, bank],
+            np.testing.assert_array_equal(seen[cycles + step + timing.ACTIVATION_READ, bank],
                                           expected[rows[(step + bank) % len(rows)], bank])
 
 
@@ -81,5 +81,5 @@ def test_codes_can_be_read_two_cycles_after_they_came_and_not_before(config):
         ctx.set(dut.read_row, [3] * config.banks)
 
     seen = run_cycles(dut, stimulus, lambda ctx, cycle: read_words(ctx, dut), 8)[:, 0, 0]
-    first = timing.ACTIVATION_WRITE + timing.BLOCK_MEMORY
+    first = timing.ACTIVATION_WRITE + timing.ACTIVATION_READ
     assert seen.tolist() == [0] * first + [ones] * (8 - first)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 
 from accel import timing
 from accel.compiler.compile import compile_net
@@ -113,6 +114,58 @@ def test_another_net_is_loaded(gaps):
             engine.load(image)
         pictures = rng.integers(0, 256, (2, 3, *image.picture_shape), dtype=np.uint8)
         check_results(image, pictures, engine.run(pictures))
+
+
+async def classified(ctx, core, picture, *, ticks=None):
+    """(logits, cycles) of a picture that is sent and answered; None where `ticks` have passed before."""
+    pixels = list(picture.reshape(3, -1).T.tolist())
+    logits, passed = [], 0
+    ctx.set(core.logits.ready, 1)
+    while ticks is None or passed < ticks:
+        ctx.set(core.pixels.valid, bool(pixels))
+        if pixels:
+            ctx.set(core.pixels.payload, dict(zip("rgb", pixels[0], strict=True)))
+        _, _, ready, valid, logit, cycle = await ctx.tick().sample(
+            core.pixels.ready, core.logits.valid, core.logits.payload, core.cycles)
+        passed += 1
+        if pixels and ready:
+            pixels.pop(0)
+        if valid:
+            logits.append(logit.logit)
+            if logit.last:
+                return logits, cycle
+    ctx.set(core.pixels.valid, 0)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
+def test_a_cleared_core_forgets_its_pictures_and_keeps_its_net(seed):
+    """At any time: between the pixels, in a pass, while thresholds are read, while a logit is on offer."""
+    rng = np.random.default_rng(seed)
+    image = small_net(2 + seed, TINY)
+    core = Core(TINY, image=image)
+    pictures = rng.integers(0, 256, (2, 3, *image.picture_shape), dtype=np.uint8)
+    expected = [Interpreter(image).run(picture)[0].tolist() for picture in pictures]
+    whole = cycles(image) + 3 * pictures[0].size
+    answers = []
+
+    async def bench(ctx):
+        for k in range(4):
+            forgotten, kept = k % 2, 1 - k % 2
+            if await classified(ctx, core, pictures[forgotten], ticks=int(rng.integers(1, whole))) is None:
+                await classified(ctx, core, pictures[forgotten], ticks=int(rng.integers(1, 100)) if k % 2 else 0)
+            ctx.set(core.logits.ready, int(rng.integers(2)))
+            ctx.set(core.clear, 1)
+            for _ in range(timing.drained(TINY)):
+                await ctx.tick()
+                assert not ctx.get(core.busy) and not ctx.get(core.pixels.ready) and not ctx.get(core.logits.valid)
+            ctx.set(core.clear, 0)
+            answers.append((kept, *await classified(ctx, core, pictures[kept])))
+
+    simulator = Simulator(core)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert answers == [(kept, expected[kept], cycles(image)) for kept, *_ in answers]
 
 
 def test_one_pixel_pictures_of_one_group():

@@ -169,8 +169,8 @@ def test_im2col(config, stride, dy, dx):
         ctx.set(dut.window, current)
         ctx.set(dut.token, token)
         asked.append([ctx.get(dut.read_row[bank]) for bank in range(banks)])
-        if cycle >= timing.BLOCK_MEMORY:
-            rows = asked[cycle - timing.BLOCK_MEMORY]
+        if cycle >= timing.ACTIVATION_READ:
+            rows = asked[cycle - timing.ACTIVATION_READ]
             ctx.set(dut.read_word, [memory[row, bank].tolist() for bank, row in enumerate(rows)])
 
     def sample(ctx, cycle):

@@ -17,7 +17,7 @@ from amaranth import *
 from amaranth.hdl import Assert
 
 from accel.rtl.host.clock_crossing import ClockCrossing
-from tests.accel.rtl.host.proof import holds
+from tests.accel.rtl.proof import holds
 
 pytestmark = pytest.mark.synth
 

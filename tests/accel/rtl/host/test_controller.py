@@ -18,19 +18,23 @@ BAUD = 3_000_000
 CLOCK_HZ = Fraction(325_000_000, 3)
 INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, INFER, ERROR = 0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x20, 0x7F
 LENGTH, COMMAND, BUSY, NOT_LOADED, CONFIG, ORDER, IMAGE_CHECK = 3, 6, 7, 8, 9, 10, 11
+ENTRY, SIZES, LOGITS, STALLED = 12, 13, 14, 15
+PATIENCE = 500
+SETTINGS = 2 | 2 << 7 | 1 << 14 | 2 << 20           # 2 x 2 pixels
 OF_THE_FRAME = (1, 2, 3, 4, 5)                      # faults that the receiver finds
 REPLY = 0x80
 DIGEST = bytes.fromhex(TINY.digest())[:8]
 NET = {"net": 0x1122334455667788, "n_logits": 3, "pixel_bytes": 12}
 PIXELS = bytes(range(1, 13))
-COUNTERS = {"frames": 1, "header_errors": 2, "frame_errors": 3, "timeouts": 4, "overruns": 5, "framing_errors": 0xFFFE}
+COUNTERS = {"frames": 1, "header_errors": 2, "frame_errors": 3, "timeouts": 4, "overruns": 5, "framing_errors": 0xFFFE,
+            "locked": 1, "beats": 200}
 
 
 def entry(target, address, word):
     return struct.pack("<BHQ", target, address, word)
 
 
-def end_load(entries, *, count=None, check=None, n_logits=3, pixel_bytes=12, net=NET["net"], settings=0x0123456789):
+def end_load(entries, *, count=None, check=None, n_logits=3, pixel_bytes=12, net=NET["net"], settings=SETTINGS):
     count = len(entries) // 11 if count is None else count
     check = binascii.crc32(entries) if check is None else check
     return struct.pack("<IIQHHQ", count, check, net, n_logits, pixel_bytes, settings)
@@ -44,17 +48,17 @@ class Bench:
     """Host, payload buffer and core around a Controller.
 
     host: async function of (ctx, this), the test. pictures: what the core makes of each, (logits, cycles), in order;
-    it answers no more than `released` of them. net: what the memories hold at the start. pauses: chance of a pause in
-    each cycle of every stream.
+    it answers no more than `released` of them, and does nothing while it is `frozen`. net: what the memories hold at
+    the start. pauses: chance of a pause in each cycle of every stream.
 
     load, pixels: Monitors of what the core took.
     """
     def __init__(self, host, *, net=None, pictures=(), released=1 << 30, pauses=0.0, seed=0):
-        self.dut = dut = Controller(TINY, clock_hz=CLOCK_HZ, baud=BAUD, net=net)
+        self.dut = dut = Controller(TINY, clock_hz=CLOCK_HZ, baud=BAUD, timeout=PATIENCE, net=net)
         self.load, self.pixels = Monitor(dut.load), Monitor(dut.pixels)
         self.released = released
         self._pictures, self._chance, self._pauses = deque(pictures), random.Random(seed), pauses
-        self._buffer, self._over = bytearray(4096), False
+        self._buffer, self._over, self.frozen = bytearray(4096), False, False
         self._sending = False
 
         async def whole(ctx):
@@ -94,7 +98,7 @@ class Bench:
     def _sink(self, port):
         async def bench(ctx):
             while True:
-                ctx.set(port.ready, self._chance.random() >= self._pauses)
+                ctx.set(port.ready, not self.frozen and self._chance.random() >= self._pauses)
                 await ctx.tick()
         return bench
 
@@ -110,18 +114,35 @@ class Bench:
                     self._buffer[k] ^= 0x5A
 
     async def _core(self, ctx):
-        dut, answered = self.dut, 0
+        """Forgets its pictures while it is cleared, and says so some cycles later."""
+        dut, pixels, answered = self.dut, 0, 0
+        words, offers, held = deque(), False, 0             # of (logit, last, cycles)
         while True:
-            while len(self.pixels.payloads) < 4 * (answered + 1) or answered >= self.released:
-                await ctx.tick()
-            logits, cycles = self._pictures.popleft()
-            for k, logit in enumerate(logits):
-                await self._pause(ctx)
-                last = k == len(logits) - 1
-                ctx.set(dut.cycles, cycles if last else 0xDEAD)
-                await put(ctx, dut.logits, {"logit": logit, "last": last})
-            ctx.set(dut.cycles, 0xBEEF)                     # of the next picture already
-            answered += 1
+            if not offers and words and self._chance.random() >= self._pauses:
+                offers = True
+                ctx.set(dut.logits.payload, {"logit": words[0][0], "last": words[0][1]})
+                ctx.set(dut.cycles, words[0][2])
+            ctx.set(dut.logits.valid, offers)
+            ports = (dut.logits.ready, dut.pixels.valid, dut.pixels.ready, dut.clear)
+            _, _, taken, valid, ready, clear = await ctx.tick().sample(*ports)
+            if self.frozen:
+                continue
+            if offers and taken:
+                words.popleft()
+                offers = False
+                ctx.set(dut.cycles, 0xBEEF)                 # of the next picture already
+            pixels += valid and ready
+            held = held + 1 if clear else 0
+            if held:
+                pixels = 0
+                if not offers:
+                    words.clear()
+            if pixels >= 4 and answered < self.released:
+                pixels, answered = pixels - 4, answered + 1
+                logits, cycles = self._pictures.popleft()
+                words.extend((logit, k == len(logits) - 1, cycles if k == len(logits) - 1 else 0xDEAD)
+                             for k, logit in enumerate(logits))
+            ctx.set(dut.cleared, held > 5 and not offers)
 
 
 def refusal(sequence, fault):
@@ -130,7 +151,7 @@ def refusal(sequence, fault):
 
 def info(*, loaded=0, net=0, n_logits=0, pixel_bytes=0):
     return struct.pack(
-        "<B3B8sII8B6HBBQHH", 1, 2, 0, 0, DIGEST, 108_333_333, BAUD, TINY.rows, TINY.channels,
+        "<B3B8sII8B6HBBQHH", 1, 3, 0, 0, DIGEST, 108_333_333, BAUD, TINY.rows, TINY.channels,
         TINY.pixels_per_cycle, TINY.w_bits, TINY.a_bits, TINY.acc_bits, TINY.picture_width, TINY.picture_height,
         TINY.activation_depth, TINY.accumulator_depth, TINY.weight_depth, TINY.threshold_depth, TINY.program_depth,
         4096, 2, loaded, net, n_logits, pixel_bytes)
@@ -138,8 +159,8 @@ def info(*, loaded=0, net=0, n_logits=0, pixel_bytes=0):
 
 def status(*, images=0, load_next=0, outstanding=0, loaded=0):
     c = COUNTERS
-    return struct.pack("<7HIBB", c["frames"], images, c["header_errors"], c["frame_errors"], c["timeouts"],
-                       c["overruns"], c["framing_errors"], load_next, outstanding, loaded)
+    return struct.pack("<7HIBBBB", c["frames"], images, c["header_errors"], c["frame_errors"], c["timeouts"],
+                       c["overruns"], c["framing_errors"], load_next, outstanding, loaded, c["locked"], c["beats"])
 
 
 @pytest.mark.parametrize("pauses", [0.0, 0.7])
@@ -148,7 +169,9 @@ def test_info_status_and_reset(pauses):
         assert await bench.ask(ctx, INFO, 7) == (INFO | REPLY, 7, info())
         assert await bench.ask(ctx, STATUS, 8) == (STATUS | REPLY, 8, status())
         assert await bench.ask(ctx, RESET, 255) == (RESET | REPLY, 255, b"")
-        assert await bench.ask(ctx, INFO, 0, b"what is there too many") == (INFO | REPLY, 0, info())
+        for kind in (INFO, STATUS, RESET):
+            for payload in (b"x", b"what is there too many"):
+                assert await bench.ask(ctx, kind, 0, payload) == refusal(0, LENGTH)
     Bench(host, pauses=pauses)
 
 
@@ -198,7 +221,8 @@ def test_refusals_with_a_net_that_stays():
 
 @pytest.mark.parametrize("pauses", [0.0, 0.7])
 def test_a_load(pauses):
-    words = [(0, 0, 0xFEDCBA9876543210), (1, 2047, 1), (2, 3, 0xFFFFFFFFFFFFFFFF), (3, 0, 5), (255, 1, 6), (1, 256, 7)]
+    words = [(0, 0, 0xFEDCBA9876543210), (1, 2047, 1), (2, 3, 0xFFFFFFFFFFFFFFFF), (2, 1023, 5), (0, 1023, 6),
+             (1, 0, 7)]
     entries = b"".join(entry(*word) for word in words)
 
     async def host(ctx, bench):
@@ -206,7 +230,7 @@ def test_a_load(pauses):
             return await bench.ask(ctx, LOAD, sequence, struct.pack("<I", index) + octets)
 
         assert await bench.ask(ctx, BEGIN_LOAD, 1, DIGEST) == (BEGIN_LOAD | REPLY, 1, b"")
-        assert await bench.ask(ctx, INFO, 2) == (INFO | REPLY, 2, info(**NET))           # of the net before, not loaded
+        assert await bench.ask(ctx, INFO, 2) == (INFO | REPLY, 2, info())                # none is loaded
         assert await bench.ask(ctx, INFER, 3, PIXELS) == refusal(3, NOT_LOADED)
         assert await load(0, entries[:22], 4) == (LOAD | REPLY, 4, struct.pack("<I", 2))
         assert await load(0, entries[:22], 5) == refusal(5, ORDER)                       # the answer to 4 was lost
@@ -228,9 +252,9 @@ def test_a_load(pauses):
     bench = Bench(host, net=NET, pictures=[([-4, -3], 99)], pauses=pauses)
     layout = data.Layout.cast(isa.LoadWord)
     taken = [layout.from_bits(word) for word in bench.load.payloads]
-    settings = (isa.Target.SETTINGS.value, 0, 0x0123456789)
+    settings = (isa.Target.SETTINGS.value, 0, SETTINGS)
     assert [(word.target.value, word.address, word.data) for word in taken] == [
-        *(word for word in words if word[0] < 3), settings, words[0], settings]
+        *words, settings, words[0], settings]
 
 
 def test_a_refused_beginning_leaves_the_load_as_it_was():
@@ -274,7 +298,7 @@ def test_two_pictures_on_their_way(pauses):
         await bench.send(ctx, INFER, 2, PIXELS)
         assert await bench.ask(ctx, INFER, 3, PIXELS) == refusal(3, BUSY)
         assert await bench.ask(ctx, BEGIN_LOAD, 4, DIGEST) == refusal(4, BUSY)
-        assert await bench.ask(ctx, LOAD, 5, bytes(4)) == refusal(5, BUSY)
+        assert await bench.ask(ctx, LOAD, 5, bytes(4)) == refusal(5, ORDER)
         assert await bench.ask(ctx, STATUS, 6) == (STATUS | REPLY, 6, status(outstanding=2, loaded=1))
         assert ctx.get(bench.dut.leds) == 0x80
         bench.released = 2

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from accel.rtl.host.picture_answer import PictureAnswer
-from tests.accel.streams import Monitor, put, simulate, sink
+from tests.accel.streams import Monitor, put, simulate
 
 LARGEST, SMALLEST = (1 << 31) - 1, -(1 << 31)
 PICTURES = [
@@ -18,11 +18,12 @@ def answer(logits, cycles):
     return struct.pack(f"<{len(logits)}iHI", *logits, logits.index(max(logits)), cycles)
 
 
-def run(pictures, *, before=0.0, behind=0.0, seed=0):
-    """(answers, classes while their last byte is on offer, transfers of logits, of bytes)."""
+def run(pictures, *, n_logits=None, before=0.0, behind=0.0, seed=0):
+    """(answers, classes while they are due, transfers of logits, of bytes, cycles from which on one was due). n_logits:
+    that the net has; by default as many as come. An answer is None where as many have not come."""
     dut = PictureAnswer()
     came, went = Monitor(dut.logits), Monitor(dut.octets)
-    best, chance = [], random.Random(seed)
+    answers, best, due_at, chance = [], [], [], random.Random(seed)
 
     async def core(ctx):
         for logits, cycles in pictures:
@@ -34,22 +35,42 @@ def run(pictures, *, before=0.0, behind=0.0, seed=0):
                 await put(ctx, dut.logits, {"logit": logit, "last": last})
                 ctx.set(dut.cycles, chance.randrange(1 << 32))
 
-    async def watch(ctx):
-        ports = (dut.octets.valid, dut.octets.p.last, dut.best)
-        async for _, _, valid, last, index in ctx.tick().sample(*ports):
-            if valid and last:
-                best.append(index)
+    async def replies(ctx):
+        cycle = 0
+        for logits, _ in pictures:
+            ctx.set(dut.n_logits, n_logits or len(logits))
+            octets, due = bytearray(), 0
+            while not due:
+                _, _, due, whole, index = await ctx.tick().sample(dut.due, dut.whole, dut.best)
+                cycle += 1
+            due_at.append(cycle - 1)
+            best.append(index)
+            last = not whole
+            while not last:
+                ctx.set(dut.octets.ready, chance.random() >= behind)
+                ports = (dut.octets.valid, dut.octets.ready, dut.octets.payload, dut.due, dut.best)
+                _, _, valid, ready, word, due, index = await ctx.tick().sample(*ports)
+                cycle += 1
+                assert due and index == best[-1]
+                if valid and ready:
+                    octets.append(word.octet)
+                    last = word.last
+            ctx.set(dut.octets.ready, 0)
+            for _ in range(5):
+                assert ctx.get(dut.due) and not ctx.get(dut.octets.valid)
+                await ctx.tick()
+                cycle += 1
+            answers.append(bytes(octets) if whole else None)
+            ctx.set(dut.answered, 1)
+            await ctx.tick()
+            cycle += 1
+            ctx.set(dut.answered, 0)
+            assert not ctx.get(dut.due)
 
-    count = sum(4 * len(logits) + 6 for logits, _ in pictures)
-    simulate(dut, core, watch, came.watch, went.watch, sink(dut.octets, pauses=behind, seed=seed),
-             done=lambda: len(went.payloads) == count, timeout=100 * count)
-    answers = [bytearray()]
-    for word in went.payloads:
-        answers[-1].append(word & 0xFF)
-        if word >> 8:
-            answers.append(bytearray())
-    assert answers.pop() == b""
-    return [bytes(octets) for octets in answers], best, came.cycles, went.cycles
+    count = sum(10 * len(logits) + 40 for logits, _ in pictures)
+    simulate(dut, core, replies, came.watch, went.watch, done=lambda: len(answers) == len(pictures),
+             timeout=20 * count)
+    return answers, best, came.cycles, went.cycles, due_at
 
 
 @pytest.mark.parametrize("before", [0.0, 0.9])
@@ -60,16 +81,60 @@ def test_logits_class_and_cycles(before, behind):
                                for _ in range(chance.randrange(1, 12))], chance.randrange(1 << 32)) for _ in range(12))]
     answers, best, *_ = run(pictures, before=before, behind=behind, seed=2)
     assert answers == [answer(*picture) for picture in pictures]
-    if not behind:
-        assert best == [logits.index(max(logits)) for logits, _ in pictures]
+    assert best == [logits.index(max(logits)) for logits, _ in pictures]
 
 
-def test_more_logits_than_a_byte_counts():
-    logits = [0] * 300 + [1]
+@pytest.mark.parametrize("count", [300, 1022])
+def test_as_many_logits_as_an_answer_carries(count):
+    logits = list(range(-count + 1, 1))
     assert run([(logits, 9)])[0] == [answer(logits, 9)]
 
 
+@pytest.mark.parametrize("n_logits", [1, 3, 1022])
+def test_another_number_of_logits_than_the_net_has_makes_no_answer(n_logits):
+    right = list(range(n_logits)), 5
+    others = [([7] * count, 6) for count in (n_logits - 1, n_logits + 1, 1023, 1024, 1025, 2048 + n_logits) if count]
+    answers, *_ = run([right, *(picture for other in others for picture in (other, right))], n_logits=n_logits)
+    assert answers == [answer(*right)] + [None, answer(*right)] * len(others)
+
+
+@pytest.mark.parametrize("wait", range(0, 60, 3))
+def test_after_clearing_nothing_of_the_pictures_before_is_left(wait):
+    """Whatever it was at; logits that come meanwhile are dropped."""
+    dut, over, octets = PictureAnswer(), [], bytearray()
+
+    async def host(ctx):
+        ctx.set(dut.n_logits, 3)
+        ctx.set(dut.octets.ready, 1)
+        ctx.set(dut.logits.valid, 1)
+        ctx.set(dut.logits.payload, {"logit": 100, "last": 0})
+        for cycle in range(wait):
+            ctx.set(dut.logits.p.last, cycle > 8)
+            await ctx.tick()
+        ctx.set(dut.clear, 1)
+        await ctx.tick()
+        for _ in range(10):                                 # one a cycle
+            assert ctx.get(dut.logits.ready) and not ctx.get(dut.due) and not ctx.get(dut.octets.valid)
+            await ctx.tick()
+        ctx.set(dut.logits.valid, 0)
+        ctx.set(dut.clear, 0)
+        await ctx.tick()
+        ctx.set(dut.cycles, 77)
+        for k, logit in enumerate((4, 6, 5)):
+            await put(ctx, dut.logits, {"logit": logit, "last": k == 2})
+        while len(octets) < 18:
+            _, _, valid, word = await ctx.tick().sample(dut.octets.valid, dut.octets.payload)
+            if valid:
+                octets.append(word.octet)
+        over.append(True)
+    simulate(dut, host, done=lambda: over, timeout=1000)
+    assert bytes(octets) == answer([4, 6, 5], 77)
+
+
 def test_latency_and_rate():
-    _, _, came, went = run([([1, 2, 3], 4), ([5], 6)])
-    assert came == [came[0] + cycles for cycles in (0, 11, 22, 45)]
-    assert went[:5] == [came[0] + cycles for cycles in (4, 6, 8, 10, 15)]
+    _, _, came, went, due = run([([1, 2, 3], 4), ([5], 6)])
+    assert came[:3] == [came[0], came[0] + 4, came[0] + 8]
+    assert due[0] == came[2] + 5
+    assert went[:5] == [due[0] + cycles for cycles in (3, 5, 7, 9, 13)]
+    assert went[17] - went[8] == 2 * 9 and len(went) == 18 + 10
+    assert came[3] == went[17] + 7                          # taken as soon as the first is answered

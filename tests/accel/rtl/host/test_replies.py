@@ -15,19 +15,20 @@ CLOCK_HZ, BAUD = Fraction(325_000_000, 3), 1_234_567
 REPLY = 0x80
 NET = {"loaded": 1, "net": 0x8877665544332211, "n_logits": 3, "pixel_bytes": 0xABCD}
 STATUS = {"frames": 0x0102, "images": 0x0304, "header_errors": 0x0506, "frame_errors": 0x0708, "timeouts": 0x090A,
-          "overruns": 0x0B0C, "framing_errors": 0xFFFE, "load_next": 0x89ABCDEF, "outstanding": 2, "loaded": 1}
+          "overruns": 0x0B0C, "framing_errors": 0xFFFE, "load_next": 0x89ABCDEF, "outstanding": 2, "loaded": 1,
+          "locked": 1, "beats": 0xB7}
 
 
 def info(config):
     return struct.pack(
-        "<B3B8sII8B6HBBQHH", 1, 2, 0, 0, bytes.fromhex(config.digest())[:8], 108_333_333, BAUD, config.rows,
+        "<B3B8sII8B6HBBQHH", 1, 3, 0, 0, bytes.fromhex(config.digest())[:8], 108_333_333, BAUD, config.rows,
         config.channels, config.pixels_per_cycle, config.w_bits, config.a_bits, config.acc_bits, config.picture_width,
         config.picture_height, config.activation_depth, config.accumulator_depth, config.weight_depth,
         config.threshold_depth, config.program_depth, 4096, 2, *NET.values())
 
 
 def payload(kind, fault, config):
-    return {Command.INFO: info(config), Command.STATUS: struct.pack("<7HIBB", *STATUS.values()),
+    return {Command.INFO: info(config), Command.STATUS: struct.pack("<7HIBBBB", *STATUS.values()),
             Command.LOAD: struct.pack("<I", STATUS["load_next"]), Command.ERROR: bytes([fault])}.get(kind, b"")
 
 

@@ -8,8 +8,8 @@ from amaranth.hdl import Assert
 from amaranth.sim import Simulator
 
 from accel import timing
-from accel.rtl.host.stream_register import StreamRegister
-from tests.accel.rtl.host.proof import holds
+from accel.rtl.stream_register import StreamRegister
+from tests.accel.rtl.proof import holds
 from tests.accel.streams import Monitor, simulate, sink, source
 
 WORDS = [random.Random(1).randrange(256) for _ in range(300)]
