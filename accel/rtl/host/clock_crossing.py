@@ -29,7 +29,8 @@ class ClockCrossing(wiring.Component):
     Members
     -------
     i : In(stream of shape), in w_domain; o : Out(stream of shape), in r_domain
-    empty : Out(1), in w_domain: all that `i` took has left the queue; the last of it may still be on offer at `o`
+    empty : Out(1), in w_domain: all that `i` took has left the queue, for up to four write edges; the last of it may
+        still be on offer at `o`
 
     A clock may stand still, also from the start: what is taken waits. Every output is a register's, but `i.ready`,
     which compares two pointers of w_domain.
@@ -40,7 +41,8 @@ class ClockCrossing(wiring.Component):
     slower of the two.
     Needs: the wires of a pointer differ by less than a period of the clock that they come from, which nothing but the
     chip's size keeps: a wire across all of it takes less.
-    Resources: with b bits 41 + 2b flip-flops, ceil(b / 4) TRELLIS_DPR16X4, about 35 LUT4 and 6 CCU2C.
+    Resources: with b bits 41 + 2b flip-flops, ceil(b / 4) TRELLIS_DPR16X4, about 35 LUT4 and 6 CCU2C; 11 flip-flops
+    more where `empty` is used.
     """
     def __init__(self, shape, *, w_domain="write", r_domain="read", depth=16):
         if depth < 2 or depth & (depth - 1):
