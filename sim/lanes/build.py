@@ -15,7 +15,7 @@ from .netlist import UnsupportedNetlist, read_netlist, script
 from .schedule import CombinationalLoop
 from .undefined import follow
 
-__all__ = ["CORE_PORTS", "Ports", "build", "build_simulator"]
+__all__ = ["CORE_PORTS", "Ports", "build", "build_from", "build_simulator"]
 
 FOLDER = Path(__file__).parent
 DRIVER = FOLDER / "driver.cc"
@@ -57,15 +57,21 @@ def build(config, *, one_lane=False, watched=False, target="native"):
                            ports=CORE_PORTS, one_lane=one_lane, watched=watched, target=target)
 
 
-def build_simulator(make_component, *, name, sources, ports, one_lane=False, watched=False, target="native",
-                    driver=DRIVER, yosys_script=None, flags=()):
-    """Path of the library that simulates the component `make_component()`; builds it unless it is cached.
+def build_simulator(make_component, **options):
+    """Path of the library that simulates the component `make_component()`; options: see `build_from`."""
+    return build_from(lambda folder: write_rtlil(make_component(), folder / "core.il"), **options)
 
-    name: for people, in messages and the file name. sources: text that changes whenever the component does (making it
-    to see would take longer than many simulations). ports: `Ports` of it. one_lane: for one picture at a time, with
-    plain integers. watched: stop where a value is used that is undefined in hardware. target: the compiler's name of
-    the processor. driver: C++ file that drives it. yosys_script: from `core.il` to `core.json`, where it is not the
-    usual one. flags: more for the compiler. UserError for a component that cannot be simulated so.
+
+def build_from(write_source, *, name, sources, ports, one_lane=False, watched=False, target="native", driver=DRIVER,
+               yosys_script=None, flags=()):
+    """Path of the library that simulates a design; builds it unless it is cached.
+
+    write_source: function of a folder, puts there what the yosys script reads, `core.il` for the usual one. name: for
+    people, in messages and the file name. sources: text that changes whenever the design does (making it to see would
+    take longer than many simulations). ports: `Ports` of it. one_lane: for one picture at a time, with plain integers.
+    watched: stop where a value is used that is undefined in hardware. target: the compiler's name of the processor.
+    driver: C++ file that drives it. yosys_script: to `core.json`, of module `core`, where it is not the usual one.
+    flags: more for the compiler. UserError for a design that cannot be simulated so.
     """
     yosys, compiler = find_cxxrtl(), find_compiler()
     yosys_script = yosys_script or script(ports.resets)
@@ -77,7 +83,7 @@ def build_simulator(make_component, *, name, sources, ports, one_lane=False, wat
 
     def make(folder, say):
         say("RTL")
-        write_rtlil(make_component(), folder / "core.il")
+        write_source(folder)
         (folder / "core.ys").write_text(yosys_script)
         say("yosys")
         step([*yosys.command, "-q", "core.ys"], folder)

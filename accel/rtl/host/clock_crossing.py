@@ -29,7 +29,8 @@ class ClockCrossing(wiring.Component):
     Members
     -------
     i : In(stream of shape), in w_domain; o : Out(stream of shape), in r_domain
-    empty : Out(1), in w_domain: all that `i` took has left the queue; the last of it may still be on offer at `o`
+    empty : Out(1), in w_domain: all that `i` took has left the queue, for up to four write edges; the last of it may
+        still be on offer at `o`
 
     A clock may stand still, also from the start: what is taken waits. Every output is a register's, but `i.ready`,
     which compares two pointers of w_domain.
@@ -40,7 +41,8 @@ class ClockCrossing(wiring.Component):
     slower of the two.
     Needs: the wires of a pointer differ by less than a period of the clock that they come from, which nothing but the
     chip's size keeps: a wire across all of it takes less.
-    Resources: with b bits 41 + 2b flip-flops, ceil(b / 4) TRELLIS_DPR16X4, about 35 LUT4 and 6 CCU2C.
+    Resources: with b bits 41 + 2b flip-flops, ceil(b / 4) TRELLIS_DPR16X4, about 35 LUT4 and 6 CCU2C; 11 flip-flops
+    more where `empty` is used.
     """
     def __init__(self, shape, *, w_domain="write", r_domain="read", depth=16):
         if depth < 2 or depth & (depth - 1):
@@ -51,12 +53,16 @@ class ClockCrossing(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        taken = Signal()
         w_domain, r_domain = self._w_domain, self._r_domain
         m.submodules.queue = queue = fifo.AsyncFIFO(width=Shape.cast(self.shape).width, depth=self.depth,
                                                     w_domain=w_domain, r_domain=r_domain)
         m.submodules.register = register = DomainRenamer(r_domain)(StreamRegister(self.shape))
         m.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
                      register.i.payload.eq(queue.r_data), register.i.valid.eq(queue.r_rdy),
-                     queue.r_en.eq(register.i.ready), self.empty.eq(queue.w_level == 0)]
+                     queue.r_en.eq(register.i.ready)]
+        # `w_level` is of the cycle before.
+        m.d[w_domain] += taken.eq(self.i.valid & self.i.ready)
+        m.d.comb += self.empty.eq((queue.w_level == 0) & ~taken)
         connect(m, register.o, flipped(self.o))
         return m

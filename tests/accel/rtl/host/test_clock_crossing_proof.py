@@ -89,23 +89,25 @@ class Contract(Elaboratable):
     Nothing comes out of an empty crossing, and none of more than depth + 1 words is accepted.
 
     Progress: once its pointer has arrived, a word is on offer after three read edges, and room after two write edges.
+    The crossing says `empty` only when the queue is, and four write edges after it is that.
     """
     def __init__(self, dut, instants, *, invariants):
         self.dut, self.instants, self.invariants = dut, instants, invariants
         self.domain = ClockDomain("sync", reset_less=True)
         self.pick, self.picked, self.word = Signal(), Signal(), Signal(BITS)
         self.level, self.ahead = (Signal(range(dut.depth + 3), name=name) for name in ("level", "ahead"))
-        self.offers, self.room = Signal(2), Signal(2)       # edges since anything has happened
+        self.offers, self.room = Signal(3), Signal(3)       # edges since anything has happened
         # Registers within, connected by the script.
-        self.produced, self.consumed, self.read = (Signal(width, name=name) for name, width in (
-            ("produced", dut.depth.bit_length()), ("consumed", dut.depth.bit_length()), ("read", BITS)))
+        self.produced, self.consumed, self.left, self.stored = (
+            Signal(dut.depth.bit_length(), name=name) for name in ("produced", "consumed", "left", "stored"))
+        self.taken, self.read = Signal(name="taken"), Signal(BITS, name="read")
         self.words = [Signal(BITS, name=f"word{k}") for k in range(dut.depth)]
 
     @property
     def ports(self):
-        inner = [self.produced, self.consumed, self.read, *self.words] if self.invariants else []
+        inner = [self.produced, self.consumed, self.left, self.stored, self.taken, self.read, *self.words]
         return [self.domain.clk, *self.instants.inputs, self.pick, self.dut.i.valid, self.dut.i.payload,
-                self.dut.o.ready, *inner]
+                self.dut.o.ready, *(inner if self.invariants else [])]
 
     @property
     def script(self):
@@ -113,9 +115,11 @@ class Contract(Elaboratable):
         if not self.invariants:
             return ""
         lines = ["cd top"]
-        for name, place in (("produced", "produce_w_bin"), ("consumed", "consume_r_bin"), ("read", "r_data"),
-                            *((f"word{k}", f"storage[{k}]") for k in range(len(self.words)))):
-            lines += [f"rename dut.queue.{place} of_{name}", f"delete -input w:{name}",
+        for name, place in (("produced", "queue.produce_w_bin"), ("consumed", "queue.consume_r_bin"),
+                            ("left", "queue.consume_w_bin"), ("stored", "queue.w_level"), ("taken", "taken"),
+                            ("read", "queue.r_data"),
+                            *((f"word{k}", f"queue.storage[{k}]") for k in range(len(self.words)))):
+            lines += [f"rename dut.{place} of_{name}", f"delete -input w:{name}",
                       f"connect -nounset -set {name} of_{name}"]
         return "\n".join([*lines, "cd .."])
 
@@ -137,13 +141,16 @@ class Contract(Elaboratable):
             m.d.sync += [ahead.eq(level - got), self.picked.eq(1), self.word.eq(dut.i.payload)]
         m.d.comb += Assert(~(self.picked & (ahead == 0) & dut.o.valid) | (dut.o.payload == self.word))
 
-        for edges, wires, clock, last in ((self.offers, into_read, "read", 3), (self.room, into_write, "write", 2)):
+        for edges, wires, clock, last in ((self.offers, into_read, "read", 3), (self.room, into_write, "write", 4)):
             with m.If(put | got | (wires.arrived != wires.launched)):
                 m.d.sync += edges.eq(0)
             with m.Elif(ticks[clock] & (edges != last)):
                 m.d.sync += edges.eq(edges + 1)
         m.d.comb += [Assert((self.offers != 3) | dut.o.valid | (level == 0)),
-                     Assert((self.room != 2) | dut.i.ready | (level >= depth))]
+                     Assert((self.room < 2) | dut.i.ready | (level >= depth)),
+                     Assert(~dut.empty | (level == dut.o.valid)),
+                     Assert((self.room != 4) | (into_write.arrived != into_write.launched) | dut.empty
+                            | (level != dut.o.valid))]
         if self.invariants:
             self._add_invariants(m, into_read, into_write)
         return m
@@ -165,10 +172,11 @@ class Contract(Elaboratable):
         for wires, pointer in ((into_read, produced), (into_write, consumed)):
             each(always, between(binary(wires.arrived), pointer) <= 1)
         seen = [consumed, *map(binary, (into_read.second, into_read.first, into_read.arrived)), produced]
-        gone = [produced, consumed, *map(binary, (into_write.arrived, into_write.first, into_write.second))]
+        gone = [produced, consumed, *map(binary, (into_write.arrived, into_write.first, into_write.second)), self.left]
         each(always, *(between(consumed, a) <= between(consumed, b) for a, b in pairwise(seen)),
              *(between(a, produced) <= between(b, produced) for a, b in pairwise(gone)),
              between(gone[-1], produced) <= depth)
+        each(always, between(self.left, produced - self.taken) <= self.stored, self.stored <= depth)
         # The first two read edges.
         each(starting[0], starting[1], into_read.first == 0)
         each(starting[1], into_read.second == 0, consumed == 0)
@@ -184,7 +192,10 @@ class Contract(Elaboratable):
         each(self.offers >= 2, into_read.second == into_read.launched, ~starting[1])
         each(self.room >= 1, into_write.first == into_write.arrived,
              (into_write.arrived == into_write.launched) | dut.o.valid)
+        each(self.room >= 1, ~self.taken)
         each(self.room >= 2, into_write.second == into_write.arrived)
+        each(self.room >= 3, gray(self.left) == into_write.arrived)
+        each(self.room >= 4, self.stored == between(self.left, produced))
 
 
 class Overrun(ClockCrossing):
@@ -215,6 +226,17 @@ class Doubling(ClockCrossing):
         return m
 
 
+class Hasty(ClockCrossing):
+    """Calls the queue empty while a word that it has just taken is not yet counted."""
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        counted = Signal()
+        m.d[self._w_domain] += counted.eq(self.empty)
+        with m.If(counted):
+            m.d.comb += self.empty.eq(1)
+        return m
+
+
 def test_the_shipped_crossing(tmp_path):
     dut = ClockCrossing(BITS)
     instants = Instants(dut.depth)
@@ -222,7 +244,8 @@ def test_the_shipped_crossing(tmp_path):
     assert holds(contract, contract.ports, tmp_path, platform=instants, script=contract.script)
 
 
-@pytest.mark.parametrize("kind, plain", [(Overrun, False), (Stuck, False), (Doubling, False), (ClockCrossing, True)])
+@pytest.mark.parametrize("kind, plain", [(Overrun, False), (Stuck, False), (Doubling, False), (Hasty, False),
+                                         (ClockCrossing, True)])
 def test_faults_are_found(kind, plain, tmp_path):
     """The last one: pointers that cross as plain numbers, which a simulation of two clocks does not find."""
     dut = kind(BITS, depth=4)
