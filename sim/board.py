@@ -1,5 +1,10 @@
-"""A whole board in compiled simulation, at its UART pins."""
+"""A whole board in compiled simulation, at its UART pins.
+
+It has two clocks, and neither knows of the other. What is in cycles here is in cycles of the host side's clock, as the
+UART is, but for `clock_hz` and `core_ratio`.
+"""
 import ctypes
+import math
 from ctypes import POINTER, c_double, c_uint8, c_uint32, c_uint64, c_void_p
 from fractions import Fraction
 from pathlib import Path
@@ -9,15 +14,25 @@ import numpy as np
 from accel.clocks import CORE_CLOCKS
 from accel.digest import SYSTEM
 from accel.rtl.system import System
+from model.common.errors import UserError
 
 from .lanes.build import Ports, build_simulator
 from .library import open_library, rtl_sources
 
-__all__ = ["ANSWER_CYCLES", "CYCLES_PER_BIT", "BoardSimulator", "build_board"]
+__all__ = ["ANSWER_CYCLES", "BoardSimulator", "CYCLES_PER_BIT", "DRIVER", "HOST_HZ", "PORTS", "build_board",
+           "core_ratio"]
 
 DRIVER = Path(__file__).with_name("board_driver.cc")
 CYCLES_PER_BIT = 8          # of the default baud rate: the fastest a board takes, so that simulation has less to do
-CLOCK_HZ = Fraction(100_000_000)    # what a board says it has, of a configuration that met no clock
+CLOCK_HZ = Fraction(100_000_000)    # of the core, as a board says it, of a configuration that met no clock
+HOST_HZ = Fraction(25_000_000)
+# A board makes the core's clock of the host's, so that they meet in a few phases only. Here they drift through all.
+DRIFT = Fraction(1009, 1008)
+CORE_RATIO = CLOCK_HZ / HOST_HZ * DRIFT
+RATIOS = Fraction(1, 1000), 1000
+FINEST = 1 << 24            # denominator of a ratio and of a phase, so that what the driver adds has 64 bits
+CLOCK_SETS = ("clk",), ("host_clk",), ("clk", "host_clk")           # as board_driver.cc numbers them
+PORTS = Ports(clocks=("clk", "host_clk"), clock_sets=CLOCK_SETS, resets=("rst", "host_rst"))
 TIMEOUT = 50_000            # cycles of silence after which the board gives a frame up
 OUT_BYTES = 1 << 16
 BUSY = 1 << 7               # the LED that is lit while pictures are to be answered
@@ -26,16 +41,23 @@ ANSWER_CYCLES = 1000        # more than a board takes from the silence that ends
 
 class Line(ctypes.Structure):
     """`Line` of board_driver.cc."""
-    _fields_ = [("bit_cycles", c_double), ("input", POINTER(c_uint8)), ("in_count", c_uint64), ("in_done", c_uint64),
+    _fields_ = [("bit_cycles", c_double), ("core_hz", c_uint64), ("host_hz", c_uint64), ("core_position", c_uint64),
+                ("input", POINTER(c_uint8)), ("in_count", c_uint64), ("in_done", c_uint64),
                 ("out", POINTER(c_uint8)), ("out_capacity", c_uint64), ("out_count", c_uint64),
-                ("framing_errors", c_uint64), ("cycle", c_uint64), ("last_active", c_uint64), ("leds", c_uint32)]
+                ("framing_errors", c_uint64), ("cycle", c_uint64), ("last_active", c_uint64), ("leds", c_uint32),
+                ("locked", c_uint32)]
+
+
+def core_ratio(config):
+    """Cycles of the core a cycle of the host side on a board of `config`, a Fraction; nearly, see `DRIFT`."""
+    return CORE_CLOCKS.get(config.name, CLOCK_HZ) / HOST_HZ * DRIFT
 
 
 def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_BIT, timeout=TIMEOUT):
     """Path of the library that simulates the `System` of `config` with `image` preset, built unless it is cached.
 
-    clock_hz: Fraction, as the board says it to a host; by default that of `accel.clocks`, or 100 MHz. cycles_per_bit:
-    int or Fraction, at least 8. timeout: cycles of silence after which the board gives a frame up.
+    clock_hz: Fraction, of the core, as the board says it to a host; by default that of `accel.clocks`, or 100 MHz.
+    cycles_per_bit: int or Fraction, at least 8. timeout: cycles of silence after which the board gives a frame up.
     """
     clock_hz = clock_hz or CORE_CLOCKS.get(config.name, CLOCK_HZ)
     loaded = [] if image is None else [*map(str, (array.tobytes() for array in (
@@ -44,25 +66,36 @@ def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_
                image.net_digest if image else "", *loaded, rtl_sources(SYSTEM)]
 
     def make():
-        return System(config, clock_hz=clock_hz, baud=clock_hz / cycles_per_bit, image=image, timeout=timeout)
-    return build_simulator(make, name=f"board-{config.name}", sources="\0".join(sources), ports=Ports(), one_lane=True,
+        return System(config, clock_hz=clock_hz, host_hz=HOST_HZ, baud=HOST_HZ / cycles_per_bit, image=image,
+                      timeout=timeout)
+    return build_simulator(make, name=f"board-{config.name}", sources="\0".join(sources), ports=PORTS, one_lane=True,
                            driver=DRIVER)
 
 
 class BoardSimulator:
     """The board in `library` (from `build_board`), switched on.
 
-    bit_cycles: bit time of the adapter at its other end, in cycles of the board. timeout: that the board was built
-    with.
+    bit_cycles: bit time of the adapter at its other end. timeout: that the board was built with. core_ratio: cycles of
+    the core a cycle of the host side, 0.001 .. 1000. core_phase: part of a cycle that the core's clock is ahead at the
+    start, 0 .. 1. Both are numbers or Fractions, and taken to 2**-24. UserError for others.
+
+    line: the state of the pins. `line.locked` = 0 stops the core's clock, as a PLL does that is not locked.
     """
-    def __init__(self, library, *, bit_cycles=CYCLES_PER_BIT, timeout=TIMEOUT):
+    def __init__(self, library, *, bit_cycles=CYCLES_PER_BIT, timeout=TIMEOUT, core_ratio=CORE_RATIO, core_phase=0):
         self._library = open_library(library)
         self._library.uniqore_board_open.argtypes, self._library.uniqore_board_open.restype = [], c_void_p
         self._library.uniqore_board_close.argtypes, self._library.uniqore_board_close.restype = [c_void_p], None
         run = self._library.uniqore_board_run
         run.argtypes, run.restype = [c_void_p, POINTER(Line), c_uint64], None
         self._run, self._out = run, (c_uint8 * OUT_BYTES)()
-        self.line = Line(bit_cycles=bit_cycles, out=self._out, out_capacity=OUT_BYTES)
+        low, high = RATIOS
+        if not low <= core_ratio <= high or not 0 <= core_phase <= 1:
+            raise UserError(f"no core is simulated with {core_ratio} cycles a cycle of the host side and a phase of "
+                            f"{core_phase}: ratios are 0.001 .. 1000, phases 0 .. 1")
+        ratio, phase = (Fraction(number).limit_denominator(FINEST) for number in (core_ratio, core_phase))
+        unit = math.lcm(ratio.denominator, phase.denominator)
+        self.line = Line(bit_cycles=bit_cycles, out=self._out, out_capacity=OUT_BYTES, locked=1,
+                         core_hz=int(ratio * unit), host_hz=unit, core_position=int(phase * unit))
         self._pending, self._timeout = b"", timeout
         self._simulator = self._library.uniqore_board_open()
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, DEFAULT
 from model import zoo
+from model.common.command import positive_number
 from model.common.errors import UserError
 
-from .board import CYCLES_PER_BIT, BoardSimulator, build_board
+from .board import CYCLES_PER_BIT, BoardSimulator, build_board, core_ratio
 
 __all__ = ["add_arguments", "run", "serve"]
 
-CYCLES_PER_TURN = 5_000         # some tens of milliseconds of simulation: how long bytes from the host wait
+CYCLES_PER_TURN = 1_000         # some tens of milliseconds of simulation: how long bytes from the host wait
 READ_BYTES = 1 << 16
 TERMINALS = ("/dev/pts/", "/dev/tty")           # where pseudo-terminals are, on Linux and on macOS
 
@@ -27,7 +28,9 @@ def add_arguments(parser):
         help="accelerator: %(choices)s (default: %(default)s)")
     add("--port-link", metavar="PATH", help="make a symbolic link to the port here")
     add("--cycles-per-bit", type=int, default=CYCLES_PER_BIT, metavar="N",
-        help="of the UART; a board at 100 MHz and 3 Mbaud has 33, fewer simulate faster (default: %(default)s)")
+        help="of the UART, at the clock of the board's oscillator; fewer simulate faster (default: %(default)s)")
+    add("--core-ratio", type=positive_number, metavar="X",
+        help="cycles of the core a cycle of the oscillator (default: as on a board)")
 
 
 def run(options):
@@ -41,7 +44,8 @@ def run(options):
     image = None if options.net == "none" else compile_net(zoo.load(options.net or zoo.DEFAULT), config)
     library = build_board(config, image=image, cycles_per_bit=options.cycles_per_bit)
     with _opened_terminal() as (master, slave):
-        board = BoardSimulator(library, bit_cycles=options.cycles_per_bit)
+        board = BoardSimulator(library, bit_cycles=options.cycles_per_bit,
+                               core_ratio=options.core_ratio or core_ratio(config))
         try:
             port = os.ttyname(slave)
             with _linked(link, port) if link else nullcontext():

@@ -1,0 +1,152 @@
+"""The driver of the simulated board: two clocks that know nothing of each other, and a board that does not mind."""
+import random
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+
+import pytest
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+
+from accel import link
+from accel.compiler.compile import compile_net
+from accel.config import TINY
+from accel.cycles import cycles
+from accel.link import Command
+from accel.rtl.system import System
+from model.common.errors import UserError
+from model.integer import golden
+from sim.board import DRIVER, HOST_HZ, PORTS, BoardSimulator, build_board
+from sim.lanes.build import build_simulator
+from tests.nets import random_net, random_pictures
+
+RATIOS = (Fraction(1), Fraction(4), Fraction(21, 4), Fraction(1, 3), Fraction(1009, 252), Fraction(97, 101))
+PHASES = Fraction(0), Fraction(1, 8), Fraction(5, 7)
+SILENCE = 1000
+
+
+class Counters(wiring.Component):
+    """In the place of a `System`. leds: what the core's clock has counted at the host's edge before, what the host's
+    has counted, and whether `locked` was up then; 15, 16 and 1 bits."""
+    def __init__(self):
+        super().__init__({"rx": In(1), "locked": In(1), "tx": Out(1, init=1), "leds": Out(32)})
+
+    def elaborate(self, platform):
+        m = Module()
+        core, seen, host, locked = Signal(15), Signal(15), Signal(16), Signal()
+        m.d.sync += core.eq(core + 1)
+        m.d.host += [host.eq(host + 1), seen.eq(core), locked.eq(self.locked), self.tx.eq(self.rx)]
+        m.d.comb += self.leds.eq(Cat(seen, host, locked))
+        return m
+
+
+def counters(**clocks):
+    return BoardSimulator(build_simulator(Counters, name="two-counters", sources=Path(__file__).read_text(),
+                                          ports=PORTS, one_lane=True, driver=DRIVER), **clocks)
+
+
+@pytest.mark.cxx
+@pytest.mark.parametrize("ratio", RATIOS)
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_core_s_clock_rises_in_its_own_time(ratio, phase):
+    """The host sees what rose before it, not what rises with it."""
+    board = counters(core_ratio=ratio, core_phase=phase)
+    # As outputs are those before the edge, the last host's edge that is seen is the one before.
+    for cycle in range(1, 300):
+        board.exchange(b"", 1)
+        passed = phase + (cycle - 1) * ratio
+        before = floor(passed) - (passed == floor(passed)) if cycle > 1 else 0
+        assert board.line.leds == (1 << 31 if cycle > 1 else 0) | cycle - 1 << 15 | max(before, 0), cycle
+    board.close()
+
+
+@pytest.mark.cxx
+def test_a_clock_that_is_not_locked_stands_still():
+    board = counters(core_ratio=3)
+    board.exchange(b"", 11)
+    board.line.locked = 0
+    board.exchange(b"", 100)
+    stopped = board.line.leds
+    assert (stopped & 0x7FFF, stopped >> 15 & 0xFFFF, stopped >> 31) == (33, 110, 0)
+    board.line.locked = 1
+    board.exchange(b"", 11)
+    assert (board.line.leds & 0x7FFF, board.line.leds >> 15 & 0xFFFF) == (33 + 29, 121)
+    board.close()
+
+
+@pytest.mark.parametrize("clocks", [{"core_ratio": 0}, {"core_ratio": -1}, {"core_ratio": float("nan")},
+                                    {"core_ratio": float("inf")}, {"core_ratio": 1001}, {"core_phase": 1.5}])
+@pytest.mark.cxx
+def test_clocks_that_cannot_be_simulated_are_refused(clocks):
+    with pytest.raises(UserError, match="no core is simulated with .* ratios are 0.001 .. 1000, phases 0 .. 1$"):
+        counters(**clocks)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """(net, image, two pictures, their logits) of few cycles."""
+    nets = [random_net(seed, TINY) for seed in range(12)]
+    net = min(nets, key=lambda net: cycles(compile_net(net, TINY)))
+    pictures = random_pictures(net, 2)
+    return net, compile_net(net, TINY), pictures, golden.forward(net, pictures)
+
+
+def requests(pictures):
+    return b"".join(link.frame(Command.INFER, k, picture.transpose(1, 2, 0).tobytes())
+                    for k, picture in enumerate(pictures))
+
+
+def answers(image, logits):
+    return b"".join(link.frame(Command.INFER | link.REPLY, k, b"".join([
+        row.astype("<i4").tobytes(), int(row.argmax()).to_bytes(2, "little"), cycles(image).to_bytes(4, "little")]))
+        for k, row in enumerate(logits))
+
+
+@pytest.mark.cxx
+def test_answers_are_the_same_at_every_ratio_and_phase(small):
+    _, image, pictures, logits = small
+    library = build_board(TINY, image=image, timeout=SILENCE)
+    rng = random.Random(5)
+    for ratio in (*RATIOS, *(2 ** rng.uniform(-3, 4) for _ in range(8))):
+        board = BoardSimulator(library, timeout=SILENCE, core_ratio=ratio, core_phase=rng.random())
+        said = board.exchange(requests(pictures), 1)
+        while not board.at_rest:
+            said += board.exchange(b"", 500)
+        assert said == answers(image, logits), ratio
+        board.close()
+
+
+@pytest.mark.slow
+def test_a_board_in_amaranth_s_own_simulator(small):
+    """Its two clocks at unrelated periods."""
+    _, image, pictures, logits = small
+    core_period = 40e-9 / 1.137
+    system = System(TINY, clock_hz=Fraction(100_000_000), host_hz=HOST_HZ, baud=HOST_HZ / 8, image=image,
+                    timeout=SILENCE)
+    simulator = Simulator(system)
+    simulator.add_clock(40e-9, domain="host")
+    simulator.add_clock(core_period, phase=core_period / 7)
+    expected, said = answers(image, logits), bytearray()
+
+    async def adapter(ctx):
+        for octet in requests(pictures):
+            for bit in (0, *(octet >> k & 1 for k in range(8)), 1):
+                ctx.set(system.rx, bit)
+                await ctx.tick("host").repeat(8)
+
+    async def listener(ctx):
+        while len(said) < len(expected):
+            await ctx.negedge(system.tx)
+            await ctx.tick("host").repeat(4)
+            octet = 0
+            for k in range(8):
+                await ctx.tick("host").repeat(8)
+                octet |= ctx.get(system.tx) << k
+            said.append(octet)
+            await ctx.tick("host").repeat(8)
+    simulator.add_testbench(adapter)
+    simulator.add_testbench(listener)
+    simulator.run()
+    assert said == expected
