@@ -216,6 +216,8 @@ def _load_in_picture(rng, script, silence):
 def _wrong_length(rng, script, silence):
     kind = rng.choice((INFER, INFER, BEGIN_LOAD, LOAD, END_LOAD))
     length = rng.choice((0, 1, 3, 7, 8, 15, rng.randint(0, 90), len(script.picture_list[0]) + rng.choice((-1, 1, 3))))
+    if kind == INFER and length == len(script.picture_list[0]):
+        length = 0
     loads = kind != INFER and rng.random() < 0.5
     if loads:
         script.add(BEGIN_LOAD, script.nets[0].config)
@@ -228,6 +230,8 @@ def _wrong_header(rng, script, silence):
     what = rng.choice(("version", "command", "oversize", "length"))
     lies = {"version": {"version": rng.choice((0, 2, 255))}, "oversize": {"length": rng.randint(4097, 65535)},
             "length": {"length": rng.randint(0, 300)}}
+    if lies["length"]["length"] == len(script.picture_list[0]):
+        lies["length"]["length"] = 0
     kind = rng.choice([k for k in range(256) if k not in (1, 2, 3, 0x10, 0x11, 0x12, 0x20)])
     script.add(kind if what == "command" else INFER, script.picture_list[0], **lies.get(what, {}))
     if rng.random() < 0.5:
