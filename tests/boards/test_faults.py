@@ -14,6 +14,7 @@ import pytest
 from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.cycles import cycles
+from accel.digest import SYSTEM, rtl_digest
 from model.integer import golden
 from model.integer.net import PICTURE
 from sim.board import BoardSimulator, build_board
@@ -26,7 +27,7 @@ ANSWERING = 50 * PIECE                  # cycles of the host side, more than any
 FAULTS_A_BOARD = 20
 TURN = 150
 LONGEST = 400_000                       # cycles of the longest thing that a board says, and far more
-REPLY, ERROR = 0x80, 0xFF
+REPLY, ERROR, BUSY = 0x80, 0xFF, 7
 OVERHEAD = 13                           # bytes of a frame without its payload
 FEW, FEW_LIES = 160, 30                 # that run always
 CAMPAIGN = 20_000                       # faults of the nightly tier
@@ -127,9 +128,9 @@ class Client:
                 raise Hang("never silent")
         return said
 
-    def _ask(self, kind, payload=b"", *, broken_off=False):
+    def _ask(self, kind, payload=b"", *, broken_off=False, busy=False):
         """The payload of the answer; `Hang` where none comes, `Wrong` where it is another one's. broken_off: an answer
-        before it may break off."""
+        before it may break off. busy: so may the board be."""
         self._sequence = (self._sequence + 1) % 256
         said, board = self._board.exchange(frame(kind, self._sequence, payload), 0), self._board
         while not (frames := parsed(said, broken_off=True)):
@@ -139,12 +140,14 @@ class Client:
         if not broken_off:
             frames = parsed(said)
         answer = frames[-1]
+        if busy and answer == (ERROR, self._sequence, bytes([BUSY])):
+            return answer[2]
         if answer[:2] != (kind | REPLY, self._sequence):
             raise Wrong(f"{kind:02x} is answered by {answer[0]:02x} {answer[2].hex()}")
         return answer[2]
 
-    def _load(self, net, *, broken_off=False):
-        self._ask(BEGIN_LOAD, net.config, broken_off=broken_off)
+    def _load(self, net):
+        self._ask(BEGIN_LOAD, net.config)
         for at in range(0, len(net.entries), PIECE):
             entries = net.entries[at:at + PIECE]
             octets = b"".join(struct.pack("<BHQ", *entry) for entry in entries)
@@ -188,12 +191,10 @@ class Client:
         except Hang:
             status = None
         if status is None or status["outstanding"]:
-            if fault.lies and self._rng.random() < 0.3:         # a load frees a board as RESET does
-                counts["load frees it"] += 1
-                self._load(self._setting.nets[1], broken_off=True)
-            else:
-                counts["RESET needed"] += 1
-                self._ask(RESET, broken_off=fault.lies)
+            counts["RESET needed"] += 1
+            if fault.lies and self._rng.random() < 0.3:         # also a board that waits answers
+                self._ask(BEGIN_LOAD, self._net.config, broken_off=True, busy=True)
+            self._ask(RESET, broken_off=fault.lies)
             status = self._status()
         info = self._ask(INFO)
         if status["outstanding"] or info[:41] != self._identity or info[41] != status["loaded"]:
@@ -234,6 +235,7 @@ def run(setting, seeds, kinds=None):
 def check(setting, seeds, kinds, record_property):
     table, failures = run(setting, seeds, kinds)
     record_property("seeds", f"{seeds.start} .. {seeds.stop - 1}")
+    record_property("rtl_digest", rtl_digest(SYSTEM))
     for kind, counts in sorted(table.items()):
         record_property(kind, dict(sorted(counts.items())))
     assert not failures, f"{len(failures)} of {len(seeds)}, among them {failures[:10]}"
