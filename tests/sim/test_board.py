@@ -18,13 +18,14 @@ from accel.link import Command
 from accel.rtl.system import System
 from model.common.errors import UserError
 from model.integer import golden
-from sim.board import DRIVER, HOST_HZ, PORTS, BoardSimulator, build_board
+from sim.board import CYCLES_PER_BIT, DRIVER, HOST_HZ, PORTS, BoardSimulator, build_board
 from sim.lanes.build import build_simulator
 from tests.nets import random_net, random_pictures
 
 RATIOS = (Fraction(1), Fraction(4), Fraction(21, 4), Fraction(1, 3), Fraction(1009, 252), Fraction(97, 101))
 PHASES = Fraction(0), Fraction(1, 8), Fraction(5, 7)
 SILENCE = 1000
+CLOCK_HZ = Fraction(100_000_000)
 
 
 class Counters(wiring.Component):
@@ -118,12 +119,30 @@ def test_answers_are_the_same_at_every_ratio_and_phase(small):
         board.close()
 
 
+@pytest.mark.cxx
+def test_a_board_whose_clock_is_not_locked_answers(small):
+    """INFO; it takes pictures once it is."""
+    _, image, pictures, logits = small
+    board = BoardSimulator(build_board(TINY, image=image, timeout=SILENCE), timeout=SILENCE)
+    board.line.locked = 0
+    said = board.exchange(link.frame(Command.INFO, 1), 20_000)
+    assert said == link.frame(Command.INFO | link.REPLY, 1, link.as_bytes(link.Info, {
+        **link.info_of(TINY, clock_hz=CLOCK_HZ, baud=HOST_HZ / CYCLES_PER_BIT), **link.net_fields(image),
+        "loaded": 1}))
+    board.line.locked = 1
+    said = board.exchange(requests(pictures), 1)
+    while not board.at_rest:
+        said += board.exchange(b"", 500)
+    assert said == answers(image, logits)
+    board.close()
+
+
 @pytest.mark.slow
 def test_a_board_in_amaranth_s_own_simulator(small):
     """Its two clocks at unrelated periods."""
     _, image, pictures, logits = small
     core_period = 40e-9 / 1.137
-    system = System(TINY, clock_hz=Fraction(100_000_000), host_hz=HOST_HZ, baud=HOST_HZ / 8, image=image,
+    system = System(TINY, clock_hz=CLOCK_HZ, host_hz=HOST_HZ, baud=HOST_HZ / 8, image=image,
                     timeout=SILENCE)
     simulator = Simulator(system)
     simulator.add_clock(40e-9, domain="host")
