@@ -106,7 +106,9 @@ class Client:
     """A board, and what a client knows of it. Its first net is `setting.nets[0]`."""
     def __init__(self, setting, seed):
         self._setting, self._rng = setting, random.Random(-1 - seed)
-        ratio = 2 ** self._rng.triangular(-4, 2.5, -1)          # mostly slow ones, which simulate faster
+        # Mostly slow ones, which simulate faster; some so slow that a frame comes in the midst of a computation.
+        slow = self._rng.random() < 0.25
+        ratio = 2 ** (self._rng.uniform(-7, -4) if slow else self._rng.triangular(-4, 2.5, -1))
         self._board = BoardSimulator(setting.library, timeout=SILENCE, core_ratio=ratio, core_phase=self._rng.random())
         self._quiet = SILENCE + ANSWERING + int(2 * setting.cycles / ratio)
         self._net, self._sequence = setting.nets[0], 0
@@ -247,7 +249,7 @@ def test_after_any_fault_no_logit_is_wrong_and_the_board_comes_back(setting, rec
     table = check(setting, range(FEW), tuple(FAULT_KINDS), record_property)
     counts = sum(table.values(), Counter())
     # Else these are no faults.
-    assert {f"ERROR {code}" for code in (1, 2, 3, 4, 5, 6, 8, 9, 10, 11)} <= set(counts), counts
+    assert {f"ERROR {code}" for code in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)} <= set(counts), counts
     assert counts["without an answer"] and counts["loaded anew"] and counts["logits"]
 
 
