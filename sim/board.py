@@ -53,21 +53,23 @@ def core_ratio(config):
     return CORE_CLOCKS.get(config.name, CLOCK_HZ) / HOST_HZ * DRIFT
 
 
-def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_BIT, timeout=TIMEOUT):
+def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_BIT, timeout=TIMEOUT,
+                patience=None):
     """Path of the library that simulates the `System` of `config` with `image` preset, built unless it is cached.
 
     clock_hz: Fraction, of the core, as the board says it to a host; by default that of `accel.clocks`, or 100 MHz.
     cycles_per_bit: int or Fraction, at least 8. timeout: cycles of silence after which the board gives a frame up.
+    patience: cycles after which it gives up a core that does not answer, as many as `timeout` by default.
     """
     clock_hz = clock_hz or CORE_CLOCKS.get(config.name, CLOCK_HZ)
     loaded = [] if image is None else [*map(str, (array.tobytes() for array in (
         image.program, image.weights, image.thresholds))), str(image.settings)]
-    sources = [config.digest(), str(clock_hz), str(cycles_per_bit), str(timeout),
+    sources = [config.digest(), str(clock_hz), str(cycles_per_bit), str(timeout), str(patience),
                image.net_digest if image else "", *loaded, rtl_sources(SYSTEM)]
 
     def make():
         return System(config, clock_hz=clock_hz, host_hz=HOST_HZ, baud=HOST_HZ / cycles_per_bit, image=image,
-                      timeout=timeout)
+                      timeout=timeout, patience=patience)
     return build_simulator(make, name=f"board-{config.name}", sources="\0".join(sources), ports=PORTS, one_lane=True,
                            driver=DRIVER)
 

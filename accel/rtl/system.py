@@ -24,7 +24,7 @@ from accel.rtl.host.interface import HostInterface
 from .core import Core
 from .stream_register import StreamRegister
 
-__all__ = ["BEAT_CYCLES", "System"]
+__all__ = ["BEAT_CYCLES", "CLEAR_CYCLES", "System"]
 
 BEAT_CYCLES = 1 << 22           # of the core's clock, between beats
 CLEAR_CYCLES = 128              # more than anything in the core or on its way to it takes to come to its end
@@ -45,7 +45,7 @@ class System(wiring.Component):
     host_hz, clock_hz : Fraction, of the domains host and sync; no relation between the two is needed
     baud : of the UART
     floorplan : of the core; image : accel.image.Image of the net it starts with, or None
-    timeout : cycles of the host's clock in silence after which a frame is given up; 0.1 s by default
+    timeout, patience : as of `HostInterface`, in cycles of the host's clock
 
     Members
     -------
@@ -54,10 +54,11 @@ class System(wiring.Component):
         host's side answers all the same
     beat : Out(1), of the core: changes each BEAT_CYCLES / 2 cycles
     """
-    def __init__(self, config: AccelConfig, *, host_hz, clock_hz, baud, floorplan=None, image=None, timeout=None):
+    def __init__(self, config: AccelConfig, *, host_hz, clock_hz, baud, floorplan=None, image=None, timeout=None,
+                 patience=None):
         self.config, self.floorplan, self.image = config, floorplan, image
         self.interface = HostInterface(config, clock_hz=host_hz, core_hz=clock_hz, baud=baud, timeout=timeout,
-                                       net=image and link.net_fields(image))
+                                       patience=patience, net=image and link.net_fields(image))
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8), "locked": In(1), "beat": Out(1)})
 
     def elaborate(self, platform):

@@ -32,7 +32,8 @@ class HostInterface(wiring.Component):
     config : AccelConfig
     clock_hz : Fraction, of its own clock; core_hz : Fraction, of the core's, for INFO; baud : of the UART
     net : dict of `NetState` fields of the net that the memories hold at configuration, or None
-    timeout : cycles after which a silent line ends a frame, and a silent core is given up; 0.1 s by default
+    timeout : cycles of silence after which a frame is given up; 0.1 s by default
+    patience : cycles after which a core that does not answer is given up; as many by default
 
     Members
     -------
@@ -41,10 +42,11 @@ class HostInterface(wiring.Component):
     clear : Out(1), cleared : In(1): see Controller
     locked : In(1): the core has its clock; beats : In(8): counts up as long as it lives; both for STATUS
     """
-    def __init__(self, config: AccelConfig, *, clock_hz, core_hz, baud, net=None, timeout=None):
+    def __init__(self, config: AccelConfig, *, clock_hz, core_hz, baud, net=None, timeout=None, patience=None):
         self.config, self.core_hz, self.net = config, core_hz, net
         self.line = {"clock_hz": clock_hz, "baud": baud}
         self.timeout = timeout or int(clock_hz * SILENCE_SECONDS)
+        self.patience = patience or self.timeout
         super().__init__({
             "rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8),
             "load": Out(stream.Signature(isa.LoadWord)), "pixels": Out(stream.Signature(isa.PixelWord)),
@@ -58,7 +60,7 @@ class HostInterface(wiring.Component):
         m.submodules.receiver = receiver = FrameReceiver(timeout=self.timeout)
         m.submodules.sender = sender = FrameSender()
         m.submodules.controller = controller = Controller(
-            self.config, clock_hz=self.core_hz, baud=self.line["baud"], timeout=self.timeout, net=self.net)
+            self.config, clock_hz=self.core_hz, baud=self.line["baud"], timeout=self.patience, net=self.net)
         m.submodules.buffer = buffer = BlockMemory(width=8, depth=link.MAX_PAYLOAD)
         for source, sink in ((receiver.o, controller.request), (sender.o, uart_tx.i),
                              (controller.header, sender.header), (controller.payload, sender.payload),
