@@ -9,7 +9,7 @@
     END_LOAD     loading (ORDER), 28 bytes (LENGTH)                              loader           when done
     INFER        a net (NOT_LOADED), a picture (LENGTH), room (BUSY)             pictures         later, in turn
 
-Nothing is outstanding while a net is loaded: BEGIN_LOAD waits for that, and until END_LOAD there is no net to INFER.
+While a net is being loaded nothing is outstanding: BEGIN_LOAD needs that, and up to END_LOAD there is no net to INFER.
 `Dispatcher` is generated from the table: a new command is a row here, what carries it out, and what its answer holds
 (`Replies`).
 """

@@ -29,8 +29,8 @@ class CoreGuard(wiring.Component):
     clearing : Out(1): from the cycle after `forget` to the end of the handshake
     stalled : Out(1): the command waits, as `waits` or `clearing` say, and its patience has come to its end
 
-    A clearing outlives the command that it belongs to: it ends when the core has answered. Resources: a counter of
-    `timeout`, 3 flip-flops.
+    A clearing outlives the command that it belongs to: it ends when the core has answered. Resources: 26
+    flip-flops, 23 of them the counter of 0.1 s at 50 MHz, 40 LUT4.
     """
     def __init__(self, *, timeout):
         self.timeout = timeout

@@ -65,7 +65,8 @@ class Loader(wiring.Component):
     loading : Out(1): from BEGIN_LOAD to the END_LOAD that is carried out
     load_next : Out(32): index of the next entry
 
-    Time: 56 cycles an entry; 4 a byte otherwise, and up to 127 for the size of a picture.
+    Time: 56 cycles an entry; 4 a byte otherwise, and up to 127 for the size of a picture. Resources: 301 flip-flops
+    (the net 97, an entry 88, index and check 64), 690 LUT4.
     """
     def __init__(self, config: AccelConfig, *, net=None):
         self.config = config

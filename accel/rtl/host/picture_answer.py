@@ -43,7 +43,8 @@ class PictureAnswer(wiring.Component):
     takes on the line. What is more than an answer has room for is counted and dropped.
 
     Latency: 5 cycles from the last logit to `due`, 3 more to the first byte. Throughput: a logit each 4 cycles, then
-    10 a logit and 12 more a picture. Resources: a block memory of 1022 words of 32 bits.
+    10 a logit and 12 more a picture. Resources: 160 flip-flops, 310 LUT4, two
+    block memories (1022 words of 32 bits).
     """
     def __init__(self):
         super().__init__({"logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32), "n_logits": In(16),

@@ -90,7 +90,7 @@ def test_as_many_logits_as_an_answer_carries(count):
     assert run([(logits, 9)])[0] == [answer(logits, 9)]
 
 
-@pytest.mark.parametrize("n_logits", [1, 3, 1022])
+@pytest.mark.parametrize("n_logits", [1, 3, pytest.param(1022, marks=pytest.mark.slow)])
 def test_another_number_of_logits_than_the_net_has_makes_no_answer(n_logits):
     right = list(range(n_logits)), 5
     others = [([7] * count, 6) for count in (n_logits - 1, n_logits + 1, 1023, 1024, 1025, 2048 + n_logits) if count]
