@@ -6,9 +6,9 @@ What is proved is `ClockCrossing` as it is shipped, 16 words deep. Its payload h
 a payload, so what holds for those bits holds for the bits of a wider one. Time is a row of instants; in each of them
 either clock rises, both do, or none. `Wires` is what one clock sees of the other's pointer. Domains have no reset.
 
-The proof is by induction from an instant to the next. `Contract`, which is what is to be proved, sees the ports;
-`Invariants` say what else is true inside in every instant. What is not in the model: a flip-flop undecided for longer
-than a period, and wires of one pointer that differ by more than a period of its clock.
+The proof is by induction from an instant to the next. What is to be proved is said of the ports in `Contract`, and its
+invariants are what else is true within in every instant. Not in the model: a flip-flop undecided for longer than a
+period, and wires of one pointer that differ by more than a period of its clock.
 """
 from itertools import pairwise
 

@@ -1,0 +1,97 @@
+"""The netlist of shipped boards, pin to pin: INFO, a board whose PLL has not locked, and a picture with its logits and
+cycles. Between it and the chip are place and route, the PLL and the pads: no timing is simulated, and the two clocks
+drift through all phases of each other instead of the one that the PLL makes."""
+import copy
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from accel import link
+from accel.compiler.compile import compile_net
+from accel.cycles import cycles
+from boards.host import Device
+from boards.index import BOARDS
+from boards.top import make_platform, oscillator_hz
+from model import zoo
+from model.integer import golden
+from tests.nets import random_pictures
+from tests.sim.board_netlist import build_board_netlist, with_named_pins
+from tests.sim.board_port import BoardPort
+
+BOARD = BOARDS["ulx3s-12f"]
+DRIFT = Fraction(1009, 1008)        # of the core's clock against the oscillator's
+
+
+def cell(kind, parameters=None, **wires):
+    return {"type": kind, "parameters": parameters or {}, "connections": {name: [bit] for name, bit in wires.items()}}
+
+
+def pad(pin, wire, *, out=False):
+    if out:
+        return cell("TRELLIS_IO", {"DIR": "OUTPUT"}, B=pin, I=wire, T="0")
+    return cell("TRELLIS_IO", {"DIR": "INPUT"}, B=pin, O=wire)
+
+
+@pytest.fixture
+def netlist():
+    """Pins are the bits 1 .. 11, what is behind them 21 .. 31: the oscillator, rx, tx, eight LEDs."""
+    names = ["clk25_0__io", "uart_0__rx__io", "uart_0__tx__io", *(f"led_{k}__io" for k in range(8))]
+    return {
+        "ports": {name: {"direction": "output" if k > 1 else "input", "bits": [k + 1]} for k, name in enumerate(names)},
+        "netnames": {"tx": {"bits": [77]}, "other": {"bits": [40]}},
+        "cells": {
+            **{f"pad{k}": pad(k + 1, k + 21, out=k > 1) for k in range(len(names))},
+            "pll": cell("EHXPLLL", CLKI=21, CLKFB=50, CLKOP=50, CLKOS=51, LOCK=52),
+            "gate": cell("DCCA", CLKI=51, CE=52, CLKO=53), "register": cell("TRELLIS_FF", CLK=53, DI=22, Q=40)}}
+
+
+def test_pins_have_names(netlist):
+    made = with_named_pins(netlist, BOARD)
+    assert {name: (port["direction"], port["bits"]) for name, port in made["ports"].items()} == {
+        "host_clk": ("input", [21]), "clk": ("input", [53]), "locked": ("input", [52]), "rx": ("input", [22]),
+        "tx": ("output", [23]), "leds": ("output", list(range(24, 32)))}
+    assert made["cells"] == {"register": netlist["cells"]["register"]}
+    assert list(made["netnames"]) == ["other"]
+
+
+@pytest.mark.parametrize("name, port, bit, said", [
+    ("gate", "CE", 40, "does not open with LOCK"), ("gate", "CLKI", 40, "is not the PLL's"),
+    ("register", "CLK", 51, "goes round its gate"), ("pll", "CLKI", 40, "not run on the oscillator"),
+    ("pad5", "T", 40, "a pad of both ways: pad5")])
+def test_other_clocks_and_pads_are_refused(name, port, bit, said, netlist):
+    broken = copy.deepcopy(netlist)
+    broken["cells"][name]["connections"][port] = [bit]
+    with pytest.raises(AssertionError, match=said):
+        with_named_pins(broken, BOARD)
+
+
+@pytest.mark.nightly
+@pytest.mark.cxx
+@pytest.mark.parametrize("name", BOARDS)
+def test_shipped_netlists(name, tmp_path, record_property):
+    board = BOARDS[name]
+    net, host_hz = zoo.load(board.net), oscillator_hz(board, make_platform(board))
+    image = compile_net(net, board.config)
+    port = BoardPort(build_board_netlist(board, tmp_path), bit_cycles=float(host_hz / link.BAUD),
+                     core_ratio=board.clock_hz / host_hz * DRIFT)
+    port.board.line.locked = 0
+    with Device(port, timeout=2.0, now=port.now) as device:
+        expected = link.info_of(board.config, clock_hz=board.clock_hz, baud=link.BAUD) | link.net_fields(image)
+        assert tuple(device.info.gateware[i] for i in range(3)) == tuple(expected.pop("gateware"))
+        assert {field: getattr(device.info, field) for field in expected} == expected and device.info.loaded
+        status = device.status()
+        assert (status.locked, status.beats, status.images) == (0, 0, 0)
+
+        port.board.line.locked = 1
+        pictures = random_pictures(net, 1)
+        [answer] = device.classify(pictures)
+        np.testing.assert_array_equal(answer.logits, golden.forward(net, pictures)[0])
+        assert answer.cycles == cycles(image)
+        status = device.status()
+        assert (status.locked, status.images, status.outstanding, status.framing_errors) == (1, 1, 0, 0)
+        assert status.header_errors == status.frame_errors == status.timeouts == status.overruns == 0
+    assert not port.board.line.framing_errors
+    record_property("config", board.config.name)
+    record_property("net_digest", image.net_digest)
+    record_property("cycles_per_image", answer.cycles)
