@@ -152,11 +152,11 @@ UNITS = {
     "receiver": lambda board: FrameReceiver(timeout=int(_host_hz(board) * SILENCE_SECONDS)),
     "sender": lambda board: FrameSender(),
     "controller": lambda board: Controller(
-        board.config, clock_hz=board.clock_hz, baud=link.BAUD, timeout=int(board.clock_hz * SILENCE_SECONDS)),
+        board.config, clock_hz=board.clock_hz, baud=link.BAUD, patience=int(_host_hz(board) * SILENCE_SECONDS)),
     "dispatcher": lambda board: Dispatcher(),
     "payload-reader": lambda board: PayloadReader(),
     "net-loader": lambda board: Loader(board.config),
-    "core-guard": lambda board: CoreGuard(timeout=int(board.clock_hz * SILENCE_SECONDS)),
+    "core-guard": lambda board: CoreGuard(patience=int(_host_hz(board) * SILENCE_SECONDS)),
     "picture-queue": lambda board: PictureQueue(),
     "picture-answer": lambda board: PictureAnswer(),
     "replies": lambda board: Replies(board.config, clock_hz=board.clock_hz, baud=link.BAUD),

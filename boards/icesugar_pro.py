@@ -1,5 +1,6 @@
 """`python -m boards.icesugar_pro`: bitstreams for the iCESugar-Pro, and pictures over its UART."""
 import sys
+from fractions import Fraction
 from functools import partial
 
 import uniqore  # noqa: F401 - first, since it refuses a `model` that is not ours
@@ -15,7 +16,8 @@ __all__ = ["BOARDS", "main", "parser"]
 BOARDS = (Board(
     family="icesugar_pro", title="iCESugar-Pro", device="25F",
     platform="amaranth_boards.icesugar_pro:ICESugarProPlatform",
-    config=R8C8P2, clock_hz=CORE_CLOCKS[R8C8P2.name], net="resnet8half-w4a4-cifar10",
+    config=R8C8P2, clock_hz=CORE_CLOCKS[R8C8P2.name], asked_hz=Fraction(125_000_000),
+    net="resnet8half-w4a4-cifar10",
     oscillator="clk25", leds=(("rgb_led", 0),),
     adapters=frozenset({(0x1D50, 0x602B)}), socket="USB-C socket",      # iCELink: UART and programmer
     programmer=("-c", "cmsisdap", "--vid", "0x1d50", "--pid", "0x602b")),)

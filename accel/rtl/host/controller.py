@@ -35,7 +35,7 @@ class Controller(wiring.Component):
     Parameters
     ----------
     config : AccelConfig; clock_hz, baud : for INFO
-    timeout : cycles after which a core that takes nothing is given up
+    patience : cycles after which a core that takes nothing is given up
     net : dict of `NetState` fields of the net that the memories hold at configuration, or None
 
     Members
@@ -50,7 +50,7 @@ class Controller(wiring.Component):
     counters : In(link.Status): those of the receiver and of the clock; the controller fills in the rest
     leds : Out(8): 0 .. 6 the last picture's class, 7 while a picture is being classified
 
-    Results go first: a command waits while one is sent. No command waits longer for the core than `timeout`: it is
+    Results go first: a command waits while one is sent. No command waits longer for the core than `patience`: it is
     refused with STALLED then, and with the core its pictures, its net and a load are given up. `clear` stays up until
     the core answers.
 
@@ -63,8 +63,8 @@ class Controller(wiring.Component):
     Throughput: a payload byte in 4 cycles, a pixel in 12, an entry of a net in 56. About 750 flip-flops, two fifths of
     them the loader's, and 1,660 LUT4; two block memories, for a picture's logits (the payload's buffer is `System`'s).
     """
-    def __init__(self, config: AccelConfig, *, clock_hz, baud, timeout, net=None):
-        self.config, self.clock_hz, self.baud, self.timeout, self.net = config, clock_hz, baud, timeout, net
+    def __init__(self, config: AccelConfig, *, clock_hz, baud, patience, net=None):
+        self.config, self.clock_hz, self.baud, self.patience, self.net = config, clock_hz, baud, patience, net
         super().__init__({
             "request": In(stream.Signature(Request)),
             "buffer_address": Out(range(link.MAX_PAYLOAD)), "buffer_data": In(8), "reading": Out(1),
@@ -80,7 +80,7 @@ class Controller(wiring.Component):
         m.submodules.loader = loader = Loader(self.config, net=self.net)
         m.submodules.pictures = pictures = PictureQueue()
         m.submodules.answer = answer = PictureAnswer()
-        m.submodules.guard = guard = CoreGuard(timeout=self.timeout)
+        m.submodules.guard = guard = CoreGuard(patience=self.patience)
         m.submodules.replies = replies = Replies(self.config, clock_hz=self.clock_hz, baud=self.baud)
         net, status, situation = loader.net, replies.status, dispatcher.situation
 

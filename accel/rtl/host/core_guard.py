@@ -18,7 +18,7 @@ class CoreGuard(wiring.Component):
 
     Parameters
     ----------
-    timeout : cycles that a command may wait for the core, all its waits together
+    patience : cycles that a command may wait for the core, all its waits together
 
     Members
     -------
@@ -32,15 +32,15 @@ class CoreGuard(wiring.Component):
     A clearing outlives the command that it belongs to: it ends when the core has answered. Resources: 26
     flip-flops, 23 of them the counter of 0.1 s at 50 MHz, 40 LUT4.
     """
-    def __init__(self, *, timeout):
-        self.timeout = timeout
+    def __init__(self, *, patience):
+        self.patience = patience
         super().__init__({"begin": In(1), "waits": In(1), "forget": In(1), "clear": Out(1), "cleared": In(1),
                           "clearing": Out(1), "stalled": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        waiting, waited = Signal(), Signal(range(self.timeout + 1))
-        m.d.comb += [waiting.eq(self.waits | self.clearing), self.stalled.eq(waiting & (waited == self.timeout))]
+        waiting, waited = Signal(), Signal(range(self.patience + 1))
+        m.d.comb += [waiting.eq(self.waits | self.clearing), self.stalled.eq(waiting & (waited == self.patience))]
         with m.If(self.begin):
             m.d.sync += waited.eq(0)
         with m.Elif(waiting & ~self.stalled):

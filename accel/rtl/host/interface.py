@@ -60,7 +60,7 @@ class HostInterface(wiring.Component):
         m.submodules.receiver = receiver = FrameReceiver(timeout=self.timeout)
         m.submodules.sender = sender = FrameSender()
         m.submodules.controller = controller = Controller(
-            self.config, clock_hz=self.core_hz, baud=self.line["baud"], timeout=self.patience, net=self.net)
+            self.config, clock_hz=self.core_hz, baud=self.line["baud"], patience=self.patience, net=self.net)
         m.submodules.buffer = buffer = BlockMemory(width=8, depth=link.MAX_PAYLOAD)
         for source, sink in ((receiver.o, controller.request), (sender.o, uart_tx.i),
                              (controller.header, sender.header), (controller.payload, sender.payload),

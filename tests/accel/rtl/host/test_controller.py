@@ -55,7 +55,7 @@ class Bench:
     """
     def __init__(self, host, *, net=None, pictures=(), released=1 << 30, pauses=0.0, withdraws=False,
                  seed=0):
-        self.dut = dut = Controller(TINY, clock_hz=CLOCK_HZ, baud=BAUD, timeout=PATIENCE, net=net)
+        self.dut = dut = Controller(TINY, clock_hz=CLOCK_HZ, baud=BAUD, patience=PATIENCE, net=net)
         self.load, self.pixels = Monitor(dut.load), Monitor(dut.pixels)
         to_core = [] if withdraws else [self.load.watch, self.pixels.watch]
         self.released = released

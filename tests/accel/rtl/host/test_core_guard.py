@@ -10,7 +10,7 @@ PATIENCE = 50
 
 def run(host, *, rises=3, falls=2):
     """Signals of each cycle. host: async function of (ctx, dut). rises, falls: cycles from `clear` to `cleared`."""
-    dut, over, seen = CoreGuard(timeout=PATIENCE), [], []
+    dut, over, seen = CoreGuard(patience=PATIENCE), [], []
 
     async def core(ctx):
         up = down = 0
