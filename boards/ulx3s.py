@@ -22,8 +22,8 @@ ESP32_PINS = ("F1", "L2")
 def _board(device, config, net, *, asked_hz, floorplan=None):
     return Board(
         family="ulx3s", title="ULX3S", device=device, platform=f"amaranth_boards.ulx3s:ULX3S_{device}_Platform",
-        config=config, clock_hz=CORE_CLOCKS[config.name], asked_hz=Fraction(asked_hz),
-        net=net, floorplan=floorplan, oscillator="clk25", pulled_up=ESP32_PINS, leds=tuple(("led", number) for number in range(8)),
+        config=config, clock_hz=CORE_CLOCKS[config.name], asked_hz=Fraction(asked_hz), net=net, floorplan=floorplan,
+        oscillator="clk25", pulled_up=ESP32_PINS, leds=tuple(("led", number) for number in range(8)),
         adapters=frozenset({(0x0403, 0x6015), (0x0403, 0x6001)}),       # FT231X, or FT232R in its place
         socket="US1 socket", programmer=("-b", "ulx3s"))
 

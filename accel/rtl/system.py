@@ -76,8 +76,8 @@ class System(wiring.Component):
             m.submodules[f"{name}_crossing"] = crossing = ClockCrossing(
                 source.payload.shape(), w_domain="host", r_domain="sync")
             wiring.connect(m, source, crossing.i)
-            # Pixels that are still on their way while the core is cleared are dropped. Load words are not: a load goes on
-            # after RESET, and a cleared core takes them.
+            # Pixels that are still on their way while the core is cleared are dropped. Load words are not: a load goes
+            # on after RESET, and a cleared core takes them.
             drop = clear if name == "pixels" else 0
             m.d.comb += [sink.payload.eq(crossing.o.payload), sink.valid.eq(crossing.o.valid & ~drop),
                          crossing.o.ready.eq(sink.ready | drop)]
