@@ -10,7 +10,7 @@ import pytest
 from accel import link
 from accel.compiler.compile import compile_net
 from accel.cycles import cycles
-from boards.host import Device
+from boards.host import Device, FrameReader
 from boards.index import BOARDS
 from boards.top import make_platform, oscillator_hz
 from model import zoo
@@ -66,6 +66,15 @@ def test_other_clocks_and_pads_are_refused(name, port, bit, said, netlist):
         with_named_pins(broken, BOARD)
 
 
+def ask_status(port):
+    """Of a board that may have no core yet, which a `Device` would reset."""
+    reader = FrameReader()
+    reader.feed(port.board.exchange(link.frame(link.Command.STATUS, 7), 50_000))
+    kind, sequence, payload = reader.next()
+    assert (kind, sequence) == (link.Command.STATUS | link.REPLY, 7)
+    return link.from_bytes(link.Status, payload)
+
+
 @pytest.mark.nightly
 @pytest.mark.cxx
 @pytest.mark.parametrize("name", BOARDS)
@@ -76,14 +85,13 @@ def test_shipped_netlists(name, tmp_path, record_property):
     port = BoardPort(build_board_netlist(board, tmp_path), bit_cycles=float(host_hz / link.BAUD),
                      core_ratio=board.clock_hz / host_hz * DRIFT)
     port.board.line.locked = 0
+    status = ask_status(port)
+    assert (status.locked, status.beats, status.loaded) == (0, 0, 1)
+    port.board.line.locked = 1
     with Device(port, timeout=2.0, now=port.now) as device:
         expected = link.info_of(board.config, clock_hz=board.clock_hz, baud=link.BAUD) | link.net_fields(image)
         assert tuple(device.info.gateware[i] for i in range(3)) == tuple(expected.pop("gateware"))
         assert {field: getattr(device.info, field) for field in expected} == expected and device.info.loaded
-        status = device.status()
-        assert (status.locked, status.beats, status.images) == (0, 0, 0)
-
-        port.board.line.locked = 1
         pictures = random_pictures(net, 1)
         [answer] = device.classify(pictures)
         np.testing.assert_array_equal(answer.logits, golden.forward(net, pictures)[0])
