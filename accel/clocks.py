@@ -9,5 +9,5 @@ __all__ = ["CORE_CLOCKS"]
 CORE_CLOCKS = {
     R16C16P2.name: Fraction(131_250_000),
     R16C8P2.name: Fraction(112_500_000),
-    R8C8P2.name: Fraction(112_500_000),
+    R8C8P2.name: Fraction(125_000_000),
 }

@@ -24,7 +24,7 @@ from accel.rtl.host.interface import HostInterface
 from .core import Core
 from .stream_register import StreamRegister
 
-__all__ = ["BEAT_CYCLES", "CLEAR_CYCLES", "System"]
+__all__ = ["CLEAR_CYCLES", "System"]
 
 BEAT_CYCLES = 1 << 22           # of the core's clock, between beats
 CLEAR_CYCLES = 128              # more than anything in the core or on its way to it takes to come to its end
