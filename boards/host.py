@@ -41,7 +41,7 @@ SENTENCES = {
     Fault.ENTRY: "a word of the net is for a memory, or an address, that the device does not have",
     Fault.SIZES: "the net's sizes are none that the device can work with",
     Fault.LOGITS: "the net's program sent another number of logits than it has",
-    Fault.STALLED: "the device's core does not answer: its clock may stand still (STATUS says whether it is locked)",
+    Fault.STALLED: "the device's core does not answer",
 }
 
 
@@ -313,11 +313,18 @@ class Device:
             try:
                 return self._receive(kind, sequence)
             except DeviceError as error:
+                if error.fault == Fault.STALLED:
+                    raise DeviceError(f"{error}{self._reason_of_a_stall()}", error.fault) from error
                 again = error.fault in (None, Fault.HEADER_CHECK, Fault.FRAME_CHECK, Fault.TIMEOUT)
                 if not again or not left:
                     raise
                 left -= 1
                 self._notice(f"{kind.name}: {error}; sending it again")
+
+    def _reason_of_a_stall(self):
+        if self.status().locked:
+            return " though its clock is locked: configure the board anew (flash it, or switch it off and on)"
+        return ": the PLL of its clock has not locked. Switch the board off and on"
 
     def _receive(self, kind, sequence):
         until = self._now() + self._timeout

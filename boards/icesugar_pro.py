@@ -16,7 +16,7 @@ __all__ = ["BOARDS", "main", "parser"]
 BOARDS = (Board(
     family="icesugar_pro", title="iCESugar-Pro", device="25F",
     platform="amaranth_boards.icesugar_pro:ICESugarProPlatform",
-    config=R8C8P2, clock_hz=CORE_CLOCKS[R8C8P2.name], asked_hz=Fraction(125_000_000),
+    config=R8C8P2, clock_hz=CORE_CLOCKS[R8C8P2.name], asked_hz=Fraction(137_500_000),
     net="resnet8half-w4a4-cifar10",
     oscillator="clk25", leds=(("rgb_led", 0),),
     adapters=frozenset({(0x1D50, 0x602B)}), socket="USB-C socket",      # iCELink: UART and programmer
