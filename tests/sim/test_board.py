@@ -1,5 +1,6 @@
 """The driver of the simulated board: two clocks that know nothing of each other, and a board that does not mind."""
 import random
+import shutil
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -14,12 +15,15 @@ from accel import link
 from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.cycles import cycles
+from accel.digest import SYSTEM
 from accel.link import Command
 from accel.rtl.system import System
 from model.common.errors import UserError
+from model.common.tools import find_compiler, find_cxxrtl
 from model.integer import golden
 from sim.board import CYCLES_PER_BIT, DRIVER, HOST_HZ, PORTS, BoardSimulator, build_board
 from sim.lanes.build import build_simulator
+from sim.library import built, compile_sources, rtl_sources, step, write_rtlil
 from tests.nets import random_net, random_pictures
 
 RATIOS = (Fraction(1), Fraction(4), Fraction(21, 4), Fraction(1, 3), Fraction(1009, 252), Fraction(97, 101))
@@ -135,6 +139,42 @@ def test_a_board_whose_clock_is_not_locked_answers(small):
         said += board.exchange(b"", 500)
     assert said == answers(image, logits)
     board.close()
+
+
+def cxxrtl_board(make_system, sources):
+    """Library of the board in CXXRTL, with the same driver."""
+    yosys, compiler = find_cxxrtl(), find_compiler()
+    header = Path(__file__).with_name("cxxrtl_board") / "simulator.h"
+    # Modules stay where a flat board would keep a compiler busy for minutes.
+    script = ("read_rtlil core.il\nsetattr -mod -set keep_hierarchy 1 core.core.array.pe_*_? "
+              "core.core.chain_end*.threshold*_?\nwrite_cxxrtl -O6 -g0 core.cc\n")
+
+    def make(folder, say):
+        write_rtlil(make_system(), folder / "core.il")
+        (folder / "core.ys").write_text(script)
+        step([*yosys.command, "-q", "core.ys"], folder)
+        for path in (DRIVER, header):
+            shutil.copy(path, folder)
+        compile_sources(folder, [DRIVER.name], ("-O1", f"-I{yosys.include}"), compiler)
+    return built("board-cxxrtl", [sources, DRIVER.read_text(), header.read_text(), yosys.version, script,
+                                  compiler.version], make)
+
+
+@pytest.mark.slow
+@pytest.mark.cxx
+def test_a_board_in_cxxrtl(small):
+    """The second opinion of the compiled simulator: its two clocks at unrelated periods, either of them the faster."""
+    _, image, pictures, logits = small
+    library = cxxrtl_board(lambda: System(TINY, clock_hz=CLOCK_HZ, host_hz=HOST_HZ, baud=HOST_HZ / CYCLES_PER_BIT,
+                                          image=image, timeout=SILENCE),
+                           f"{TINY.digest()}{image.net_digest}{rtl_sources(SYSTEM)}")
+    for ratio, phase in ((5.23, 0.3), (0.71, 0.9)):
+        board = BoardSimulator(library, timeout=SILENCE, core_ratio=ratio, core_phase=phase)
+        said = board.exchange(requests(pictures), 1)
+        while not board.at_rest:
+            said += board.exchange(b"", 500)
+        assert said == answers(image, logits), ratio
+        board.close()
 
 
 @pytest.mark.slow
