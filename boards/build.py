@@ -32,6 +32,7 @@ from .top import Top, make_platform, oscillator_hz
 __all__ = ["Router", "build", "command_of", "prepare", "route"]
 
 NAME = "top"
+CORE_CLOCK = "clk"              # the net of the domain `sync`, in the whole design
 POLL_SECONDS = 1.0
 ARCS = re.compile(r"^Info: +\d+ \| +\d+ +\d+ \| +\d+ +\d+ \| +(\d+)\|", re.MULTILINE)
 PHASES = (("Routing..", "routing"), ("Creating initial analytic placement", "placing"),
@@ -48,9 +49,11 @@ def prepare(board, *, net, baud, folder):
     net: zoo name or path of the net the bitstream starts with, or None.
     """
     image = None if net is None else compile_net(zoo.load(net), board.config)
+    overrides = mapping_options(NAME)
+    if board.asked_hz is not None:
+        overrides["add_preferences"] = f'FREQUENCY NET "{CORE_CLOCK}" {float(board.asked_hz)} HZ;'
     plan = make_platform(board).build(
-        Top(board, image=image, baud=baud), name=NAME, do_build=False, emit_src=False,
-        **mapping_options(NAME))
+        Top(board, image=image, baud=baud), name=NAME, do_build=False, emit_src=False, **overrides)
     try:
         plan.extract(folder)
     except OSError as error:

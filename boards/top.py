@@ -48,8 +48,6 @@ class Top(Elaboratable):
         locked = Signal()
         m.d.comb += ClockSignal("host").eq(oscillator.i)
         _make_clock(m, oscillator.i, core.clk, locked, plan=pll_plan(host_hz, PllClock(board.clock_hz)))
-        if board.asked_hz is not None:
-            platform.add_clock_constraint(core.clk, float(board.asked_hz))
 
         m.submodules.system = system = System(
             board.config, clock_hz=board.clock_hz, host_hz=host_hz, baud=self.baud, floorplan=board.floorplan,

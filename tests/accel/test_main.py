@@ -71,15 +71,15 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(verb, tmp_path, cap
 
 TABLE = """\
 layer  kind                                  output          MACs  passes  cycles  skip  utilization
-stem   conv3x3, 8-bit pixels                 16x32x32     442,368       6   3,130     0  27.6 %
-s1b1a  conv3x3                               16x32x32   2,359,296       9   4,654     0  99.0 %
-s1b1b  conv3x3 + skip                        16x32x32   2,359,296      10   5,166   512  99.0 % (89.2 % with the skip)
-s2b1a  conv3x3, stride 2                     32x16x16   1,179,648      18   2,350     0  98.0 %
-s2b1b  conv3x3 + conv1x1, stride 2           32x16x16   2,490,368      38   4,910     0  99.1 %
-s3b1a  conv3x3, stride 2                     64x8x8     1,179,648      72   2,350     0  98.0 %
-s3b1b  conv3x3 + conv1x1, stride 2           64x8x8     2,490,368     152   4,910     0  99.1 %
-head   average pool + linear, 8-bit weights  10               640       8     368     0  0.3 %
-total                                                  12,501,632     313  27,838
+stem   conv3x3, 8-bit pixels                 16x32x32     442,368       6   3,132     0  27.6 %
+s1b1a  conv3x3                               16x32x32   2,359,296       9   4,656     0  99.0 %
+s1b1b  conv3x3 + skip                        16x32x32   2,359,296      10   5,168   512  99.0 % (89.2 % with the skip)
+s2b1a  conv3x3, stride 2                     32x16x16   1,179,648      18   2,352     0  98.0 %
+s2b1b  conv3x3 + conv1x1, stride 2           32x16x16   2,490,368      38   4,912     0  99.0 %
+s3b1a  conv3x3, stride 2                     64x8x8     1,179,648      72   2,352     0  98.0 %
+s3b1b  conv3x3 + conv1x1, stride 2           64x8x8     2,490,368     152   4,912     0  99.0 %
+head   average pool + linear, 8-bit weights  10               640       8     370     0  0.3 %
+total                                                  12,501,632     313  27,854
 """
 
 

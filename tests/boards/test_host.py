@@ -390,7 +390,7 @@ def test_a_net_too_large_for_the_device_is_refused_and_the_old_one_stays(port, n
 
 def test_of_a_core_without_a_clock_is_said_why_it_does_not_answer(port, nets):
     port.board.line.locked = 0
-    with pytest.raises(DeviceError, match="core does not answer: the PLL of its clock has not locked. Switch the board"):
+    with pytest.raises(DeviceError, match="core does not answer: the PLL of its clock has not locked. Switch"):
         connect(port)
     port.board.line.locked = 1
     with connect(port) as device:

@@ -56,13 +56,13 @@ class PictureLoader(wiring.Component):
         column, row = Signal(isa.SIDE_BITS), Signal(isa.ROW_BITS)
         line = Signal(isa.SIDE_BITS)
         digit = Signal(range(digits))
-        plane_row = Signal(isa.ROW_BITS)
+        first_row, plane_row = Signal(isa.ROW_BITS), Signal(isa.ROW_BITS)
         word_column = Signal(isa.SIDE_BITS)
-        m.d.comb += word_column.eq(column - lag)
         # What a state depends on is compared before it, and added up before it is written.
         beyond, room = Signal(), Signal()                        # the zero right of the line
         last_word, last_line = Signal(), Signal()
         m.d.sync += [
+            word_column.eq(column - lag), first_row.eq(row + Mux(writing, config.picture_rows, 0)),
             beyond.eq((column == settings.width) & (settings.width != 0)),
             room.eq((column != settings.width) & ~full.bit_select(writing, 1)),
             last_word.eq(word_column == settings.width - 1), last_line.eq(line == settings.height - 1)]
@@ -72,8 +72,7 @@ class PictureLoader(wiring.Component):
                 m.next = "PIXEL"
             with m.State("PIXEL"):
                 m.d.comb += self.pixels.ready.eq(room & ~self.clear)
-                m.d.sync += [digit.eq(0), plane_row.eq(row + (word_column >> bank_bits)
-                                                       + Mux(writing, config.picture_rows, 0))]
+                m.d.sync += [digit.eq(0), plane_row.eq(first_row + (word_column >> bank_bits))]
                 with m.If(self.pixels.ready & self.pixels.valid | beyond):
                     m.d.sync += [window[t].eq(window[t + 1]) for t in range(taps - 1)]
                     m.d.sync += window[taps - 1].eq(Mux(beyond, 0, self.pixels.payload))
