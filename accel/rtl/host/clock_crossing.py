@@ -36,10 +36,10 @@ class ClockCrossing(wiring.Component):
     `empty`, which compare two flip-flops.
 
     Latency: a payload is on offer at `o` from the third read edge on after the write edge that takes it, where the one
-    before has gone. Throughput: a payload in 3 read cycles and 3 write cycles, a read cycle more where the one before
-    has not gone by then.
+    before has gone; else on the edge after that goes. Throughput: where `o` takes at once, a payload in at most 3 read
+    periods and 3 write periods, and in more than 2 of each.
     Needs: the wires of a word take less than a read period longer than that of `sent`.
-    Resources: with b bits 2 * b + 7 flip-flops and some 8 LUT4, no carry and no memory: `amaranth.lib.fifo.AsyncFIFO`
+    Resources: with b bits 2 * b + 7 flip-flops and 6 LUT4, no carry and no memory: `amaranth.lib.fifo.AsyncFIFO`
     has pointers of binary and Gray numbers in both domains, which were the slowest paths of the whole core.
     """
     def __init__(self, shape, *, w_domain="write", r_domain="read"):

@@ -8,17 +8,17 @@ from model.common.tools import find_tool
 __all__ = ["holds"]
 
 
-def holds(harness, ports, folder, *, platform=None, script="", refute=0):
+def holds(harness, ports, folder, *, platform=None, refute=0):
     """True where the assertions of `harness` hold at its start and, where they hold in a cycle, in the next; False
     where a run from its start breaks one. AssertionError where neither is found.
 
-    ports: its inputs, free in every cycle, and clock. platform: that it is elaborated for. script: for yosys, once the
-    design is one flat module `top`. refute: cycles in which a fault is sought; 0: a proof is.
+    ports: its inputs, free in every cycle, and clock. platform: that it is elaborated for. refute: cycles in which a
+    fault is sought; 0: a proof is.
     """
     (folder / "top.il").write_text(rtlil.convert(harness, name="top", platform=platform, ports=ports, emit_src=False))
     way = f"-tempinduct-baseonly -maxsteps {refute}" if refute else "-tempinduct -maxsteps 1"
     (folder / "top.ys").write_text(
-        f"read_rtlil top.il\nprep -top top -flatten\nmemory_map\n{script}\nchformal -lower\nasync2sync\n"
+        f"read_rtlil top.il\nprep -top top -flatten\nmemory_map\nchformal -lower\nasync2sync\n"
         f"formalff -clk2ff\nopt_clean\nsat -verify -prove-asserts {way} top\n")
     done = subprocess.run([find_tool("yosys"), "top.ys"], cwd=folder, capture_output=True, text=True)
     proved, refuted = "Induction step proven: SUCCESS!" in done.stdout, "model found for base case" in done.stdout

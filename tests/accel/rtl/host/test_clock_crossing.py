@@ -8,6 +8,7 @@ import random
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from amaranth import *
@@ -20,7 +21,6 @@ from model.common.tools import find_tool
 from tests.accel.streams import Monitor, sink, source
 
 PICO = 1e-12
-DEPTH = 16
 WORDS = [random.Random(1).randrange(256) for _ in range(120)]
 
 
@@ -110,44 +110,98 @@ def test_latency(seed):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_full_crossing(seed):
-    """It holds `depth` words and one more. Room is seen from the second edge on after a word has left the queue, which
-    it does on the edge after the register was emptied."""
+def test_two_words_are_held(seed):
+    """One on offer, one in the register. The second is captured on the edge after the first has gone, and room seen on
+    the second edge from there, so the third is taken on the third."""
     write, read = random_clocks(seed)
     dut = ClockCrossing(8)
-    full = 60 * max(write.period, read.period)          # by then nothing more is taken
+    full = 20 * max(write.period, read.period)          # by then nothing more is taken
     start = read.next_edge(full)
 
     async def take(ctx):
         await ctx.tick("read").repeat(start)
         ctx.set(dut.o.ready, 1)
-        await ctx.tick("read")
-        ctx.set(dut.o.ready, 0)
-        await ctx.tick("read").repeat(60 * max(1, write.period // read.period))
-        ctx.set(dut.o.ready, 1)
 
     came, went = run(dut, write, read, offer=source(dut.i, WORDS[:30], domain="write"), take=take, expected=30)
     assert came.payloads == went.payloads == WORDS[:30]
-    assert went.cycles[0] == start
-    assert write.edge(came.cycles[DEPTH]) < full        # the one that is behind the first, which went to the register
-    assert came.cycles[DEPTH + 1] == write.next_edge(read.edge(start + 1)) + 2
+    assert write.edge(came.cycles[1]) < full
+    assert went.cycles[:2] == [start, start + 2]
+    assert came.cycles[2] == write.next_edge(read.edge(start + 1)) + 2
 
 
-def test_rate():
-    """A word every 2 cycles of a slow reader; every cycle of a slow writer."""
-    _, went = pass_words(Clock(9_000, 4_000), Clock(10_000, 3_333))
-    assert went.cycles == list(range(went.cycles[0], went.cycles[0] + 2 * len(WORDS), 2))
-    came, _ = pass_words(Clock(10_000, 4_000), Clock(4_900, 3_333))
-    assert came.cycles == list(range(len(WORDS)))
+@pytest.mark.parametrize("seed", range(6))
+def test_rate_and_empty(seed):
+    """A word after the other as fast as they pass. From the edge that takes one to the second after its capture the
+    crossing is not empty."""
+    write, read = random_clocks(seed)
+    dut = ClockCrossing(8)
+    busy = []
+
+    async def take(ctx):
+        ctx.set(dut.o.ready, 1)
+        cycle = 0
+        async for _, _, empty in ctx.tick("write").sample(dut.empty):
+            if not empty:
+                busy.append(cycle)
+            cycle += 1
+
+    came, went = run(dut, write, read, offer=source(dut.i, WORDS, domain="write"), take=take, expected=len(WORDS))
+    captured = [k - 1 for k in went.cycles]
+    assert captured == [read.next_edge(write.edge(k)) + 2 for k in came.cycles]
+    room = [write.next_edge(read.edge(k)) + 2 for k in captured]
+    assert came.cycles == [0, *room[:-1]]
+    assert busy == [cycle for a, b in zip(came.cycles, room, strict=True) for cycle in range(a + 1, b)]
+    for a, b in pairwise(came.cycles[1:]):              # while both clocks run
+        assert 2 * read.period + 2 * write.period < (b - a) * write.period <= 3 * read.period + 3 * write.period
+
+
+@pytest.mark.parametrize("write, read, cycles", [
+    (Clock(10_000, 4_000), Clock(10_000, 4_000), 6),            # of the slower clock, for a word
+    (Clock(10_000, 4_000), Clock(10_000, 3_333), 5),
+    (Clock(10_000, 4_000), Clock(500, 33), 3),
+    (Clock(500, 33), Clock(10_000, 4_000), 3),
+])
+def test_rates(write, read, cycles):
+    """Of two clocks that are one, of two of one period, and where a clock is far slower than the other."""
+    came, went = pass_words(write, read, words=WORDS[:40])
+    monitor = came if write.period >= read.period else went
+    assert monitor.cycles == [monitor.cycles[0] + cycles * k for k in range(40)]
+
+
+def test_rate_of_a_reader_that_is_late():
+    """A word that waits behind one on offer is captured on the edge after that has gone."""
+    dut = ClockCrossing(8)
+
+    async def take(ctx):
+        while True:                                     # ready in the eighth cycle of an offer
+            offered = 0
+            while offered < 7:
+                _, _, valid = await ctx.tick("read").sample(dut.o.valid)
+                offered += valid
+            ctx.set(dut.o.ready, 1)
+            await ctx.tick("read")
+            ctx.set(dut.o.ready, 0)
+
+    _, went = run(dut, Clock(10_000, 4_000), Clock(10_000, 3_333), offer=source(dut.i, WORDS[:20], domain="write"),
+                  take=take, expected=20)
+    assert went.payloads == WORDS[:20]
+    assert went.cycles == [went.cycles[0] + 9 * k for k in range(20)]
 
 
 def test_a_reader_whose_clock_starts_late():
     """As a core's does, that waits for its PLL."""
-    read = Clock(8_000, 4_000_001)
-    came, went = pass_words(Clock(20_000, 1), read)
+    write, read = Clock(20_000, 1), Clock(8_000, 4_000_001)
+    came, went = pass_words(write, read)
     assert came.payloads == went.payloads == WORDS
-    assert [k for k in came.cycles if Clock(20_000, 1).edge(k) < read.phase] == list(range(DEPTH))
+    assert [k for k in came.cycles if write.edge(k) < read.phase] == [0]
     assert went.cycles[0] == 3
+
+
+def test_a_writer_whose_clock_starts_late():
+    write, read = Clock(20_000, 4_000_001), Clock(8_000, 1)
+    came, went = pass_words(write, read)
+    assert came.payloads == went.payloads == WORDS
+    assert came.cycles[0] == 0 and read.edge(went.cycles[0]) > write.phase
 
 
 def test_payloads_keep_their_shape():
@@ -155,26 +209,61 @@ def test_payloads_keep_their_shape():
     assert dut.i.payload.shape() == dut.o.payload.shape() == isa.PixelWord
 
 
-@pytest.mark.parametrize("depth", [0, 1, 12])
-def test_a_depth_that_is_no_power_of_two(depth):
-    with pytest.raises(ValueError, match=f"^the depth of a clock crossing is a power of two, not {depth}$"):
-        ClockCrossing(8, depth=depth)
+def netlist(bits, folder):
+    """Cells of an ECP5 that yosys makes of a crossing of `bits` bits, and the bits of its ports by name."""
+    dut, m = ClockCrossing(bits), Module()
+    clocks = [ClockDomain(name, reset_less=True) for name in ("write", "read")]
+    m.domains += clocks
+    m.submodules.dut = dut
+    ports = [*(clock.clk for clock in clocks), dut.empty, *(
+        value for port in (dut.i, dut.o) for value in (port.valid, port.ready, port.payload))]
+    (folder / "top.il").write_text(rtlil.convert(m, name="top", ports=ports, emit_src=False))
+    subprocess.run([find_tool("yosys"), "-q", "-p", "read_rtlil top.il; synth_ecp5 -top top; write_json top.json"],
+                   cwd=folder, check=True)
+    top = json.loads((folder / "top.json").read_text())["modules"]["top"]
+    return list(top["cells"].values()), {name: port["bits"] for name, port in top["ports"].items()}
 
 
 @pytest.mark.synth
 @pytest.mark.parametrize("bits", [24, 66, 82])
 def test_resources(bits, tmp_path):
-    """The queue is distributed RAM and takes no block."""
-    dut, m = ClockCrossing(bits), Module()
-    clocks = [ClockDomain(name, reset_less=True) for name in ("write", "read")]
-    m.domains += clocks
-    m.submodules.dut = dut
-    ports = [*(clock.clk for clock in clocks), *(
-        value for port in (dut.i, dut.o) for value in (port.valid, port.ready, port.payload))]
-    (tmp_path / "top.il").write_text(rtlil.convert(m, name="top", ports=ports, emit_src=False))
-    subprocess.run([find_tool("yosys"), "-q", "-p", "read_rtlil top.il; synth_ecp5 -top top; write_json top.json"],
-                   cwd=tmp_path, check=True)
-    cells = json.loads((tmp_path / "top.json").read_text())["modules"]["top"]["cells"].values()
+    """Flip-flops and next to nothing else: no memory, no carry."""
+    cells, _ = netlist(bits, tmp_path)
     count = Counter(cell["type"] for cell in cells)
-    assert (count["TRELLIS_DPR16X4"], count["DP16KD"], count["TRELLIS_FF"]) == (-(-bits // 4), 0, 41 + 2 * bits)
-    assert count["LUT4"] <= 40 and count["CCU2C"] <= 6
+    assert [count[cell] for cell in ("DP16KD", "TRELLIS_DPR16X4", "CCU2C", "TRELLIS_FF")] == [0, 0, 0, 2 * bits + 7]
+    assert count["LUT4"] == 6
+
+
+@pytest.mark.synth
+def test_what_crosses(tmp_path):
+    """A word and a bit forth, a bit back, each from a flip-flop straight to another; outputs are of their own clock."""
+    cells, ports = netlist(24, tmp_path)
+    made = {bit: cell for cell in cells for name, wires in cell["connections"].items()
+            if cell["port_directions"][name] == "output" for bit in wires}
+
+    def clocks(bit):
+        """Of the flip-flops that `bit` depends on within a cycle."""
+        cell = made.get(bit)
+        if cell is None:                                    # a constant, or an input of the crossing
+            return set()
+        if cell["type"] == "TRELLIS_FF":
+            return {*cell["connections"]["CLK"]}
+        return {clock for name, wires in cell["connections"].items() if cell["port_directions"][name] == "input"
+                for wire in wires for clock in clocks(wire)}
+
+    crossings = Counter()
+    for cell in cells:
+        if cell["type"] != "TRELLIS_FF":
+            continue
+        wires = cell["connections"]
+        own, data = wires["CLK"][0], wires["DI"][0]
+        if data in made and made[data]["type"] == "TRELLIS_FF":
+            crossings[*clocks(data), own] += 1
+        else:
+            assert clocks(data) <= {own}
+        for name in {"CE", "LSR"} & wires.keys():
+            assert clocks(wires[name][0]) <= {own}
+    (write,), (read,) = ports["write_clk"], ports["read_clk"]
+    assert crossings[write, read] == 24 + 1 and crossings[read, write] == 1
+    for own, names in ((write, ("i__ready", "empty")), (read, ("o__valid", "o__payload"))):
+        assert {clock for name in names for bit in ports[name] for clock in clocks(bit)} == {own}
