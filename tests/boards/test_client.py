@@ -67,7 +67,7 @@ def said(folder, core_ratio, seeds):
         result = subprocess.run([folder / "client", port, *files], stdout=subprocess.PIPE, text=True)
     lines = result.stdout.splitlines()
     wrong = [line for line in lines if not line.startswith(("ok", "   "))]
-    assert (wrong, result.returncode, lines[-1]) == ([], 0, "ok: 0 wrong")
+    assert (wrong, result.returncode, lines[-1]) == ([], 0, "ok: 0 wrong"), "\n".join(lines[-5:])
     return lines
 
 

@@ -28,7 +28,7 @@ enum { INFO = 0x01, STATUS = 0x02, RESET = 0x03, BEGIN_LOAD = 0x10, LOAD = 0x11,
 enum { HEADER_CHECK = 1, VERSION, LENGTH, FRAME_CHECK, TIMEOUT, COMMAND, BUSY, NOT_LOADED, CONFIG, ORDER, IMAGE_CHECK,
        ENTRY, SIZES, LOGITS, STALLED };
 enum { MAX_PAYLOAD = 4096, MAX_FRAME = 9 + MAX_PAYLOAD + 4, ENTRY_BYTES = 11, WINDOW = 2,
-       PATIENCE = 300 };                                    /* seconds for an answer that must come */
+       PATIENCE = 90 };                                     /* seconds for an answer that must come */
 
 typedef struct { byte kind, sequence; unsigned length; byte payload[MAX_PAYLOAD]; } answer;
 
