@@ -1,0 +1,1261 @@
+/* A client of the board's UART protocol, written from docs/uart.md alone: it knows no other file of this project.
+
+   client PORT FIRST-IMAGE FIRST-ANSWERS SECOND-IMAGE SECOND-ANSWERS
+   client PORT FIRST-IMAGE FIRST-ANSWERS              for a board whose core is so slow that it answers with STALLED
+
+   The board at PORT starts with the net of FIRST-IMAGE. An answers file is a number of pictures (4 bytes), then each
+   picture's pixels as INFER wants them and its logits (4 bytes each), all little-endian. What the page says is tried
+   out in the order of the page, a line each: "ok SENTENCE", or "WRONG page says SENTENCE, device did THAT", and 1 is
+   the exit code. What cannot be tried out from here: framing errors, and a PLL that has not locked. */
+
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef uint8_t byte;
+
+enum { INFO = 0x01, STATUS = 0x02, RESET = 0x03, BEGIN_LOAD = 0x10, LOAD = 0x11, END_LOAD = 0x12, INFER = 0x20,
+       ERROR = 0xFF };
+enum { HEADER_CHECK = 1, VERSION, LENGTH, FRAME_CHECK, TIMEOUT, COMMAND, BUSY, NOT_LOADED, CONFIG, ORDER, IMAGE_CHECK,
+       ENTRY, SIZES, LOGITS, STALLED };
+enum { MAX_PAYLOAD = 4096, MAX_FRAME = 9 + MAX_PAYLOAD + 4, ENTRY_BYTES = 11, WINDOW = 2,
+       PATIENCE = 90 };                                     /* seconds for an answer that must come */
+
+typedef struct { byte kind, sequence; unsigned length; byte payload[MAX_PAYLOAD]; } answer;
+
+/* What is said, and the end */
+
+static int wrongs;
+
+static void check(int holds, const char *sentence, const char *did, ...)
+{
+    va_list arguments;
+    if (holds) {
+        printf("ok %s\n", sentence);
+    } else {
+        wrongs++;
+        printf("WRONG page says %s, device did ", sentence);
+        va_start(arguments, did);
+        vprintf(did, arguments);
+        va_end(arguments);
+        printf("\n");
+    }
+    fflush(stdout);
+}
+
+static void stop(const char *why, const char *of)
+{
+    printf("WRONG %s %s\n", why, of);
+    exit(1);
+}
+
+/* Numbers: "Byte order is little-endian everywhere" */
+
+static uint64_t get(const byte *at, int bytes)
+{
+    uint64_t value = 0;
+    while (bytes--)
+        value = value << 8 | at[bytes];
+    return value;
+}
+
+static byte *put(byte *at, uint64_t value, int bytes)
+{
+    for (; bytes--; value >>= 8)
+        *at++ = (byte)value;
+    return at;
+}
+
+static uint64_t random_bits(void)
+{
+    static uint64_t state = 0x9E3779B97F4A7C15u;             /* xorshift64 */
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    return state;
+}
+
+static unsigned below(unsigned limit) { return (unsigned)((random_bits() >> 20) % limit); }
+
+static unsigned crc16(const byte *data, size_t count)       /* CRC-16/IBM-3740: 0x1021, from 0xFFFF, no reflection */
+{
+    unsigned crc = 0xFFFF;
+    while (count--) {
+        crc ^= (unsigned)*data++ << 8;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 0x8000 ? (crc << 1 ^ 0x1021) & 0xFFFF : crc << 1;
+    }
+    return crc;
+}
+
+static uint32_t crc32(uint32_t before, const byte *data, size_t count)     /* CRC-32/ISO-HDLC; `before`: 0 to begin */
+{
+    uint32_t crc = ~before;
+    while (count--) {
+        crc ^= *data++;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? crc >> 1 ^ 0xEDB88320u : crc >> 1;
+    }
+    return ~crc;
+}
+
+/* Line */
+
+static int port;
+
+static void open_port(const char *path)
+{
+    struct termios mode;
+    port = open(path, O_RDWR | O_NOCTTY);
+    if (port < 0 || tcgetattr(port, &mode))
+        stop("no port", path);
+    mode.c_iflag = mode.c_oflag = mode.c_lflag = 0;
+    mode.c_cflag = CS8 | CREAD | CLOCAL;                    /* 8 data bits, no parity, 1 stop bit, no flow control */
+    mode.c_cc[VMIN] = 1, mode.c_cc[VTIME] = 0;              /* the rate: POSIX names none above 38400, a pty needs none */
+    if (tcsetattr(port, TCSANOW, &mode))
+        stop("no serial port", path);
+}
+
+static void send_bytes(const byte *data, size_t count)
+{
+    while (count) {
+        ssize_t written = write(port, data, count);
+        if (written < 0 && errno != EINTR)
+            stop("write to the port:", strerror(errno));
+        if (written > 0)
+            data += written, count -= (size_t)written;
+    }
+}
+
+static int next_byte(int milliseconds)                      /* -1: none came */
+{
+    struct pollfd one = { .fd = port, .events = POLLIN };
+    byte value;
+    int ready = poll(&one, 1, milliseconds);
+    if (ready == 0)
+        return -1;
+    if (ready < 0 || read(port, &value, 1) != 1)
+        stop("read from the port:", strerror(errno));
+    return value;
+}
+
+static void pause_for(double seconds)
+{
+    struct timespec span = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+    nanosleep(&span, NULL);
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Frame */
+
+static size_t make_frame(byte *frame, int kind, int sequence, const void *payload, unsigned length)
+{
+    byte *at = put(frame, 0x5AA5, 2);
+    at = put(put(put(put(at, 1, 1), (unsigned)kind, 1), (unsigned)sequence, 1), length, 2);
+    at = put(at, crc16(frame + 2, 5), 2);
+    if (length)
+        memcpy(at, payload, length);
+    put(at + length, crc32(crc32(0, frame + 2, 5), at, length), 4);
+    return 9 + length + 4;
+}
+
+static void mend_header(byte *frame) { put(frame + 7, crc16(frame + 2, 5), 2); }
+
+/* The next answer, whole and sound; 0: none began within `milliseconds`. Nothing else than answers may come. */
+static int receive(answer *got, int milliseconds)
+{
+    byte frame[MAX_FRAME];
+    size_t have = 0, want = 9;
+    while (have < want) {
+        int value = next_byte(have ? PATIENCE * 1000 : milliseconds);
+        if (value < 0 && !have)
+            return 0;
+        if (value < 0)
+            stop("an answer", "that breaks off");
+        frame[have++] = (byte)value;
+        if (have == 9) {
+            if (get(frame, 2) != 0x5AA5 || frame[2] != 1 || crc16(frame + 2, 5) != get(frame + 7, 2)
+                || get(frame + 5, 2) > MAX_PAYLOAD)
+                stop("bytes that are no answer:", "page says \"Answers have the same frame\"");
+            want = 9 + get(frame + 5, 2) + 4;
+        }
+    }
+    if (crc32(crc32(0, frame + 2, 5), frame + 9, want - 13) != get(frame + want - 4, 4))
+        stop("an answer's frame check fails:", "page says \"Answers have the same frame\"");
+    got->kind = frame[3], got->sequence = frame[4], got->length = (unsigned)(want - 13);
+    memcpy(got->payload, frame + 9, got->length);
+    return 1;
+}
+
+static const char *told(const answer *got)                  /* an answer in words */
+{
+    static char text[80];
+    if (got->kind == ERROR && got->length == 1)
+        sprintf(text, "ERROR %d to sequence %d", got->payload[0], got->sequence);
+    else
+        sprintf(text, "answer %02X of %u bytes to sequence %d", got->kind, got->length, got->sequence);
+    return text;
+}
+
+/* Counters, as the page predicts them: modulo 65536, since configuration, so they begin with a first STATUS. */
+
+enum { FRAMES, IMAGES, HEADER_ERRORS, FRAME_ERRORS, TIMEOUTS, OVERRUNS, FRAMING_ERRORS, COUNTERS };
+static const char *const counter_names[] = { "frames", "images", "header_errors", "frame_errors", "timeouts",
+                                             "overruns", "framing_errors" };
+static uint16_t expected[COUNTERS];
+
+typedef struct { uint16_t counters[COUNTERS]; uint32_t load_next; byte outstanding, loaded, locked, beats; } status;
+
+static void read_status(const answer *got, status *now)
+{
+    for (int i = 0; i < COUNTERS; i++)
+        now->counters[i] = (uint16_t)get(got->payload + 2 * i, 2);
+    now->load_next = (uint32_t)get(got->payload + 14, 4);
+    now->outstanding = got->payload[18], now->loaded = got->payload[19];
+    now->locked = got->payload[20], now->beats = got->payload[21];
+}
+
+static byte sequence;
+
+/* Sends a command that will be whole, without a look at its answer. */
+static void send_command(int kind, const void *payload, unsigned length)
+{
+    byte frame[MAX_FRAME];
+    expected[FRAMES]++;
+    send_bytes(frame, make_frame(frame, kind, ++sequence, payload, length));
+}
+
+static answer await(void)
+{
+    answer got;
+    if (!receive(&got, PATIENCE * 1000))
+        stop("no answer:", "page says \"Every other frame gets exactly one answer\"");
+    return got;
+}
+
+static answer ask(int kind, const void *payload, unsigned length)
+{
+    send_command(kind, payload, length);
+    return await();
+}
+
+static int is_error(const answer *got, int to, int code)
+{
+    return got->kind == ERROR && got->sequence == to && got->length == 1 && got->payload[0] == code;
+}
+
+static int is_answer(const answer *got, int kind, int to, unsigned length)
+{
+    return got->kind == (kind | 0x80) && got->sequence == to && got->length == length;
+}
+
+static void must_refuse(const char *sentence, int kind, const void *payload, unsigned length, int code)
+{
+    answer got = ask(kind, payload, length);
+    check(is_error(&got, sequence, code), sentence, "%s", told(&got));
+}
+
+static answer must_do(const char *sentence, int kind, const void *payload, unsigned length, unsigned answer_length)
+{
+    answer got = ask(kind, payload, length);
+    check(is_answer(&got, kind, sequence, answer_length), sentence, "%s", told(&got));
+    return got;
+}
+
+static status ask_status(void)
+{
+    status now;
+    answer got = ask(STATUS, NULL, 0);
+    if (!is_answer(&got, STATUS, sequence, 22))
+        stop("STATUS, which is never refused, answered by", told(&got));
+    read_status(&got, &now);
+    return now;
+}
+
+/* One STATUS: all counters are what the page predicts, and so is the rest (-1: not looked at). */
+static void check_status(const char *sentence, long load_next, int outstanding, int loaded)
+{
+    status now = ask_status();
+    char did[200] = "";
+    for (int i = 0; i < COUNTERS; i++)
+        if (now.counters[i] != expected[i])
+            sprintf(did + strlen(did), "%s %d for %d, ", counter_names[i], now.counters[i], expected[i]);
+    if (load_next >= 0 && now.load_next != (unsigned long)load_next)
+        sprintf(did + strlen(did), "load_next %lu for %ld, ", (unsigned long)now.load_next, load_next);
+    if (outstanding >= 0 && now.outstanding != outstanding)
+        sprintf(did + strlen(did), "outstanding %d for %d, ", now.outstanding, outstanding);
+    if (loaded >= 0 && now.loaded != loaded)
+        sprintf(did + strlen(did), "loaded %d for %d, ", now.loaded, loaded);
+    check(!*did, sentence, "%s", did);
+    memcpy(expected, now.counters, sizeof expected);
+}
+
+/* The image file: a zip archive of stored members in NumPy's format */
+
+typedef struct {
+    byte config[8], net[8];
+    unsigned n_logits, height, width, pixel_bytes, words[3], count;
+    uint64_t settings;
+    byte *entries;                                          /* count * 11 bytes */
+} image;
+
+typedef struct { unsigned count; byte *data; size_t stride; } answers;     /* pictures, each with its logits */
+
+static byte *read_file(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    byte *data = malloc(1 << 22);
+    if (!file || !data)
+        stop("no file", path);
+    *size = fread(data, 1, 1 << 22, file);
+    fclose(file);
+    return data;
+}
+
+/* Content of a member, behind its .npy header; descr: its dtype as the header names it, count: its elements. */
+static const byte *member(const byte *zip, size_t size, const char *name, char *descr, unsigned *count)
+{
+    size_t end = size - 22;
+    while (end && get(zip + end, 4) != 0x06054B50)          /* end of central directory */
+        end--;
+    const byte *entry = zip + get(zip + end + 16, 4);
+    for (unsigned i = 0; i < get(zip + end + 10, 2); i++) {
+        size_t name_bytes = get(entry + 28, 2);
+        if (name_bytes == strlen(name) && !memcmp(entry + 46, name, name_bytes)) {
+            const byte *local = zip + get(entry + 42, 4), *npy = local + 30 + get(local + 26, 2) + get(local + 28, 2);
+            if (get(entry + 10, 2) != 0)
+                stop("page says \"stored (not compressed)\", but compressed is", name);
+            if (crc32(0, npy, get(entry + 20, 4)) != get(entry + 16, 4) || memcmp(npy, "\x93NUMPY", 6))
+                stop("no NumPy array in the image:", name);
+            size_t length_bytes = npy[6] == 1 ? 2 : 4, header_bytes = get(npy + 8, (int)length_bytes);
+            char *header = calloc(header_bytes + 1, 1);
+            memcpy(header, npy + 8 + length_bytes, header_bytes);
+            const char *type = strstr(header, "'descr': '"), *shape = strstr(header, "'shape': (");
+            if (!type || !shape || sscanf(type + 10, "%7[^']", descr) != 1)
+                stop("an array's header without descr or shape:", header);
+            if (sscanf(shape + 10, "%u", count) != 1)
+                *count = 1;                                 /* shape () */
+            free(header);
+            return npy + 8 + length_bytes + header_bytes;
+        }
+        entry += 46 + name_bytes + get(entry + 30, 2) + get(entry + 32, 2);
+    }
+    stop("the image has no member", name);
+    return NULL;
+}
+
+static const char *json_value(const char *json, const char *key)           /* of the outermost object */
+{
+    size_t key_length = strlen(key);
+    int depth = 0;
+    for (const char *at = json; *at; at++) {
+        if (*at == '"') {
+            const char *begin = at + 1;
+            for (at++; *at && *at != '"'; at++)
+                at += *at == '\\' && at[1];
+            if (depth == 1 && at[1] == ':' && (size_t)(at - begin) == key_length && !memcmp(begin, key, key_length))
+                return at + 2 + strspn(at + 2, " ");
+        }
+        depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
+    }
+    stop("the image's JSON has no", key);
+    return NULL;
+}
+
+static void read_hex(const char *json, const char *key, byte *to)
+{
+    const char *digits = json_value(json, key);
+    for (int i = 0; i < 8; i++) {
+        unsigned value;
+        if (sscanf(digits + 1 + 2 * i, "%2x", &value) != 1)
+            stop("no hex digits:", key);
+        to[i] = (byte)value;
+    }
+}
+
+static void read_image(const char *path, image *to)
+{
+    static const char *const members[] = { "program.npy", "weights.npy", "thresholds.npy" };
+    size_t size;
+    char descr[8];
+    unsigned characters;
+    byte *zip = read_file(path, &size);
+    const byte *text = member(zip, size, "header.npy", descr, &characters);
+    characters = (unsigned)atoi(descr + 2);
+    char *json = calloc(characters + 1, 1);
+    for (unsigned i = 0; i < characters; i++)
+        json[i] = get(text + 4 * i, 4) < 128 ? (char)text[4 * i] : '?';
+    if (strncmp(json_value(json, "format"), "\"uniqore-image-1\"", 17))
+        stop("page says format is \"uniqore-image-1\", not so in", path);
+    read_hex(json, "config_digest", to->config);
+    read_hex(json, "net_digest", to->net);
+    to->n_logits = (unsigned)atoi(json_value(json, "n_logits"));
+    to->settings = strtoull(json_value(json, "settings"), NULL, 10);
+    if (sscanf(json_value(json, "image_shape"), "[%u, %u]", &to->height, &to->width) != 2)
+        stop("no image_shape in", path);
+    to->pixel_bytes = 3 * to->height * to->width;
+    to->entries = malloc(size * 2);
+    to->count = 0;
+    for (unsigned target = 0; target < 3; target++) {
+        const byte *words = member(zip, size, members[target], descr, &to->words[target]);
+        if (strcmp(descr, target == 2 ? "<i8" : "<u8"))
+            stop("page has another dtype for", members[target]);
+        for (unsigned address = 0; address < to->words[target]; address++)
+            put(put(put(to->entries + to->count++ * ENTRY_BYTES, target, 1), address, 2),
+                get(words + 8 * address, 8), 8);
+    }
+    printf("ok %s: %u instructions, %u weight words, %u threshold words, %u logits of %u x %u pixels\n", path,
+           to->words[0], to->words[1], to->words[2], to->n_logits, to->height, to->width);
+    free(json);
+    free(zip);
+}
+
+static void read_answers(const char *path, const image *of, answers *to)
+{
+    size_t size;
+    byte *data = read_file(path, &size);
+    to->count = (unsigned)get(data, 4), to->data = data + 4;
+    to->stride = of->pixel_bytes + 4 * of->n_logits;
+    if (!to->count || size != 4 + to->count * to->stride)
+        stop("pictures of another size than the image's in", path);
+}
+
+/* Commands in use */
+
+static unsigned answer_bytes(const image *net) { return 4 * net->n_logits + 6; }
+
+/* "logits (4 each, signed), class (2), cycles (4)" against the golden model's logits */
+static int is_exact(const answer *got, int to, const image *net, const byte *wanted)
+{
+    unsigned best = 0;
+    for (unsigned i = 1; i < net->n_logits; i++)
+        if ((int32_t)get(wanted + 4 * i, 4) > (int32_t)get(wanted + 4 * best, 4))
+            best = i;
+    return is_answer(got, INFER, to, answer_bytes(net)) && !memcmp(got->payload, wanted, 4 * net->n_logits)
+           && get(got->payload + 4 * net->n_logits, 2) == best && get(got->payload + 4 * net->n_logits + 2, 4) > 0;
+}
+
+/* All pictures, up to `window` on their way */
+static void classify(const char *sentence, const image *net, const answers *known, unsigned window)
+{
+    unsigned sent = 0, exact = 0;
+    byte first = sequence;
+    for (unsigned done = 0; done < known->count; done++) {
+        for (; sent < known->count && sent < done + window; sent++)
+            send_command(INFER, known->data + sent * known->stride, net->pixel_bytes);
+        answer got = await();
+        exact += (unsigned)is_exact(&got, (byte)(first + done + 1), net,
+                                    known->data + done * known->stride + net->pixel_bytes);
+        expected[IMAGES]++;
+    }
+    check(exact == known->count, sentence, "%u of %u pictures", exact, known->count);
+}
+
+static unsigned make_load(byte *payload, const image *net, unsigned index, unsigned count)
+{
+    put(payload, index, 4);
+    memcpy(payload + 4, net->entries + index * ENTRY_BYTES, count * ENTRY_BYTES);
+    return 4 + count * ENTRY_BYTES;
+}
+
+static void make_end(byte *payload, const image *net)
+{
+    byte *at = put(put(payload, net->count, 4), crc32(0, net->entries, net->count * ENTRY_BYTES), 4);
+    memcpy(at, net->net, 8);
+    put(put(put(at + 8, net->n_logits, 2), net->pixel_bytes, 2), net->settings, 8);
+}
+
+static void load_all(const char *sentence, const image *net, unsigned entries_a_frame)
+{
+    byte payload[MAX_PAYLOAD];
+    answer got = ask(BEGIN_LOAD, net->config, 8);
+    int holds = is_answer(&got, BEGIN_LOAD, sequence, 0);
+    for (unsigned index = 0; holds && index < net->count; ) {
+        unsigned count = net->count - index < entries_a_frame ? net->count - index : entries_a_frame;
+        got = ask(LOAD, payload, make_load(payload, net, index, count));
+        index += count;
+        holds = is_answer(&got, LOAD, sequence, 4) && get(got.payload, 4) == index;
+    }
+    make_end(payload, net);
+    if (holds)
+        got = ask(END_LOAD, payload, 28);
+    check(holds && is_answer(&got, END_LOAD, sequence, 0), sentence, "%s", told(&got));
+}
+
+/* A net of the one entry that is given; the other words are those that were there before. */
+static image one_entry(const image *like, byte *entry, unsigned target, unsigned address, uint64_t data)
+{
+    image net = *like;
+    put(put(put(entry, target, 1), address, 2), data, 8);
+    net.entries = entry, net.count = 1;
+    return net;
+}
+
+/* INFO */
+
+typedef struct {
+    unsigned clock_hz, baud, channels, w_bits, acc_bits, picture_width, picture_height, depths[3];
+} device;
+
+static device try_info(const image *starts_with)
+{
+    static const byte example[] = { 0xA5, 0x5A, 1, 1, 7, 0, 0, 0x79, 0x48, 0x4D, 0xAF, 0xB1, 0x46 };
+    static const byte odd[] = { 0, 1, 0x5A, 0x7F, 0x80, 0xA5, 0xFF };
+    byte frame[MAX_FRAME];
+    device is;
+    check(make_frame(frame, INFO, 7, NULL, 0) == sizeof example && !memcmp(frame, example, sizeof example),
+          "INFO with sequence 7 is A5 5A 01 01 07 00 00 79 48 4D AF B1 46", "not see that frame: the client is wrong");
+    int repeated = 1;
+    for (size_t i = 0; i < sizeof odd; i++) {
+        sequence = (byte)(odd[i] - 1);
+        answer got = ask(INFO, NULL, 0);
+        repeated &= is_answer(&got, INFO, odd[i], 54);
+    }
+    check(repeated, "sequence is any number; the answer repeats it", "not");
+    answer got = must_do("Info has 54 bytes", INFO, NULL, 0, 54);
+    const byte *at = got.payload;
+    check(at[0] == 1, "protocol is 1", "%d", at[0]);
+    check(at[1] == 3, "gateware is 3 (major, minor, patch)", "%d.%d.%d", at[1], at[2], at[3]);
+    check(!memcmp(at + 4, starts_with->config, 8), "config is the configuration's that the net was compiled for", "not");
+    is.clock_hz = (unsigned)get(at + 12, 4), is.baud = (unsigned)get(at + 16, 4);
+    check(is.clock_hz >= 1000000 && is.baud >= 9600 && is.clock_hz >= is.baud, "clock_hz and baud are rates", "%u, %u",
+          is.clock_hz, is.baud);
+    is.channels = at[21], is.w_bits = at[23], is.acc_bits = at[25];
+    check(at[20] && at[21] && at[22] && at[23] && at[24] && is.channels * is.w_bits <= 64 && is.acc_bits <= 64,
+          "rows, channels, pixels_per_cycle, w_bits, a_bits, acc_bits; a word of a memory is 64 bits",
+          "%d, %d, %d, %d, %d, %d", at[20], at[21], at[22], at[23], at[24], at[25]);
+    is.picture_width = at[26], is.picture_height = at[27];
+    check(is.picture_width >= starts_with->width && is.picture_height >= starts_with->height,
+          "picture_width, picture_height: the largest picture", "%u, %u", is.picture_width, is.picture_height);
+    check(get(at + 28, 2) && get(at + 30, 2), "activation_depth, accumulator_depth", "0");
+    is.depths[0] = (unsigned)get(at + 36, 2), is.depths[1] = (unsigned)get(at + 32, 2);
+    is.depths[2] = (unsigned)get(at + 34, 2);
+    for (int i = 0; i < 3; i++)
+        check(is.depths[i] >= starts_with->words[i], "the image's words have addresses below the memory's depth in Info",
+              "%u", is.depths[i]);
+    check(get(at + 38, 2) == MAX_PAYLOAD, "max_payload is 4096", "%u", (unsigned)get(at + 38, 2));
+    check(at[40] == WINDOW, "window: two INFER may be on their way", "%d", at[40]);
+    check(at[41] == 1 && !memcmp(at + 42, starts_with->net, 8) && get(at + 50, 2) == starts_with->n_logits
+          && get(at + 52, 2) == starts_with->pixel_bytes, "loaded, net, n_logits, pixel_bytes are the loaded net's",
+          "%d, .., %u, %u", at[41], (unsigned)get(at + 50, 2), (unsigned)get(at + 52, 2));
+    return is;
+}
+
+/* Commands that are refused, whatever is loaded */
+
+static void try_lengths(const image *net)
+{
+    static byte payload[MAX_PAYLOAD];
+    static const byte unknown[] = { 0x00, 0x04, 0x0F, 0x13, 0x21, 0x7F, 0x81, 0xA0, 0xFF };
+    must_refuse("a payload where none is wanted is LENGTH (INFO)", INFO, payload, 1, LENGTH);
+    must_refuse("a payload where none is wanted is LENGTH (STATUS)", STATUS, payload, 200, LENGTH);
+    must_refuse("a payload where none is wanted is LENGTH (RESET)", RESET, payload, 1, LENGTH);
+    must_refuse("bytes of payload, at most 4096: INFO of 4096 is LENGTH", INFO, payload, MAX_PAYLOAD, LENGTH);
+    must_refuse("any other kind is answered by COMMAND, whatever its payload: 4096 bytes", 0x33, payload, MAX_PAYLOAD,
+                COMMAND);
+    int all = 1;
+    for (size_t i = 0; i < sizeof unknown; i++) {
+        answer got = ask(unknown[i], payload, (unsigned)i);
+        all &= is_error(&got, sequence, COMMAND);
+    }
+    check(all, "any other kind is answered by COMMAND: 00 04 0F 13 21 7F 81 A0 FF", "not");
+    must_refuse("INFER: LENGTH, of too few pixels", INFER, payload, net->pixel_bytes - 1, LENGTH);
+    must_refuse("INFER: LENGTH, of too many pixels", INFER, payload, net->pixel_bytes + 1, LENGTH);
+    must_refuse("INFER: LENGTH, of none", INFER, payload, 0, LENGTH);
+    must_refuse("BEGIN_LOAD: LENGTH comes before CONFIG", BEGIN_LOAD, payload, 7, LENGTH);
+    memcpy(payload, net->config, 8);
+    payload[7] ^= 1;
+    must_refuse("BEGIN_LOAD: CONFIG", BEGIN_LOAD, payload, 8, CONFIG);
+    must_refuse("LOAD without BEGIN_LOAD is ORDER, which comes before LENGTH", LOAD, payload, 3, ORDER);
+    must_refuse("END_LOAD without BEGIN_LOAD is ORDER, which comes before LENGTH", END_LOAD, payload, 3, ORDER);
+    check_status("a refused command counts in frames and leaves everything as it was", -1, 0, 1);
+}
+
+/* Loading: `net` comes with its entries in any order, and with other bits than the device looks at turned over. */
+
+static void try_loading(const device *is, const image *file, const answers *known)
+{
+    byte payload[MAX_PAYLOAD], end[28], bad[28];
+    image net = *file;
+    net.entries = malloc(net.count * ENTRY_BYTES);
+    memcpy(net.entries, file->entries, net.count * ENTRY_BYTES);
+    for (unsigned i = net.count; i-- > 1; ) {
+        byte kept[ENTRY_BYTES], *one = net.entries + i * ENTRY_BYTES, *other = net.entries + below(i + 1) * ENTRY_BYTES;
+        memcpy(kept, one, ENTRY_BYTES), memcpy(one, other, ENTRY_BYTES), memcpy(other, kept, ENTRY_BYTES);
+    }
+    for (unsigned i = 0; i < net.count; i++) {
+        byte *entry = net.entries + i * ENTRY_BYTES;
+        unsigned bits = entry[0] == 1 ? is->channels * is->w_bits : is->acc_bits;
+        if (entry[0] && bits < 64)
+            put(entry + 3, get(entry + 3, 8) ^ random_bits() << bits, 8);
+    }
+
+    must_do("BEGIN_LOAD takes 8 bytes that equal those in Info", BEGIN_LOAD, net.config, 8, 0);
+    check_status("from its answer on no net is loaded and load_next is 0", 0, 0, 0);
+    answer got = ask(INFO, NULL, 0);
+    int zeros = 1;
+    for (int i = 41; i < 54; i++)
+        zeros &= got.payload[i] == 0;
+    check(zeros && got.length == 54, "net, n_logits, pixel_bytes are 0 while loaded is 0", "not");
+    must_refuse("INFER: NOT_LOADED, which comes before LENGTH", INFER, payload, 5, NOT_LOADED);
+    make_end(end, &net);
+    put(put(memcpy(bad, end, 28), 0, 4), 0, 4);
+    must_refuse("SIZES: there are no entries", END_LOAD, bad, 28, SIZES);
+
+    make_load(payload, &net, 0, 10);
+    must_refuse("LOAD: LENGTH, less than an index", LOAD, payload, 3, LENGTH);
+    put(payload, 1, 4);
+    must_refuse("LOAD: ORDER, index is not the device's next one", LOAD, payload, 4 + ENTRY_BYTES, ORDER);
+    must_refuse("LOAD: ORDER comes before LENGTH in the middle of an entry", LOAD, payload, 4 + 5, ORDER);
+    put(payload, 0, 4);
+    got = must_do("a LOAD of no entries is taken", LOAD, payload, 4, 4);
+    check(get(got.payload, 4) == 0, "its answer is the index of the next entry: 0", "%u", (unsigned)get(got.payload, 4));
+    must_refuse("LENGTH, less than an entry", LOAD, payload, 4 + 10, LENGTH);
+    check_status("refused entries are not taken", 0, 0, 0);
+    got = must_do("LOAD brings entries", LOAD, payload, 4 + 3 * ENTRY_BYTES, 4);
+    check(get(got.payload, 4) == 3, "its answer is the index of the next entry: 3", "%u", (unsigned)get(got.payload, 4));
+    must_refuse("a LOAD whose answer was lost is not applied twice (ORDER)", LOAD, payload, 4 + 3 * ENTRY_BYTES, ORDER);
+    make_load(payload, &net, 3, 10);
+    must_refuse("LENGTH: ends in the middle of an entry", LOAD, payload, 4 + 2 * ENTRY_BYTES + 10, LENGTH);
+    check_status("the entries before the bad one are taken: load_next", 5, 0, 0);
+    unsigned next = 5;
+    for (unsigned target = 0; target < 5; target++) {
+        make_load(payload, &net, next, 3);
+        byte *second = payload + 4 + ENTRY_BYTES;
+        put(second, target < 3 ? target : target == 3 ? 3 : 0xFF, 1);
+        put(second + 1, target < 3 ? is->depths[target] : 0, 2);
+        must_refuse(target < 3 ? "ENTRY: the address is not below the memory's depth"
+                    : "ENTRY: the target is none of the three", LOAD, payload, 4 + 3 * ENTRY_BYTES, ENTRY);
+        check_status("of ENTRY too the entries before the bad one are taken, it and those behind it are not", ++next, 0,
+                     0);
+    }
+    make_load(payload, &net, next, 1);
+    payload[4] = 9;
+    must_refuse("entry by entry: a cut entry is LENGTH before ENTRY", LOAD, payload, 4 + 10, LENGTH);
+    must_refuse("entry by entry: ENTRY before LENGTH of a later one", LOAD, payload, 4 + ENTRY_BYTES + 1, ENTRY);
+    must_do("RESET has an answer without payload", RESET, NULL, 0, 0);
+    check_status("RESET: a load that is going on stays", next, 0, 0);
+    must_refuse("END_LOAD: IMAGE_CHECK, entries are missing", END_LOAD, end, 28, IMAGE_CHECK);
+    for (status now = ask_status(); now.load_next < net.count; now = ask_status()) {     /* "continues from load_next" */
+        unsigned count = net.count - now.load_next < 100 ? net.count - now.load_next : 100;
+        got = ask(LOAD, payload, make_load(payload, &net, now.load_next, count));
+        if (!is_answer(&got, LOAD, sequence, 4) || get(got.payload, 4) != now.load_next + count)
+            stop("LOAD is answered by", told(&got));
+    }
+    check_status("load_next is the number of entries", net.count, 0, 0);
+
+    must_refuse("END_LOAD: LENGTH", END_LOAD, end, 27, LENGTH);
+    must_refuse("END_LOAD: LENGTH comes before IMAGE_CHECK", END_LOAD, bad, 0, LENGTH);
+    put(memcpy(bad, end, 28), net.count + 1, 4);
+    must_refuse("IMAGE_CHECK: the number of entries is not the device's", END_LOAD, bad, 28, IMAGE_CHECK);
+    memcpy(bad, end, 28), bad[7] ^= 0x80, put(bad + 16, 0, 2);
+    must_refuse("IMAGE_CHECK: the CRC is not the device's; it comes before SIZES", END_LOAD, bad, 28, IMAGE_CHECK);
+    const struct { const char *sentence; unsigned n_logits, width, height, pixel_bytes; } wrong[] = {
+        { "SIZES: n_logits is 0", 0, net.width, net.height, net.pixel_bytes },
+        { "SIZES: n_logits is more than 1022", 1023, net.width, net.height, net.pixel_bytes },
+        { "SIZES: width is 0", net.n_logits, 0, net.height, 0 },
+        { "SIZES: height is 0", net.n_logits, net.width, 0, 0 },
+        { "SIZES: width is more than Info's", net.n_logits, is->picture_width + 1, 1, 3 * (is->picture_width + 1) },
+        { "SIZES: height is more than Info's", net.n_logits, 1, is->picture_height + 1, 3 * (is->picture_height + 1) },
+        { "SIZES: pixel_bytes is not 3 * width * height", net.n_logits, net.width, net.height, net.pixel_bytes + 3 },
+        { "SIZES: pixel_bytes is 0", net.n_logits, net.width, net.height, 0 },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        memcpy(bad, end, 28);
+        put(put(bad + 16, wrong[i].n_logits, 2), wrong[i].pixel_bytes, 2);
+        put(bad + 20, (net.settings & ~0x3FFFull) | wrong[i].height << 7 | wrong[i].width, 8);
+        must_refuse(wrong[i].sentence, END_LOAD, bad, 28, SIZES);
+    }
+    check_status("after a refusal the load is still going on", net.count, 0, 0);
+    memset(end + 8, 0xAB, 8), end[24] |= 0xFC, memset(end + 25, 0xFF, 3);
+    must_do("END_LOAD may be sent again; the 30 bits above Settings are not looked at", END_LOAD, end, 28, 0);
+    got = ask(INFO, NULL, 0);
+    check(got.length == 54 && got.payload[41] == 1 && !memcmp(got.payload + 42, end + 8, 8),
+          "net is not checked: it is what INFO repeats", "not");
+    must_refuse("after END_LOAD no load is going on: LOAD is ORDER", LOAD, payload, 4, ORDER);
+    must_refuse("after END_LOAD no load is going on: END_LOAD is ORDER", END_LOAD, end, 28, ORDER);
+    classify("the order of the entries is free, and of a word the lowest bits count: logits are the golden model's",
+             &net, known, 1);
+    check_status("images: pictures answered by their logits", net.count, 0, 1);
+    free(net.entries);
+}
+
+/* INFER */
+
+static void try_infer(const image *net, const answers *known)
+{
+    const byte *picture = known->data, *wanted = picture + net->pixel_bytes;
+    classify("two INFER may be on their way, and are answered in the order of the pictures", net, known, WINDOW);
+    check_status("images counts them", -1, 0, 1);
+
+    /* "A RESET or STATUS may be sent behind them at any time, but is dropped if the INFER before it still waits" */
+    for (int kind = STATUS; kind <= RESET; kind++)
+        for (int turn = 0; turn < 6; turn++) {
+            byte first = (byte)(sequence + 1), behind = (byte)(first + 2);
+            unsigned logits = 0;
+            int told_outstanding = -1, done = 0, holds = 1;
+            for (int i = 0; i < WINDOW; i++)
+                send_command(INFER, picture, net->pixel_bytes);
+            send_command(kind, NULL, 0);
+            while (!done) {
+                answer got = await();
+                if (got.sequence == behind) {
+                    holds &= is_answer(&got, kind, behind, kind == STATUS ? 22 : 0);
+                    told_outstanding = kind == STATUS ? got.payload[18] : WINDOW - (int)logits;
+                    holds &= told_outstanding == WINDOW - (int)logits;
+                    done = kind == RESET || logits == WINDOW;
+                } else {
+                    holds &= is_exact(&got, (byte)(first + logits), net, wanted);
+                    expected[IMAGES]++, logits++;
+                    done = logits == WINDOW && (told_outstanding >= 0 || kind == STATUS);
+                    if (logits == WINDOW && kind == RESET)
+                        break;                              /* RESET's answer comes now, or RESET was dropped */
+                }
+                if (!holds)
+                    break;
+            }
+            if (holds && told_outstanding < 0) {            /* the next answer tells which it was */
+                send_command(INFO, NULL, 0);
+                answer got = await();
+                if (got.sequence == behind) {
+                    holds = is_answer(&got, kind, behind, kind == STATUS ? 22 : 0);
+                    got = await();
+                } else {
+                    expected[FRAMES]--, expected[OVERRUNS]++;
+                }
+                holds &= is_answer(&got, INFO, sequence, 54);
+            }
+            char sentence[160];
+            sprintf(sentence, "%s behind two INFER is answered before, between or after them, or dropped: here %s %d",
+                    kind == STATUS ? "STATUS" : "RESET", told_outstanding < 0 ? "dropped," : "before answers:",
+                    told_outstanding);
+            check(holds, sentence, "otherwise, after %u logits", logits);
+            check_status("a dropped frame is an overrun, and pictures that RESET drops are no images", -1, 0, 1);
+        }
+}
+
+/* Programs that are wrong: an instruction of zeros ends the program, here before its first logit */
+
+static void try_wrong_programs(const image *net, const answers *known)
+{
+    byte payload[MAX_PAYLOAD], entry[ENTRY_BYTES];
+    const byte *picture = known->data;
+    uint64_t first = get(net->entries + 3, 8);              /* the file's entries begin with the program */
+    image never = one_entry(net, entry, 0, 0, 0);
+    load_all("a load of one entry; a word that was never loaded is what was there before", &never, 1);
+    send_command(INFER, picture, net->pixel_bytes);
+    check_status("a program that never sends its last logit leaves its picture without an answer", 1, 1, 1);
+    send_command(INFER, picture, net->pixel_bytes);
+    check_status("outstanding: INFER not answered", 1, 2, 1);
+    must_refuse("INFER: BUSY, two are on their way already", INFER, picture, net->pixel_bytes, BUSY);
+    must_refuse("INFER: LENGTH comes before BUSY", INFER, picture, net->pixel_bytes - 3, LENGTH);
+    must_refuse("BEGIN_LOAD: BUSY while an INFER is not answered", BEGIN_LOAD, net->config, 8, BUSY);
+    must_refuse("BEGIN_LOAD: BUSY comes before LENGTH", BEGIN_LOAD, net->config, 3, BUSY);
+    must_refuse("LOAD: ORDER", LOAD, payload, 4, ORDER);
+    must_refuse("RESET: LENGTH", RESET, payload, 9, LENGTH);
+    must_do("INFO is answered while the core is at such a program", INFO, NULL, 0, 54);
+    check_status("they leave everything as it was", 1, 2, 1);
+    must_do("RESET drops the pictures on their way", RESET, NULL, 0, 0);
+    check_status("the net and all counters stay; the pictures do not count as images", 1, 0, 1);
+    must_do("which RESET ends: BEGIN_LOAD is taken", BEGIN_LOAD, net->config, 8, 0);
+
+    static const int more[] = { 1, -1, 0 };
+    image whole = one_entry(net, entry, 0, 0, first);
+    for (int i = 0; i < 3; i++) {
+        whole.n_logits = i == 2 ? 1022 : (unsigned)((int)net->n_logits + more[i]);
+        load_all("the net with a wrong number of logits is taken", &whole, 1);
+        send_command(INFER, picture, net->pixel_bytes), send_command(INFER, picture, net->pixel_bytes);
+        answer one = await(), two = await();
+        check(is_error(&one, (byte)(sequence - 1), LOGITS) && is_error(&two, sequence, LOGITS),
+              "if the program sent more or fewer than the net has, the answer is ERROR with LOGITS", "%s", told(&two));
+        check_status("LOGITS does not count as an image", 1, 0, 1);
+    }
+    whole.n_logits = net->n_logits;
+    load_all("the whole net again, by its one wrong entry", &whole, 1);
+    classify("it is exact again", net, known, WINDOW);
+
+    /* "Pitch, plane and the program are not checked: the logits are wrong, or LOGITS or STALLED is the answer, but the
+       device goes on answering" */
+    int counted[4] = { 0 }, stalls = 0, holds = 1;
+    for (int turn = 0; turn < 60 && holds; turn++) {
+        unsigned address = below(net->words[0]);
+        image lying = one_entry(net, entry, 0, address, get(net->entries + address * ENTRY_BYTES + 3, 8));
+        if (turn % 4 == 3)
+            lying.settings ^= (random_bits() & 0xFFFFF) << 14;
+        else
+            put(entry + 3, turn % 4 ? get(entry + 3, 8) ^ 1ull << below(64) : random_bits(), 8);
+        answer got = ask(BEGIN_LOAD, net->config, 8);
+        holds &= is_answer(&got, BEGIN_LOAD, sequence, 0);
+        got = ask(LOAD, payload, make_load(payload, &lying, 0, 1));
+        holds &= is_answer(&got, LOAD, sequence, 4);
+        make_end(payload, &lying);
+        got = ask(END_LOAD, payload, 28);
+        holds &= is_answer(&got, END_LOAD, sequence, 0);
+        int gone = 0, outcome[WINDOW] = { 0 };              /* gone: by STALLED, no net is loaded any more */
+        byte infer = (byte)(sequence + 1);                  /* the first; the second has two more, STATUS goes between */
+        for (int i = 0; i < 2 * WINDOW + 1 && !gone && holds; i++) {
+            int kind = i == 2 * WINDOW ? RESET : i % 2 ? STATUS : INFER;
+            send_command(kind, picture, kind == INFER ? net->pixel_bytes : 0);
+            if (kind == INFER)
+                continue;
+            for (got = await(); holds && got.sequence != sequence; got = await()) {
+                int which = (byte)(got.sequence - infer) / 2;
+                holds &= which < WINDOW && !outcome[which];
+                if (holds)
+                    outcome[which] = is_answer(&got, INFER, got.sequence, answer_bytes(net)) ? INFER
+                                     : is_error(&got, got.sequence, LOGITS) ? LOGITS
+                                     : is_error(&got, got.sequence, STALLED) ? STALLED : 0;
+                holds = holds && outcome[which];
+                gone |= holds && outcome[which] == STALLED;
+            }
+            if (kind == RESET && is_error(&got, sequence, STALLED))
+                gone = 1, stalls++;
+            else
+                holds &= is_answer(&got, kind, sequence, kind == STATUS ? 22 : 0);
+        }
+        for (int i = 0; i < WINDOW; i++) {
+            counted[outcome[i] == INFER ? 0 : outcome[i] == LOGITS ? 1 : outcome[i] == STALLED ? 2 : 3]++;
+            if (outcome[i] == INFER)
+                expected[IMAGES]++;
+        }
+        status now = ask_status();
+        holds &= now.outstanding == 0 && now.loaded == !gone && now.load_next == 1;
+        if (gone) {
+            got = ask(END_LOAD, payload, 28);
+            holds &= is_error(&got, sequence, ORDER);       /* "then the device forgets the load" */
+        }
+        image right = one_entry(net, entry, 0, address, get(net->entries + address * ENTRY_BYTES + 3, 8));
+        got = ask(BEGIN_LOAD, net->config, 8);
+        holds &= is_answer(&got, BEGIN_LOAD, sequence, 0);
+        got = ask(LOAD, payload, make_load(payload, &right, 0, 1));
+        holds &= is_answer(&got, LOAD, sequence, 4);
+        make_end(payload, &right);
+        got = ask(END_LOAD, payload, 28);
+        holds &= is_answer(&got, END_LOAD, sequence, 0);
+    }
+    char sentence[200];
+    sprintf(sentence, "the device goes on answering: %d logits, %d LOGITS, %d STALLED, %d none until RESET; %d RESET "
+            "STALLED", counted[0], counted[1], counted[2], counted[3], stalls);
+    check(holds, sentence, "not");
+    check_status("what happened there is counted", 1, 0, 1);
+    classify("and the net is exact when its words are right again", net, known, WINDOW);
+}
+
+/* Reception */
+
+enum { NOTHING, WHOLE = -1 };
+
+/* "Reception, byte after byte": what a byte ends. NOTHING, WHOLE, or the error code. */
+typedef struct { int at; unsigned length, had; byte frame[MAX_FRAME]; } receiver;
+
+static int take(receiver *state, byte value)
+{
+    byte *frame = state->frame;
+    if (state->at < 2) {
+        state->at = value == 0xA5 ? 1 : state->at == 1 && value == 0x5A ? 2 : 0;
+        return NOTHING;
+    }
+    frame[state->at++] = value;
+    if (state->at < 9)
+        return NOTHING;
+    state->length = (unsigned)get(frame + 5, 2);
+    if (state->at == 9) {
+        int fault = crc16(frame + 2, 5) != get(frame + 7, 2) ? HEADER_CHECK : frame[2] != 1 ? VERSION
+                    : state->length > MAX_PAYLOAD ? LENGTH : NOTHING;
+        if (fault)
+            state->at = 0;
+        return fault;
+    }
+    if (state->at < (int)(9 + state->length + 4))
+        return NOTHING;
+    state->at = 0;
+    return crc32(crc32(0, frame + 2, 5), frame + 9, state->length) == get(frame + 9 + state->length, 4) ? WHOLE
+           : FRAME_CHECK;
+}
+
+static receiver model;
+static byte pending[4 * MAX_FRAME];
+static size_t pending_bytes;
+static unsigned outcomes_seen[16];
+
+/* Sends bytes; wherever the page says that they end a frame, its one answer is awaited before the next byte. */
+static int try_bytes(const byte *data, size_t count)
+{
+    int holds = 1;
+    for (size_t i = 0; i < count; i++) {
+        int outcome = take(&model, data[i]);
+        pending[pending_bytes++] = data[i];
+        if (outcome == NOTHING)
+            continue;
+        send_bytes(pending, pending_bytes);
+        pending_bytes = 0;
+        byte kind = model.frame[3], to = model.frame[4];
+        answer got = await();
+        if (outcome == WHOLE)
+            holds &= kind > 2 ? is_error(&got, to, COMMAND) : model.length ? is_error(&got, to, LENGTH)
+                     : is_answer(&got, kind, to, kind == INFO ? 54 : 22);
+        else
+            holds &= is_error(&got, to, outcome);
+        if (outcome == WHOLE || outcome == HEADER_CHECK || outcome == FRAME_CHECK)
+            expected[outcome == WHOLE ? FRAMES : outcome == HEADER_CHECK ? HEADER_ERRORS : FRAME_ERRORS]++;
+        outcomes_seen[outcome == WHOLE ? 0 : outcome]++;
+    }
+    return holds;
+}
+
+static void must_take(const char *sentence, const byte *data, size_t count, unsigned answers)
+{
+    unsigned before = 0, after = 0;
+    for (int i = 0; i < 16; i++)
+        before += outcomes_seen[i];
+    int holds = try_bytes(data, count);
+    for (int i = 0; i < 16; i++)
+        after += outcomes_seen[i];
+    if (pending_bytes)
+        send_bytes(pending, pending_bytes);
+    pending_bytes = 0;
+    if (after - before != answers || model.at)
+        stop("the client's own test is wrong:", sentence);
+    check(holds, sentence, "otherwise");
+    check_status("its counters are those", -1, 0, 1);
+}
+
+static void try_reception(void)
+{
+    byte data[2 * MAX_FRAME], inner[64], *at = data;
+    size_t inner_bytes = make_frame(inner, INFO, 0x31, NULL, 0), bytes;
+    for (unsigned value = 0; value < 256; value++)
+        if (value != 0xA5)
+            *at++ = (byte)value;
+    must_take("bytes are passed over up to an A5", data, (size_t)(at - data), 0);
+    data[0] = 0xA5, memcpy(data + 1, inner, inner_bytes);
+    must_take("the frame of A5 A5 5A begins at its last two bytes", data, 1 + inner_bytes, 1);
+    memset(data, 0xA5, 9), memcpy(data + 9, inner, inner_bytes);
+    must_take("another A5 takes the place of the first, nine times", data, 9 + inner_bytes, 1);
+    data[0] = 0xA5, memset(data + 1, 0x01, 1), memcpy(data + 2, inner + 1, inner_bytes - 1);
+    must_take("any other byte after an A5 is passed over too: A5 01 5A begins no frame", data, 1 + inner_bytes, 0);
+    data[0] = 0x5A, memcpy(data + 1, inner, inner_bytes), data[inner_bytes + 1] = 0x5A;
+    must_take("5A alone begins no frame", data, inner_bytes + 2, 1);
+
+    for (int i = 2; i < 9; i++) {
+        bytes = make_frame(data, INFO, 0x40 + i, NULL, 0);
+        data[i] ^= 0x10;
+        must_take("HEADER_CHECK: a header came damaged; the sequence in the answer is as it came", data, bytes, 1);
+    }
+    bytes = make_frame(data, INFO, 0x51, NULL, 0);
+    data[2] = 2, mend_header(data);
+    must_take("VERSION, counted nowhere", data, bytes, 1);
+    data[2] = 0, mend_header(data), data[7] ^= 1;
+    must_take("HEADER_CHECK comes before VERSION", data, bytes, 1);
+    data[2] = 9, put(data + 5, 4097, 2), mend_header(data);
+    must_take("VERSION comes before LENGTH", data, bytes, 1);
+    data[2] = 1, mend_header(data);
+    must_take("LENGTH over 4096, counted nowhere", data, bytes, 1);
+    put(data + 5, 0xFFFF, 2), mend_header(data);
+    must_take("LENGTH of 65535", data, bytes, 1);
+
+    for (int fault = 0; fault < 3; fault++) {
+        bytes = make_frame(data, 0x77, 0x52, inner, (unsigned)inner_bytes);
+        if (fault == 0)
+            data[7] ^= 0x80;
+        else if (fault == 1)
+            data[2] = 7, mend_header(data);
+        else
+            put(data + 5, 5000, 2), mend_header(data);
+        must_take("what was meant to be a payload is not skipped, and a whole frame in it is one", data, bytes, 2);
+    }
+    bytes = make_frame(data, 0x77, 0x53, inner, (unsigned)inner_bytes);
+    must_take("the payload, whatever bytes it has: a frame in it is none", data, bytes, 1);
+    data[9] ^= 1;
+    must_take("FRAME_CHECK of a damaged payload; nothing that was read is looked at again", data, bytes, 1);
+    data[9] ^= 1, data[bytes - 1] ^= 0x80;
+    must_take("FRAME_CHECK of a damaged frame check", data, bytes, 1);
+    bytes = make_frame(data, RESET, 0x54, NULL, 0);
+    data[bytes - 4] ^= 1;
+    must_take("FRAME_CHECK of a frame without payload", data, bytes, 1);
+
+    /* The page's rules, carried out by `take`, against the device's */
+    int holds = 1, rounds = 0;
+    for (; rounds < 250 && holds; rounds++) {
+        unsigned how = below(8), length = below(4) ? 0 : below(30);
+        byte payload[32];
+        for (unsigned i = 0; i < length; i++)
+            payload[i] = below(3) ? (byte)random_bits() : below(2) ? 0xA5 : 0x5A;
+        bytes = make_frame(data, below(3) ? 1 + (int)below(2) : 0x60 + (int)below(9), (int)below(256), payload, length);
+        if (how == 1)
+            data[below((unsigned)bytes)] ^= (byte)(1u << below(8));
+        else if (how == 2)
+            bytes = below((unsigned)bytes);                 /* cut, and what comes next goes on in its place */
+        else if (how == 3)
+            data[2 + below(7)] = 0xA5, data[2 + below(7)] = 0x5A;
+        else if (how == 4)
+            data[2] = (byte)random_bits(), mend_header(data);
+        else if (how == 5)
+            put(data + 5, MAX_PAYLOAD + 1 + below(9), 2), mend_header(data);
+        else if (how == 6)
+            for (bytes = 0; bytes < 25; bytes++)
+                data[bytes] = below(2) ? (byte)random_bits() : below(2) ? 0xA5 : 0x5A;
+        holds &= try_bytes(data, bytes);
+    }
+    for (memset(data, 0, 1); holds && model.at; )
+        holds &= try_bytes(data, 1);
+    send_bytes(pending, pending_bytes), pending_bytes = 0;
+    check(holds, "every other frame gets exactly one answer, of 250 random pieces", "otherwise in piece %d", rounds);
+    check_status("counters after the random pieces", -1, 0, 1);
+    printf("   of them and those before: %u whole, %u HEADER_CHECK, %u VERSION, %u LENGTH, %u FRAME_CHECK\n",
+           outcomes_seen[0], outcomes_seen[HEADER_CHECK], outcomes_seen[VERSION], outcomes_seen[LENGTH],
+           outcomes_seen[FRAME_CHECK]);
+}
+
+/* Silence */
+
+static void try_silence(const image *net)
+{
+    static const struct { const char *sentence; int kind; unsigned payload, sent; } cut[] = {
+        { "TIMEOUT: a frame broke off in its payload", BEGIN_LOAD, 8, 9 + 4 },
+        { "TIMEOUT before the first byte of the payload", INFER, 12, 9 },
+        { "TIMEOUT in the frame check", RESET, 0, 9 + 3 },
+        { "TIMEOUT at the first byte of the frame check", INFO, 0, 9 },
+    };
+    byte frame[MAX_FRAME];
+    double took = 0;
+    for (size_t i = 0; i < sizeof cut / sizeof *cut; i++) {
+        make_frame(frame, cut[i].kind, ++sequence, net->config, cut[i].payload);
+        double begun = seconds_now();
+        send_bytes(frame, cut[i].sent);
+        answer got = await();
+        took = seconds_now() - begun > took ? seconds_now() - begun : took;
+        expected[TIMEOUTS]++;
+        check(is_error(&got, sequence, TIMEOUT), cut[i].sentence, "%s", told(&got));
+        check_status("counted as a timeout, and the command was not carried out", -1, 0, 1);
+    }
+
+    /* Without an answer only the clock tells when the silence was long enough. Where it was not, the STATUS behind it
+       is not counted as the page says, or not even read as a frame: then once more, with twice the wait. */
+    static const unsigned unanswered[] = { 1, 2, 5, 8 };
+    for (size_t i = 0; i < sizeof unanswered / sizeof *unanswered; i++) {
+        int noticed = 0;
+        for (double wait = took < 0.5 ? 1 : 2 * took; wait < PATIENCE && !noticed; wait *= 2) {
+            answer got;
+            status now;
+            make_frame(frame, INFO, ++sequence, NULL, 0);
+            send_bytes(frame, unanswered[i]);
+            pause_for(wait);
+            send_command(STATUS, NULL, 0);
+            noticed = receive(&got, PATIENCE * 500) && is_answer(&got, STATUS, sequence, 22);
+            if (noticed) {
+                read_status(&got, &now);
+                expected[TIMEOUTS]++;
+                noticed = !memcmp(now.counters, expected, sizeof expected);
+            }
+            if (!noticed) {
+                do {
+                    pause_for(wait);
+                    send_command(STATUS, NULL, 0);
+                } while (!receive(&got, PATIENCE * 500) || !is_answer(&got, STATUS, sequence, 22));
+                read_status(&got, &now);
+                memcpy(expected, now.counters, sizeof expected);
+            }
+        }
+        char sentence[120];
+        sprintf(sentence, "in sync, header and header check silence is counted, not answered: after %u bytes",
+                unanswered[i]);
+        check(noticed, sentence, "otherwise");
+    }
+}
+
+/* Overruns: many frames without a wait. Each is answered in its place, or dropped and counted. */
+
+static void try_overruns(void)
+{
+    static byte data[8 * MAX_FRAME];
+    unsigned answered_in_all = 0, dropped_in_all = 0;
+    for (int turn = 0; turn < 12; turn++) {
+        enum { FRAMES_SENT = 24 };
+        int outcome[FRAMES_SENT + 200];
+        size_t bytes = 0;
+        unsigned sent = 0, answered = 0, answered_whole = 0, answered_checks = 0, headers = 0, checks = 0, whole = 0;
+        byte first = ++sequence;
+        byte payload[40] = { 0 };
+        for (; sent < FRAMES_SENT; sent++) {
+            unsigned length = turn % 3 == 0 ? 0 : below(2) ? 0 : below(40);
+            size_t one = make_frame(data + bytes, length ? 0x61 : STATUS, (byte)(first + sent), payload, length);
+            outcome[sent] = WHOLE;
+            if (turn % 3 == 2 && below(3) == 0) {
+                outcome[sent] = below(2) ? HEADER_CHECK : FRAME_CHECK;
+                data[bytes + (outcome[sent] == HEADER_CHECK ? 7 : one - 1)] ^= 1;
+            }
+            headers += outcome[sent] == HEADER_CHECK, checks += outcome[sent] == FRAME_CHECK;
+            whole += outcome[sent] == WHOLE;
+            bytes += one;
+        }
+        send_bytes(data, bytes);
+        status now = { 0 };
+        int done = 0, holds = 1;
+        unsigned last = 0;                                  /* place of the last answer, from 1 */
+        do {                                                /* a STATUS, until one is answered: the last answer */
+            answer got;
+            byte frame[16];
+            outcome[sent] = WHOLE, whole++;
+            sequence = (byte)(first + sent++);
+            send_bytes(frame, make_frame(frame, STATUS, sequence, NULL, 0));
+            while (!done && receive(&got, 3000)) {
+                unsigned place = (byte)(got.sequence - first) + 1u;
+                holds &= place > last && place <= sent;
+                if (!holds)
+                    break;
+                last = place, answered++;
+                int code = outcome[place - 1];
+                holds &= code != WHOLE ? is_error(&got, got.sequence, code)
+                         : got.kind != ERROR || is_error(&got, got.sequence, COMMAND);
+                answered_whole += code == WHOLE, answered_checks += code == FRAME_CHECK;
+                done = place == sent;
+                if (done)
+                    read_status(&got, &now);
+            }
+        } while (holds && !done && sent < FRAMES_SENT + 200);
+        check(holds && done, "frames without a wait are answered in their order, or dropped", "otherwise after answer %u",
+              answered);
+        uint16_t frames = (uint16_t)(now.counters[FRAMES] - expected[FRAMES]);
+        uint16_t overruns = (uint16_t)(now.counters[OVERRUNS] - expected[OVERRUNS]);
+        uint16_t damaged = (uint16_t)(now.counters[FRAME_ERRORS] - expected[FRAME_ERRORS]);
+        check(frames == answered_whole, "frames counts those that came whole and were not dropped", "%d for %u", frames,
+              answered_whole);
+        check(overruns == sent - answered, "overruns counts the frames dropped", "%d for %u", overruns, sent - answered);
+        check((uint16_t)(now.counters[HEADER_ERRORS] - expected[HEADER_ERRORS]) == headers,
+              "header_errors counts each HEADER_CHECK, answered or dropped", "not %u", headers);
+        check(damaged >= answered_checks && damaged <= checks, "frame_errors counts each FRAME_CHECK, answered or dropped, "
+              "of frames whose payload was kept", "%d of %u, %u answered", damaged, checks, answered_checks);
+        expected[FRAMES] = now.counters[FRAMES], expected[OVERRUNS] = now.counters[OVERRUNS];
+        expected[HEADER_ERRORS] = now.counters[HEADER_ERRORS], expected[FRAME_ERRORS] = now.counters[FRAME_ERRORS];
+        answered_in_all += answered, dropped_in_all += sent - answered;
+    }
+    printf("   %u frames answered, %u dropped\n", answered_in_all, dropped_in_all);
+    check_status("nothing else happened", -1, 0, 1);
+}
+
+/* STALLED */
+
+/* Sends the command until it is not answered by STALLED; returns how often it was. */
+static unsigned ask_until_cleared(int kind, const void *payload, unsigned length, answer *got)
+{
+    unsigned stalls = 0;
+    for (; stalls < 500; stalls++) {
+        *got = ask(kind, payload, length);
+        if (!is_error(got, sequence, STALLED))
+            break;
+    }
+    return stalls;
+}
+
+static void try_stalled(const image *net, const answers *known, uint32_t load_next)
+{
+    byte payload[MAX_PAYLOAD], entry[ENTRY_BYTES], end[28];
+    answer got;
+    must_refuse("INFER: STALLED, the core took no pixel", INFER, known->data, net->pixel_bytes, STALLED);
+    check_status("STALLED: loaded and outstanding are 0, load_next stays", load_next, 0, 0);
+    must_refuse("the device forgets the net", INFER, known->data, net->pixel_bytes, NOT_LOADED);
+    must_refuse("RESET: LENGTH comes before STALLED", RESET, payload, 1, LENGTH);
+    must_refuse("BEGIN_LOAD: LENGTH comes before STALLED", BEGIN_LOAD, net->config, 7, LENGTH);
+    memset(payload, 0, 8);
+    unsigned stalls = ask_until_cleared(BEGIN_LOAD, payload, 8, &got);
+    check(stalls && is_error(&got, sequence, CONFIG), "BEGIN_LOAD: STALLED comes before CONFIG", "%u STALLED, then %s",
+          stalls, told(&got));
+    stalls = ask_until_cleared(RESET, NULL, 0, &got);
+    check(is_answer(&got, RESET, sequence, 0), "RESET is answered by STALLED as long as the core does not answer",
+          "%u STALLED, then %s", stalls, told(&got));
+    check_status("no command sets a counter back", load_next, 0, 0);
+    stalls += ask_until_cleared(BEGIN_LOAD, net->config, 8, &got);
+    check(stalls && is_answer(&got, BEGIN_LOAD, sequence, 0), "when it does, it is cleared", "%u STALLED, then %s", stalls,
+          told(&got));
+    check_status("and a load is begun", 0, 0, 0);
+    send_command(LOAD, payload, make_load(payload, net, 0, 300));
+    while (!receive(&got, 2000))                            /* the simulated board falls asleep over its own wait: a */
+        send_bytes((const byte *)"", 1);                    /* byte that is passed over wakes it */
+    check(is_error(&got, sequence, STALLED), "LOAD: STALLED", "%s", told(&got));
+    status now = ask_status();
+    check(now.load_next < 300 && !now.loaded && !now.outstanding, "LOAD: entries that were taken before STALLED count",
+          "load_next %lu", (unsigned long)now.load_next);
+    must_refuse("the device forgets the load: LOAD is ORDER", LOAD, payload, make_load(payload, net, now.load_next, 1),
+                ORDER);
+    must_refuse("the device forgets the load: END_LOAD is ORDER", END_LOAD, end, 28, ORDER);
+    check_status("load_next stays", now.load_next, 0, 0);
+    image one = one_entry(net, entry, 0, 0, get(net->entries + 3, 8));
+    ask_until_cleared(BEGIN_LOAD, net->config, 8, &got);
+    make_load(payload, &one, 0, 1), make_end(end, &one);
+    got = must_do("and a net can be loaded: LOAD", LOAD, payload, 4 + ENTRY_BYTES, 4);
+    must_do("and a net can be loaded: END_LOAD", END_LOAD, end, 28, 0);
+    check_status("and a net can be loaded: loaded is 1", 1, 0, 1);
+}
+
+/* "beats: one every 2^22 of its cycles". The line tells the time: a byte is 10 bits. A simulated core may be slower than
+   clock_hz says, so that it has 32 times as long. */
+static void try_beats(const device *is, byte first)
+{
+    double cycles_a_status = (13 + 35) * 10.0 * is->clock_hz / is->baud;
+    unsigned limit = (unsigned)(32 * 4194304 / cycles_a_status) + 1, asked = 0;
+    while (asked < limit && ask_status().beats == first)
+        asked++;
+    check(asked < limit, "beats: the core's clock, one every 2^22 of its cycles", "not in %u STATUS", limit);
+}
+
+int main(int count, char **words)
+{
+    image first, second;
+    answers first_answers, second_answers;
+    if (count != 4 && count != 6)
+        stop("usage: client PORT FIRST-IMAGE FIRST-ANSWERS", "[SECOND-IMAGE SECOND-ANSWERS]");
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    read_image(words[2], &first), read_answers(words[3], &first, &first_answers);
+    open_port(words[1]);
+
+    status begin;
+    answer got;
+    do                                                      /* "A client that gets no answer ... sends again" */
+        send_command(STATUS, NULL, 0);
+    while (!receive(&got, 3000));
+    while (got.sequence != sequence)
+        got = await();
+    if (!is_answer(&got, STATUS, sequence, 22))
+        stop("STATUS is answered by", told(&got));
+    read_status(&got, &begin);
+    memcpy(expected, begin.counters, sizeof expected);
+    check(begin.locked == 1, "locked: 1 while the PLL of the core's clock is locked", "%d", begin.locked);
+    check(begin.outstanding == 0 && begin.loaded == 1, "a board that starts with a net: outstanding 0, loaded 1", "%d, %d",
+          begin.outstanding, begin.loaded);
+    device is = try_info(&first);
+    check_status("frames counts each of them; this STATUS is one", begin.load_next, 0, 1);
+    if (count == 4) {
+        try_stalled(&first, &first_answers, begin.load_next);
+    } else {
+        read_image(words[4], &second), read_answers(words[5], &second, &second_answers);
+        classify("the board classifies with the net it starts with", &first, &first_answers, 1);
+        try_lengths(&first);
+        classify("the net is still what it was", &first, &first_answers, WINDOW);
+        try_loading(&is, &second, &second_answers);
+        try_infer(&second, &second_answers);
+        try_wrong_programs(&second, &second_answers);
+        try_reception();
+        try_silence(&second);
+        try_overruns();
+        load_all("a net in the file's order, in the largest frames", &first, (MAX_PAYLOAD - 4) / ENTRY_BYTES);
+        classify("and its logits are exact", &first, &first_answers, WINDOW);
+        check_status("and all was counted", first.count, 0, 1);
+        try_beats(&is, begin.beats);
+    }
+    printf("%s: %d wrong\n", wrongs ? "WRONG" : "ok", wrongs);
+    return wrongs != 0;
+}
