@@ -77,13 +77,14 @@ def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_
 class BoardSimulator:
     """The board in `library` (from `build_board`), switched on.
 
-    bit_cycles: bit time of the adapter at its other end. timeout: that the board was built with. core_ratio: cycles of
-    the core a cycle of the host side, 0.001 .. 1000. core_phase: part of a cycle that the core's clock is ahead at the
+    bit_cycles: bit time of the adapter at its other end. timeout, patience: those that the board was built with.
+    core_ratio: cycles of the core a cycle of the host side, 0.001 .. 1000. core_phase: part of a cycle that the core's clock is ahead at the
     start, 0 .. 1. Both are numbers or Fractions, and taken to 2**-24. UserError for others.
 
     line: the state of the pins. `line.locked` = 0 stops the core's clock, as a PLL does that is not locked.
     """
-    def __init__(self, library, *, bit_cycles=CYCLES_PER_BIT, timeout=TIMEOUT, core_ratio=CORE_RATIO, core_phase=0):
+    def __init__(self, library, *, bit_cycles=CYCLES_PER_BIT, timeout=TIMEOUT, patience=None,
+                 core_ratio=CORE_RATIO, core_phase=0):
         self._library = open_library(library)
         self._library.uniqore_board_open.argtypes, self._library.uniqore_board_open.restype = [], c_void_p
         self._library.uniqore_board_close.argtypes, self._library.uniqore_board_close.restype = [c_void_p], None
@@ -98,7 +99,9 @@ class BoardSimulator:
         unit = math.lcm(ratio.denominator, phase.denominator)
         self.line = Line(bit_cycles=bit_cycles, out=self._out, out_capacity=OUT_BYTES, locked=1,
                          core_hz=int(ratio * unit), host_hz=unit, core_position=int(phase * unit))
-        self._pending, self._timeout = b"", timeout
+        self._pending = b""
+        # A frame that broke off is given up, and a command that waits for a core that does not answer.
+        self._longest_wait = timeout + (patience or timeout) + ANSWER_CYCLES
         self._simulator = self._library.uniqore_board_open()
 
     def exchange(self, octets, cycles):
@@ -120,7 +123,7 @@ class BoardSimulator:
     def at_rest(self):
         """Whether nothing more happens in the board until a byte comes: every picture is answered, and a frame that
         broke off is given up."""
-        return self.idle_cycles > self._timeout + ANSWER_CYCLES and not self.line.leds & BUSY
+        return self.idle_cycles > self._longest_wait and not self.line.leds & BUSY
 
     def close(self):
         if self._simulator:
