@@ -78,8 +78,8 @@ class BoardSimulator:
     """The board in `library` (from `build_board`), switched on.
 
     bit_cycles: bit time of the adapter at its other end. timeout, patience: those that the board was built with.
-    core_ratio: cycles of the core a cycle of the host side, 0.001 .. 1000. core_phase: part of a cycle that the core's clock is ahead at the
-    start, 0 .. 1. Both are numbers or Fractions, and taken to 2**-24. UserError for others.
+    core_ratio: cycles of the core a cycle of the host side, 0.001 .. 1000. core_phase: part of a cycle that the core's
+    clock is ahead at the start, 0 .. 1. Both are numbers or Fractions, and taken to 2**-24. UserError for others.
 
     line: the state of the pins. `line.locked` = 0 stops the core's clock, as a PLL does that is not locked.
     """
