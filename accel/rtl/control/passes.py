@@ -78,7 +78,7 @@ class PassPipeline(wiring.Component):
             "picture_buffer": In(1), "thresholds_busy": In(1),
             "weight_address": Out(range(config.weight_depth)), "table": Out(config.w_bits << config.w_bits),
             "token": Out(Token), "window": Out(Window()), "state": Out(PassState()),
-            "drained": Out(1), "thresholds_free": Out(1)})
+            "drained": Out(1), "thresholds_free": Out(1, init=1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -152,10 +152,13 @@ class PassPipeline(wiring.Component):
         assert config.rows + 1 >= timing.ACTIVATION_WRITE
         full = config.rows + timing.drain(config)
         to_drain, final_to_drain = Signal(range(full + 1)), Signal(range(full + 1))
-        # A flag too, registered one cycle ahead: wrong in the first cycle of a pass alone, in which none is taken.
+        # Flags too, registered one cycle ahead. `readable` is wrong in a pass's first cycle alone, in which none is taken.
+        all_written = Signal(init=1)
         m.d.sync += readable.eq((to_drain <= config.rows + 1) & ~token.valid)
-        m.d.comb += [self.drained.eq(~running & (to_drain == 0)), self.thresholds_free.eq(final_to_drain == 0)]
-        for counter, reload in ((to_drain, token.valid), (final_to_drain, token.valid & final)):
+        m.d.comb += self.drained.eq(~running & all_written)
+        for counter, ended, reload in ((to_drain, all_written, token.valid),
+                                       (final_to_drain, self.thresholds_free, token.valid & final)):
+            m.d.sync += ended.eq((counter <= 1) & ~reload)
             with m.If(reload):
                 m.d.sync += counter.eq(full)
             with m.Elif(counter != 0):
