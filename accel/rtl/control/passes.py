@@ -152,7 +152,7 @@ class PassPipeline(wiring.Component):
         assert config.rows + 1 >= timing.ACTIVATION_WRITE
         full = config.rows + timing.drain(config)
         to_drain, final_to_drain = Signal(range(full + 1)), Signal(range(full + 1))
-        # Flags too, registered one cycle ahead. `readable` is wrong in the first cycle of a pass, in which none is taken.
+        # Flags too, registered one cycle ahead. `readable` is wrong in the first cycle of a pass; none is taken in it.
         all_written = Signal(init=1)
         m.d.sync += readable.eq((to_drain <= config.rows + 1) & ~token.valid)
         m.d.comb += self.drained.eq(~running & all_written)
