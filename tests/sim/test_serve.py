@@ -226,7 +226,7 @@ def test_a_board_is_at_rest_once_it_has_nothing_to_do(small):
         assert not board.at_rest                            # it has not seen the silence yet that ends a frame
         assert until_at_rest(board, b"") == b""
         idle = board.line.cycle
-        assert idle <= SILENCE + 2000
+        assert idle <= 2 * SILENCE + 2000                   # nor the patience with a core that does not answer
         pixels = np.random.default_rng(1).integers(0, 256, net.input_shape, dtype=np.uint8)
         frame = link.frame(Command.INFER, 7, pixels.transpose(1, 2, 0).tobytes())
         answer = until_at_rest(board, frame)
@@ -261,6 +261,18 @@ def test_a_board_that_computes_longer_than_a_frame_may_be_silent_is_not_at_rest(
 
 
 @pytest.mark.cxx
+def test_a_board_that_waits_for_its_core_is_not_at_rest(small):
+    _, library, _ = small
+    board = BoardSimulator(library, timeout=SILENCE)
+    board.line.locked = 0
+    try:
+        assert until_at_rest(board, link.frame(Command.RESET, 3)) == link.frame(
+            Command.ERROR | link.REPLY, 3, bytes([Fault.STALLED]))
+    finally:
+        board.close()
+
+
+@pytest.mark.cxx
 def test_it_waits_for_bytes_without_a_limit_once_the_board_is_at_rest(small, monkeypatch):
     _, library, _ = small
     board, limits = BoardSimulator(library, timeout=SILENCE), []
@@ -276,7 +288,7 @@ def test_it_waits_for_bytes_without_a_limit_once_the_board_is_at_rest(small, mon
             serve.serve(board, None)
     finally:
         board.close()
-    turns = (SILENCE + ANSWER_CYCLES) // serve.CYCLES_PER_TURN
+    turns = (2 * SILENCE + ANSWER_CYCLES) // serve.CYCLES_PER_TURN
     assert limits == [0] * (len(limits) - 1) + [None] and turns <= len(limits) <= turns + 2
 
 
