@@ -7,6 +7,10 @@ import pytest
 
 from accel.config import CONFIGS
 from accel.digest import CORE, SYSTEM, rtl_digest
+from boards.index import BOARDS
+from boards.paths import report_path
+from boards.report import BASELINES as BASELINE_FOLDER
+from boards.top import make_platform, oscillator_hz
 from model import zoo
 from model.common.errors import UserError
 from model.data import datasets
@@ -45,6 +49,21 @@ def test_runs_are_of_the_present_rtl_and_net(path):
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
 def test_baselines_are_of_the_present_rtl(path):
     check_digest(json.loads(path.read_text()), SYSTEM)
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
+def test_baselines_meet_each_clock_and_were_asked_for_what_the_board_says(board):
+    """nextpnr counts whole picoseconds of a period."""
+    figures = json.loads(report_path(BASELINE_FOLDER, board).read_text())
+    host_hz = oscillator_hz(board, make_platform(board))
+    clocks = {"sync": (board.clock_hz, board.asked_hz), "host": (host_hz, host_hz)}
+    assert figures["clocks"].keys() == clocks.keys()
+    for name, (needed, asked) in clocks.items():
+        found = figures["clocks"][name]
+        assert found["fmax_mhz"] >= needed / 10**6
+        assert abs(found["constraint_mhz"] - asked / 10**6) <= asked / 10**6 / 5000
+    ways = {(path["from_clock"], path["to_clock"]) for path in figures["critical_paths"]}
+    assert {(one, other) for one in clocks for other in clocks} <= ways
 
 
 def test_speeds_are_of_the_present_rtl():
