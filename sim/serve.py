@@ -29,7 +29,7 @@ def add_arguments(parser):
     add("--port-link", metavar="PATH", help="make a symbolic link to the port here")
     add("--cycles-per-bit", type=int, default=CYCLES_PER_BIT, metavar="N",
         help="of the UART, at the clock of the board's oscillator; fewer simulate faster (default: %(default)s)")
-    add("--core-ratio", type=positive_number, metavar="X",
+    add("--core-ratio", type=positive_number, metavar="RATIO",
         help="cycles of the core a cycle of the oscillator (default: as on a board)")
 
 

@@ -57,7 +57,7 @@ def test_headers_of_older_versions_are_read():
 def test_core_clocks_are_exact_and_of_configurations():
     assert set(CORE_CLOCKS) <= set(CONFIGS)
     assert all(type(clock) is Fraction for clock in CORE_CLOCKS.values())
-    assert CORE_CLOCKS[DEFAULT.name] == Fraction(325_000_000, 3)
+    assert CORE_CLOCKS[DEFAULT.name] == Fraction(131_250_000)
 
 
 def test_macs_per_cycle():
