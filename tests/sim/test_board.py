@@ -109,6 +109,14 @@ def answers(image, logits):
         for k, row in enumerate(logits))
 
 
+def until_at_rest(board, octets):
+    """What the board says to `octets`."""
+    said = board.exchange(octets, 1)
+    while not board.at_rest:
+        said += board.exchange(b"", 500)
+    return said
+
+
 @pytest.mark.cxx
 def test_answers_are_the_same_at_every_ratio_and_phase(small):
     _, image, pictures, logits = small
@@ -116,10 +124,7 @@ def test_answers_are_the_same_at_every_ratio_and_phase(small):
     rng = random.Random(5)
     for ratio in (*RATIOS, *(2 ** rng.uniform(-3, 4) for _ in range(8))):
         board = BoardSimulator(library, timeout=SILENCE, core_ratio=ratio, core_phase=rng.random())
-        said = board.exchange(requests(pictures), 1)
-        while not board.at_rest:
-            said += board.exchange(b"", 500)
-        assert said == answers(image, logits), ratio
+        assert until_at_rest(board, requests(pictures)) == answers(image, logits), ratio
         board.close()
 
 
@@ -134,10 +139,7 @@ def test_a_board_whose_clock_is_not_locked_answers(small):
         **link.info_of(TINY, clock_hz=CLOCK_HZ, baud=HOST_HZ / CYCLES_PER_BIT), **link.net_fields(image),
         "loaded": 1}))
     board.line.locked = 1
-    said = board.exchange(requests(pictures), 1)
-    while not board.at_rest:
-        said += board.exchange(b"", 500)
-    assert said == answers(image, logits)
+    assert until_at_rest(board, requests(pictures)) == answers(image, logits)
     board.close()
 
 
@@ -170,10 +172,7 @@ def test_a_board_in_cxxrtl(small):
                            f"{TINY.digest()}{image.net_digest}{rtl_sources(SYSTEM)}")
     for ratio, phase in ((5.23, 0.3), (0.71, 0.9)):
         board = BoardSimulator(library, timeout=SILENCE, core_ratio=ratio, core_phase=phase)
-        said = board.exchange(requests(pictures), 1)
-        while not board.at_rest:
-            said += board.exchange(b"", 500)
-        assert said == answers(image, logits), ratio
+        assert until_at_rest(board, requests(pictures)) == answers(image, logits), ratio
         board.close()
 
 
