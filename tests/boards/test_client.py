@@ -19,7 +19,7 @@ from model.common.tools import find_c_compiler
 from model.integer import golden, store
 from tests.nets import corner_pictures, random_net, random_pictures
 
-pytestmark = [pytest.mark.slow, pytest.mark.cxx]
+pytestmark = [pytest.mark.nightly, pytest.mark.cxx]
 
 SOURCE = Path(__file__).parent / "client" / "client.c"
 ROOT = Path(__file__).parents[2]
