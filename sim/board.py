@@ -122,7 +122,7 @@ class BoardSimulator:
     @property
     def at_rest(self):
         """Whether nothing more happens in the board until a byte comes: every picture is answered, and a frame that
-        broke off is given up."""
+        broke off is given up, and so is a core that does not answer."""
         return self.idle_cycles > self._longest_wait and not self.line.leds & BUSY
 
     def close(self):
