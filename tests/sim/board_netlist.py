@@ -15,14 +15,14 @@ from boards.build import prepare, synthesize
 from boards.toolchain import tool_environment
 from sim.board import DRIVER, PORTS
 from sim.lanes.build import build_from
-from tests.sim.ecp5_cells import READ_CELLS, TO_JSON
+from tests.sim.ecp5_cells import READ_CELLS, to_json
 
 __all__ = ["build_board_netlist", "with_named_pins"]
 
 SCRIPT = f"""
 {READ_CELLS}
 read_json board.json
-{TO_JSON}"""
+{to_json(resets=())}"""
 LEDS = 8                        # as many as the driver reads
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sim.lanes.netlist import script
 
-__all__ = ["READ_CELLS", "TO_JSON"]
+__all__ = ["READ_CELLS", "to_json"]
 
 READ_CELLS = f"""
 read_verilog -overwrite -I+/lattice +/lattice/cells_sim_ecp5.v
@@ -12,10 +12,13 @@ read_verilog <<END_OF_CELLS
 {Path(__file__).with_suffix(".v").read_text()}
 END_OF_CELLS
 """
-# From a module `core` of these cells to core.json.
-TO_JSON = """
+
+
+def to_json(resets=("rst",)):
+    """Of a module `core` of these cells, core.json. resets: its ports that are never up."""
+    return """
 hierarchy -check -top core
 proc
 flatten -wb
 memory_dff
-""" + script(resets=()).partition("flatten\n")[2]
+""" + script(resets).partition("flatten\n")[2]

@@ -14,7 +14,7 @@ from sim.lanes.build import CORE_PORTS, build_simulator
 from sim.library import rtl_sources
 from tests.nets import random_net
 from tests.rtl_check import check_net
-from tests.sim.ecp5_cells import READ_CELLS, TO_JSON
+from tests.sim.ecp5_cells import READ_CELLS, to_json
 
 pytestmark = [pytest.mark.synth, pytest.mark.cxx]
 
@@ -28,7 +28,7 @@ design -save mapped
 design -reset
 {READ_CELLS}
 design -copy-from mapped -as core core
-{TO_JSON}"""
+{to_json()}"""
 
 
 def test_the_netlist_does_what_the_rtl_does(monkeypatch):
