@@ -34,6 +34,8 @@ class AccelConfig:
     program_depth: instructions.
     picture_height, picture_width: the largest picture; two buffers of that size are kept.
     lut_elements: processing elements, the last ones, that multiply in LUTs where the chip has too few multipliers.
+    sdram_hz: the core's clock in Hz where an SDRAM holds nets that are too long for the memories, which are rings then;
+        None without one.
     """
     name: str
     rows: int = 16
@@ -50,6 +52,7 @@ class AccelConfig:
     picture_height: int = 32
     picture_width: int = 32
     lut_elements: int = 0
+    sdram_hz: int | None = None
 
     def __post_init__(self):
         for name, low, high in [("rows", 4, 32), ("chains", 1, 16), ("pixels_per_cycle", 1, 4), ("w_bits", 2, 4),
@@ -72,6 +75,13 @@ class AccelConfig:
                              f"not {2 * self.pixels_per_cycle} (pixels_per_cycle = {self.pixels_per_cycle!r})")
         if self.channels * self.w_bits > 64:
             raise ValueError(f"a weight word has 64 bits, not {self.channels} codes of {self.w_bits} bits")
+        if self.sdram_hz is not None and self.sdram_hz <= 0:
+            raise ValueError(f"sdram_hz must be a clock in Hz or None, not {self.sdram_hz!r}")
+        for name, need in (("weight_depth", 2 * self.rows), ("threshold_depth", self.threshold_words)):
+            if getattr(self, name) < need:
+                raise ValueError(f"{name} must be at least {need}, not {getattr(self, name)}")
+        if self.weight_depth % self.rows:
+            raise ValueError(f"weight_depth must be a multiple of {self.rows} rows, not {self.weight_depth}")
         if 2 * self.parts * self.activation_depth > 1 << 16:
             raise ValueError(f"an activation write has a 16-bit address, too few for {self.parts} parts "
                              f"of {self.activation_depth} bank rows")
@@ -138,8 +148,8 @@ class AccelConfig:
         return cls(**{names.get(name, name): value for name, value in header.items() if name not in FORMER_FIELDS})
 
     def digest(self):
-        """Hex digest of every parameter that decides which images run: not of name and kind of multiplier."""
-        apart = ("name", "lut_elements")
+        """Hex digest of every parameter that decides which images run: not of name, kind of multiplier and clock."""
+        apart = ("name", "lut_elements", "sdram_hz")
         fields = {name: value for name, value in self.header().items() if name not in apart}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -81,15 +81,17 @@ def schedule(image):
                 begin = max(execute + timing.START, last_threshold_token + drained)
                 thresholds_ready = begin + timing.START + config.threshold_words
         elif layout is isa.Pass:
-            accept = max(execute, pass_end)
-            if fields.final:
-                accept = max(accept, thresholds_ready)
-            if barrier:
-                accept = max(accept, last_token + readable)
-                barrier = False
-            start, length = accept + timing.START, max(tokens, shortest)
-            passes.append(PassTime(index, start, length))
-            last_token, pass_end = start + tokens - 1, start + length - 1
+            for left in reversed(range(int(fields.more) + 1)):
+                accept = max(execute, pass_end)
+                if fields.final and not left:
+                    accept = max(accept, thresholds_ready)
+                if barrier:
+                    accept = max(accept, last_token + readable)
+                    barrier = False
+                start, length = accept + timing.START, max(tokens, shortest)
+                passes.append(PassTime(index, start, length))
+                last_token, pass_end = start + tokens - 1, start + length - 1
+                execute = accept + timing.NEXT_PASS
             if fields.final:
                 last_threshold_token = last_token
             following = accept + timing.INSTRUCTION

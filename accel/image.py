@@ -3,6 +3,8 @@
 The file is an .npz: the arrays program, weights and thresholds, and a JSON header with all the rest
 and a digest of everything.
 """
+import binascii
+import functools
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
@@ -14,12 +16,13 @@ from model.common.errors import UserError
 from model.common.files import refuse_cut_off, replacing
 from model.common.nearest import similar_file
 
+from . import tape
 from .config import AccelConfig
-from .isa import Target
+from .isa import LoadKind, Play
 
 __all__ = ["Image", "LayerInfo", "load", "save"]
 
-FORMAT = "uniqore-image-1"
+FORMAT = "uniqore-image-2"
 ARRAYS = {"program": np.uint64, "weights": np.uint64, "thresholds": np.int64}
 
 
@@ -47,8 +50,8 @@ class LayerInfo:
 class Image:
     """A compiled net.
 
-    program: uint64 instructions. weights: uint64 words, the code of output channel c in field c.
-    thresholds: int64 words. settings: a `Settings` as a number. picture_shape: (H, W).
+    program: uint64 instructions, without the `Settings`. weights: uint64 words, the code of output channel c in field
+    c. thresholds: int64 words. settings: a `Settings` as a number. picture_shape: (H, W).
     layers: a `LayerInfo` each, in order.
     """
     config: AccelConfig
@@ -62,14 +65,26 @@ class Image:
     thresholds: np.ndarray = field(repr=False)
     layers: tuple = field(repr=False)
 
+    @property
+    def resident(self):
+        """Whether the configuration's memories hold all of it, so that it is loaded once."""
+        config = self.config
+        return (len(self.program) <= config.program_depth and len(self.weights) <= config.weight_depth
+                and len(self.thresholds) <= config.threshold_depth)
+
+    @functools.cached_property
+    def tape(self):
+        """The tape: uint16 (chunks, 512), see `accel.tape`."""
+        return tape.chunks(self.config, self.settings, self.program, self.weights, self.thresholds)
+
     def load_words(self):
-        """The load stream: target uint8 (N,), address uint32 (N,), data uint64 (N,)."""
-        memories = [(Target.WEIGHTS, self.weights), (Target.THRESHOLDS, self.thresholds),
-                    (Target.PROGRAM, self.program), (Target.SETTINGS, np.array([self.settings]))]
-        targets = [np.full(len(words), target.value, np.uint8) for target, words in memories]
-        addresses = [np.arange(len(words), dtype=np.uint32) for _, words in memories]
-        data = [words.astype(np.uint64) for _, words in memories]
-        return tuple(map(np.concatenate, (targets, addresses, data)))
+        """The load stream: kind uint8 (N,), data uint16 (N,)."""
+        words = self.tape.reshape(-1)
+        check = binascii.crc32(words.astype("<u2").tobytes())
+        play = Play.const({"last": len(self.tape) - 1, "resident": self.resident}).as_bits()
+        kinds = [LoadKind.BEGIN, *[LoadKind.WORD] * len(words), LoadKind.CHECK, LoadKind.CHECK, LoadKind.PLAY]
+        return (np.array([kind.value for kind in kinds], np.uint8),
+                np.concatenate([[0], words, [check & 0xFFFF, check >> 16, play]]).astype(np.uint16))
 
     def tensors(self, groups, data):
         """Decode the trace of one picture: {layer name: codes uint8 (C, H, W)}.

@@ -1,13 +1,14 @@
 """The instruction set, executed: one instruction at a time on arrays of the hardware's memories.
 
-Written from `isa` alone. It knows nothing of nets and layers, reads only what `Image.load_words`
-loads, and keeps its memories from picture to picture as the hardware does.
+Written from `isa` and `tape` alone. It knows nothing of nets and layers, reads only what `Image.load_words` loads, and
+keeps its memories from picture to picture as the hardware does.
 """
 import numpy as np
 from amaranth.lib import data
 
 from model.common.bits import pack_fields, unpack_fields
 
+from . import tape
 from .isa import *
 
 __all__ = ["Interpreter"]
@@ -18,10 +19,8 @@ class Interpreter:
 
     def __init__(self, image):
         self.config = config = image.config
-        self.program = [(layout, _fields(layout, word)) for layout, word in map(decode, image.program)]
-        self.weights = unpack_fields(image.weights[:, None], config.w_bits, config.channels)
-        self.thresholds = image.thresholds
-        self.settings = _fields(Settings, unpacked(Settings, image.settings))
+        words = tape.payload(image.tape)
+        (_, self.settings, _), *self.program = _read_tape(config, words)
         self.bank_rows = 1 << config.row_address_bits       # addresses wrap around here
         self.activations = np.zeros((self.bank_rows, config.banks, config.rows), dtype=np.uint8)
         self.buffer = 0                                     # picture buffer in use
@@ -36,41 +35,41 @@ class Interpreter:
         config = self.config
         self._load_picture(pixels)
         self.levels = pack_fields(np.arange(1 << config.w_bits)[None], config.w_bits)     # identity
-        self.next_weight = self.next_threshold = 0
         self.logits = []
         self.groups = [np.zeros(0, dtype=np.uint32)]
         self.data = [pack_fields(np.zeros((0, config.pixels_per_cycle * config.channels), np.uint8),
                                  config.a_bits)]
-        for layout, fields in self.program:
-            if layout is End:
-                break
-            getattr(self, f"_{layout.__name__.lower()}")(**fields)
-            if layout is Emit and fields["last"]:
-                break
-        self.buffer ^= 1
+        for layout, fields, operands in self.program:
+            if layout is not End:
+                getattr(self, f"_{layout.__name__.lower()}")(operands, **fields)
+        self.buffer ^= self.settings["second"] != 0
         return (np.array(self.logits, dtype=np.int64).astype(np.int32),
                 (np.concatenate(self.groups), np.concatenate(self.data)))
 
-    def _source(self, **fields):
+    def _source(self, _, **fields):
         self.read = fields
 
-    def _tile(self, thresholds, **fields):
+    def _tile(self, operands, thresholds, **fields):
         config = self.config
         self.written = fields
         self.sums = np.zeros(config.channels, dtype=np.int64)
         if thresholds:
-            nodes = self._threshold_words(config.threshold_words)
-            self.nodes = nodes.reshape(config.channels, config.thresholds)
+            self.nodes = operands.reshape(config.channels, config.thresholds)
 
-    def _levels(self, half, table):
+    def _levels(self, _, half, table):
         self.levels.view("<u4")[0, half] = table
 
-    def _pass(self, base, dy, dx, shift, beta_shift, beta, clear, final, maximum, repeat, logits, drop):
+    def _pass(self, operands, base, more, clear, final, logits, repeat, **fields):
+        for k in range(more + 1):
+            if not repeat:
+                words = operands[k * self.config.rows:(k + 1) * self.config.rows]
+                self.codes = words[::-1]                    # (rows, channels); last row first
+            last = k == more
+            self._one_pass(base + k * self.read["plane"], clear=clear and k == 0, final=final and last,
+                           logits=logits and last, **fields)
+
+    def _one_pass(self, base, dy, dx, shift, beta_shift, beta, clear, final, maximum, logits, drop):
         config = self.config
-        if not repeat:
-            words = self.weights[self.next_weight:self.next_weight + config.rows]
-            self.next_weight += config.rows
-            self.codes = words[::-1]                        # (rows, channels); last row first
         level = unpack_fields(self.levels, config.w_bits, 1 << config.w_bits)[0][self.codes]
         a = self._tokens(base, dy, dx) >> drop << drop      # (height, columns, rows)
         dot = (a.astype(np.float32) @ level.astype(np.float32)).astype(np.int64)    # < 2**24: exact
@@ -91,8 +90,8 @@ class Interpreter:
         elif final:
             self._write(self._codes(self.acc))
 
-    def _emit(self, count, last):
-        low, high = self._threshold_words(2 * count).reshape(count, 2).T
+    def _emit(self, operands, count, last):
+        low, high = operands.reshape(count, 2).T
         self.logits.extend(self.sums[:count] + low + (high << 16))
 
     def _load_picture(self, pixels):
@@ -112,14 +111,14 @@ class Interpreter:
             self.activations[row + digit * settings["plane"], x % config.banks] = words
 
     def _picture_base(self):
-        return self.buffer * self.config.picture_rows
+        return self.settings["second"] if self.buffer else 0
 
     def _tokens(self, base, dy, dx):
         """What a pass reads, pixel by pixel: uint8 (height, groups * m, rows)."""
         config, read, written = self.config, self.read, self.written
         stride = 1 + read["stride2"]
         y = np.arange(written["height"])[:, None]
-        row = stride * y + dy
+        row = stride * (written["top"] + y) + dy
         column = stride * np.arange(written["groups"] * config.pixels_per_cycle) + dx
         inside = ((row >= 0) & (row < read["height"])
                   & (column >= 0) & (column < read["width"]))       # (height, columns)
@@ -148,9 +147,36 @@ class Interpreter:
         self.groups.append(groups.ravel().astype(np.uint32))
         self.data.append(pack_fields(codes.reshape(groups.size, m * channels), config.a_bits))
 
-    def _threshold_words(self, count):
-        self.next_threshold += count
-        return self.thresholds[self.next_threshold - count:self.next_threshold]
+
+def _read_tape(config, words):
+    """[(layout, fields, operands)] of the instructions up to the last one. operands: weight codes (rows * passes,
+    channels), thresholds (n,), or None."""
+    program, at = [], 0
+
+    def take(count, bits):
+        """Numbers of `bits` bits, uint64."""
+        nonlocal at
+        pieces = words[at:at + count * tape.words_of(bits)].astype(np.uint64).reshape(count, -1)
+        at += pieces.size
+        return (pieces << np.arange(0, 16 * pieces.shape[1], 16, dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
+
+    def thresholds(count):
+        sign = 1 << config.acc_bits - 1
+        return (take(count, config.acc_bits).astype(np.int64) ^ sign) - sign
+
+    while True:
+        layout, word = decode(take(1, INSTRUCTION_BITS)[0])
+        fields, operands = _fields(layout, word), None
+        if layout is Pass and not fields["repeat"]:
+            codes = take((fields["more"] + 1) * config.rows, config.channels * config.w_bits)
+            operands = unpack_fields(codes[:, None], config.w_bits, config.channels)
+        elif layout is Tile and fields["thresholds"]:
+            operands = thresholds(config.threshold_words)
+        elif layout is Emit:
+            operands = thresholds(2 * fields["count"])
+        program.append((layout, fields, operands))
+        if layout is End or layout is Emit and fields["last"]:
+            return program
 
 
 def _fields(layout, word):

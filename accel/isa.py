@@ -1,14 +1,18 @@
 """The instruction set and every memory word, defined once for compiler, interpreter and RTL.
 
-A program runs once a picture, from address 0 to its end. There are no loops in it: each `Pass` is one weight-stationary
-run of the array over all pixels of an output tile, so the compiler sees every cycle.
+A program runs once a picture, from its first instruction to its end. There are no loops in it but `more` of a pass:
+each pass is one weight-stationary run of the array over all pixels of an output tile, so the compiler sees every cycle.
 
+    Settings the picture: its size, and where it lies
     Source   geometry of the tensor that the following passes read
     Tile     an output tile: where its codes go, its size in pixels, whether thresholds are loaded for it
     Levels   a half, 32 bits, of the level table: digit of the weight for each weight code
-    Pass     one kernel tap of one input channel tile: `rows` new weight words, then one token per pixel group
+    Pass     one kernel tap of one input channel tile, or of several in a row: `rows` new weight words each, then one
+             token per pixel group
     Emit     waits for the pipeline to drain and sends logits; ends the program with the last of the picture
     End      ends the program: waits for the pipeline to drain, gives the picture buffer back
+
+What an instruction needs follows it on the tape (`accel.tape`): weight words a `Pass`, thresholds a `Tile` and an `Emit`.
 
 Arithmetic of a pass, for output channel c and each pixel of a group (all modulo 2**acc_bits, which is exact because the
 compiler proves the final sum in range):
@@ -27,16 +31,18 @@ With `final` the new acc[c] goes to the threshold unit and the codes to the acti
 the sum of logit c over all pixels.
 
 Addresses. Pixel x of a picture row at bank row R is word x modulo `banks` of bank row R + x // banks; a picture row
-takes `pitch` bank rows, a channel tile height * pitch. The token of output group g in output row y reads, for pixel j
-of m, row `stride * y + dy` and column `stride * (m * g + j) + dx` of the source, from bank row
-`base + stride * y * pitch` (`base` already contains the channel tile and dy * pitch, and wraps around).
+takes `pitch` bank rows, a channel tile height * pitch. The token of output group g in row y of a tile that begins with
+row `top` of its tensor reads, for pixel j of m, row `stride * (top + y) + dy` and column `stride * (m * g + j) + dx` of
+the source, from bank row `base + stride * y * pitch` (`base` already contains the channel tile, `top` and dy * pitch,
+and wraps around).
 """
 from amaranth import signed
 from amaranth.lib import data, enum
 
-__all__ = ["Op", "Source", "Tile", "Levels", "Pass", "Emit", "End", "INSTRUCTION_BITS", "LAYOUTS", "Target", "LoadWord",
-           "Settings", "PixelWord", "LogitWord", "BETA_BITS", "DROP_BITS", "HALF_BITS", "PITCH_BITS", "ROW_BITS",
-           "SHIFT_BITS", "SIDE_BITS", "decode", "heap_order", "unpacked"]
+__all__ = ["Op", "Source", "Tile", "Levels", "Pass", "Emit", "End", "INSTRUCTION_BITS", "LAYOUTS", "LoadWord",
+           "Settings", "Play", "PixelWord", "LogitWord", "BETA_BITS", "CHUNK_BITS", "DROP_BITS", "HALF_BITS", "LoadKind",
+           "MORE_BITS", "MemoryReport", "PITCH_BITS", "ROW_BITS", "SHIFT_BITS", "SIDE_BITS", "decode", "heap_order",
+           "unpacked"]
 
 INSTRUCTION_BITS = 64
 ROW_BITS = 14              # bank row address
@@ -46,6 +52,8 @@ BETA_BITS = 12
 DROP_BITS = 2
 SHIFT_BITS = 4
 HALF_BITS = 32             # of the level table, in one `Levels`
+MORE_BITS = 6              # passes after the first
+CHUNK_BITS = 15            # number of a chunk of the tape
 
 
 class Op(enum.Enum, shape=3):
@@ -55,20 +63,36 @@ class Op(enum.Enum, shape=3):
     LEVELS = 3
     PASS = 4
     EMIT = 5
+    SETTINGS = 6
 
 
-class Source(data.Struct):
-    """Tensor that the following passes read. picture: its base counts from the current picture buffer."""
+class Settings(data.Struct):
+    """The picture: its size, bank rows per picture row, and per digit plane (height * pitch). second: bank row of the
+    second picture buffer, 0 where there is one alone, from bank row 0 on. The first instruction of every tape; it does
+    not run, but holds from the load on."""
     op: Op
     width: SIDE_BITS
     height: SIDE_BITS
     pitch: PITCH_BITS
+    plane: ROW_BITS
+    second: ROW_BITS
+
+
+class Source(data.Struct):
+    """Tensor that the following passes read. plane: bank rows of a channel tile. picture: its base counts from the
+    current picture buffer."""
+    op: Op
+    width: SIDE_BITS
+    height: SIDE_BITS
+    pitch: PITCH_BITS
+    plane: ROW_BITS
     stride2: 1
     picture: 1
 
 
 class Tile(data.Struct):
-    """An output tile of 2 * chains channels. groups = ceil(width / pixels_per_cycle).
+    """An output tile of 2 * chains channels, all rows of its tensor or a band of them. groups = ceil(width /
+    pixels_per_cycle). height: of the band. top: its first row.
 
     thresholds: its thresholds are read. barrier: its first pass waits until everything before is written.
     """
@@ -79,6 +103,7 @@ class Tile(data.Struct):
     width: SIDE_BITS
     height: SIDE_BITS
     groups: SIDE_BITS
+    top: SIDE_BITS
     thresholds: 1
     barrier: 1
 
@@ -91,10 +116,11 @@ class Levels(data.Struct):
 
 
 class Pass(data.Struct):
-    """One run of the array over a tile.
+    """One run of the array over a tile, or `more` + 1 of them, each with `base` one plane of the source further.
 
     clear: forget the old accumulators. final: the new ones go on, to threshold units or logits. repeat: use the weight
-    words of the pass before again. drop: low bits of every code read that count as 0.
+    words of the pass before again (`more` is 0 then). drop: low bits of every code read that count as 0. Of several
+    passes `clear` is for the first alone, `final` and `logits` for the last.
     """
     op: Op
     base: ROW_BITS
@@ -109,6 +135,7 @@ class Pass(data.Struct):
     repeat: 1
     logits: 1
     drop: DROP_BITS
+    more: MORE_BITS
 
 
 class Emit(data.Struct):
@@ -126,7 +153,8 @@ class End(data.Struct):
     op: Op
 
 
-LAYOUTS = {Op.END: End, Op.SOURCE: Source, Op.TILE: Tile, Op.LEVELS: Levels, Op.PASS: Pass, Op.EMIT: Emit}
+LAYOUTS = {Op.END: End, Op.SOURCE: Source, Op.TILE: Tile, Op.LEVELS: Levels, Op.PASS: Pass, Op.EMIT: Emit,
+           Op.SETTINGS: Settings}
 
 
 def unpacked(layout, word):
@@ -141,32 +169,38 @@ def decode(word):
     return layout, unpacked(layout, word)
 
 
-class Target(enum.Enum, shape=2):
-    """Memory that a load word goes to."""
-    PROGRAM = 0
-    WEIGHTS = 1
-    THRESHOLDS = 2
-    SETTINGS = 3
+class LoadKind(enum.Enum, shape=3):
+    """What a word of the load stream says.
+
+    BEGIN: words of the tape follow, the first of them the first of chunk `data`. There is no net from here on.
+    WORD: a word of the tape. CHECK: half of the CRC-32 of all its bytes, low half first.
+    PLAY: the tape is whole. data: a `Play`. It is checked, then the net is there.
+    TEST: the SDRAM is written and read; the net in it is lost. data: seed of what is written.
+    """
+    BEGIN = 0
+    WORD = 1
+    CHECK = 2
+    PLAY = 3
+    TEST = 4
 
 
 class LoadWord(data.Struct):
-    """One word of the load stream.
-
-    PROGRAM: an instruction. WEIGHTS: weight code of output channel c at bits c * w_bits.
-    THRESHOLDS: two's complement. SETTINGS (address 0): a `Settings`; the last word of a load, after
-    which pictures are taken.
-    """
-    target: Target
-    address: 16
-    data: 64
+    """One word of the load stream."""
+    kind: LoadKind
+    data: 16
 
 
-class Settings(data.Struct):
-    """The picture: its size, bank rows per picture row, and per digit plane (height * pitch)."""
-    width: SIDE_BITS
-    height: SIDE_BITS
-    pitch: PITCH_BITS
-    plane: ROW_BITS
+class Play(data.Struct):
+    """last: number of the tape's last chunk. resident: the rings hold all of it."""
+    last: CHUNK_BITS
+    resident: 1
+
+
+class MemoryReport(data.Struct):
+    """What a test of the SDRAM found, once `tested`. errors: wrong words, at most 65,535. address: of the first."""
+    tested: 1
+    errors: 16
+    address: 24
 
 
 class PixelWord(data.Struct):

@@ -26,7 +26,7 @@ __all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_RESULTS", "ACCUMUL
            "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CORRECTION",
            "CORRECTION_PRODUCT", "ELEMENT", "ELEMENT_HOP", "ELEMENT_PRODUCTS", "FETCH", "IM2COL", "IM2COL_INSIDE",
            "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ", "IM2COL_WORDS", "INSTRUCTION", "LEVEL_DECODER", "LOAD",
-           "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "SHIFT", "START", "STREAM_REGISTER",
+           "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "NEXT_PASS", "SHIFT", "START", "STREAM_REGISTER",
            "TABLE", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array", "codes_at", "drain", "drained",
            "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
 
@@ -83,6 +83,7 @@ LOGIT_SHIFT = 1                                     # the sequencer's shift to t
 # The sequencer
 FETCH = BLOCK_MEMORY + 1                            # program address to the execution of its instruction
 INSTRUCTION = 1 + FETCH                             # execution of an instruction to that of the next
+NEXT_PASS = 2                                       # a pass taken to the offer of the next one of its instruction
 START = 1                                           # execution of an instruction to the first cycle of its work
 LOGIT = BLOCK_MEMORY + 2 + 1                        # a logit to the next: two words of bias read, and added
 

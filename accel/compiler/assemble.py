@@ -26,24 +26,29 @@ class Assembler:
         self.program, self.thresholds = [], []
         self._weights = []              # of (rows, channels), in memory order
         self._source = None
+        self._pass = None               # fields of the pass at the end of the program; None where another may not join
         self._table = self._halves(None)
         self._full = {}                 # memory: layer that no longer found room in it
 
     def emit(self, layout, **fields):
         """Append an instruction."""
+        self._pass = None
+        self.program.append(self._word(layout, fields))
+
+    def _word(self, layout, fields):
         op = OPS[layout]
         for name, value in fields.items():
             low, high = _limits(data.Layout.cast(layout)[name].shape)
             if not low <= value <= high:
                 raise DoesNotFit(self.layer, f"{name} of the {op.name} instruction", value,
                                  low if value < low else high)
-        self.program.append(layout.const({"op": op, **fields}).as_bits())
+        return layout.const({"op": op, **fields}).as_bits()
 
     def source(self, tensor, stride, *, picture):
         """The tensor that the next passes read: an instruction where it changes."""
         _, height, width = tensor.shape
-        fields = {"width": width, "height": height, "pitch": tensor.pitch, "stride2": stride - 1,
-                  "picture": picture}
+        fields = {"width": width, "height": height, "pitch": tensor.pitch, "plane": tensor.plane,
+                  "stride2": stride - 1, "picture": picture}
         if fields != self._source:
             self.emit(Source, **fields)
             self._source = fields
@@ -57,10 +62,26 @@ class Assembler:
         self._table = halves
 
     def run(self, weights, base, **fields):
-        """A `Pass` over weight codes (rows, channels); with None, over those of the pass before."""
+        """A pass over weight codes (rows, channels); with None, over those of the pass before."""
         if weights is not None:
             self._weights.append(weights[::-1])         # the last row enters the array first
-        self.emit(Pass, base=base % (1 << ROW_BITS), repeat=weights is None, **fields)
+        fields |= {"base": base % (1 << ROW_BITS), "repeat": weights is None, "more": 0}
+        joined = self._joined(fields)
+        if joined:
+            self.program[-1] = self._word(Pass, joined)
+        else:
+            self.emit(Pass, **fields)
+        self._pass = joined or fields
+
+    def _joined(self, fields):
+        """The pass at the end of the program with this one behind it as one instruction; None where it is not one."""
+        last = self._pass
+        if last is None or last["repeat"] or last["final"] or last["more"] == (1 << MORE_BITS) - 1:
+            return None
+        more = last["more"] + 1
+        follows = last | {"base": (last["base"] + more * self._source["plane"]) % (1 << ROW_BITS), "more": 0,
+                          "clear": 0, "final": fields["final"], "logits": fields["logits"]}
+        return last | {"final": fields["final"], "logits": fields["logits"], "more": more} if fields == follows else None
 
     def weights(self):
         """The weight memory, uint64 words."""
@@ -81,8 +102,10 @@ class Assembler:
             raise DoesNotFit(layer, memory, *self._depths()[memory])
 
     def _depths(self):
-        """{memory: (words used, words there)}."""
+        """{memory: (words used, words there)}, of memories that have to hold all of it."""
         config = self.config
+        if config.sdram_hz is not None:
+            return {}
         return {"weight words": (len(self._weights) * config.rows, config.weight_depth),
                 "threshold words": (len(self.thresholds), config.threshold_depth),
                 "instructions": (len(self.program), config.program_depth)}

@@ -68,7 +68,7 @@ def _compile(net, config):
     return Image(
         config=config, net_name=net.name, net_digest=store.digest(net),
         n_logits=len(net.layers[-1].bias), picture_shape=tensors[PICTURE].shape[1:],
-        settings=_settings(tensors[PICTURE]), layers=tuple(layers),
+        settings=_settings(tensors[PICTURE], config), layers=tuple(layers),
         program=np.array(assembler.program, dtype=np.uint64), weights=assembler.weights(),
         thresholds=np.array(assembler.thresholds, dtype=np.int64))
 
@@ -128,7 +128,7 @@ class _LayerCompiler:
         _, height, width = self.out.shape
         base = 0 if is_logits(self.layer) else self.out.base + word * self.out.plane
         self.assembler.emit(Tile, base=base, part=part, pitch=self.out.pitch, width=width,
-                            height=height, groups=self.groups, thresholds=thresholds, barrier=barrier)
+                            height=height, top=0, groups=self.groups, thresholds=thresholds, barrier=barrier)
 
     def _passes(self, index, *, logits):
         """All passes of output tile `index`."""
@@ -209,10 +209,10 @@ class _LayerCompiler:
                              f"{lowest} .. {highest}")
 
 
-def _settings(picture):
+def _settings(picture, config):
     _, height, width = picture.shape
-    return Settings.const({"width": width, "height": height, "pitch": picture.pitch,
-                           "plane": picture.plane}).as_bits()
+    return Settings.const({"op": Op.SETTINGS, "width": width, "height": height, "pitch": picture.pitch,
+                           "plane": picture.plane, "second": config.picture_rows}).as_bits()
 
 
 def _kind(layer, config):
