@@ -17,9 +17,10 @@ ROOMS = (
     "model.common", "model.data", "model.nets", "model.integer", "model.zoo", "model.quantizers", "model.training",
     "model.onnx", "model.plots", "model.commands", "model.__main__",
     "accel.config", "accel.clocks", "accel.isa", "accel.timing", "accel.sdram", "accel.image", "accel.link",
-    "accel.digest", "accel.rtl.platform", "accel.rtl.timed", "accel.rtl.stream_register", "accel.rtl.sdram", "accel.rtl.array",
-    "accel.rtl.memory", "accel.rtl.activation", "accel.rtl.control", "accel.rtl.core", "accel.rtl.host", "accel.rtl.system",
-    "accel.compiler", "accel.cycles", "accel.interp", "accel.verilog", "accel.__main__",
+    "accel.digest", "accel.rtl.platform", "accel.rtl.timed", "accel.rtl.stream_register", "accel.rtl.sdram",
+    "accel.rtl.array", "accel.rtl.memory", "accel.rtl.activation", "accel.rtl.control", "accel.rtl.core",
+    "accel.rtl.host", "accel.rtl.system", "accel.compiler", "accel.cycles", "accel.interp", "accel.verilog",
+    "accel.__main__",
     "sim", "boards")
 
 
