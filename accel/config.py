@@ -82,6 +82,10 @@ class AccelConfig:
                 raise ValueError(f"{name} must be at least {need}, not {getattr(self, name)}")
         if self.weight_depth % self.rows:
             raise ValueError(f"weight_depth must be a multiple of {self.rows} rows, not {self.weight_depth}")
+        for name in ("threshold_depth", "program_depth"):
+            depth = getattr(self, name)
+            if self.sdram_hz is not None and depth & (depth - 1):
+                raise ValueError(f"{name} of a core with SDRAM must be a power of two, not {depth}")
         if 2 * self.parts * self.activation_depth > 1 << 16:
             raise ValueError(f"an activation write has a 16-bit address, too few for {self.parts} parts "
                              f"of {self.activation_depth} bank rows")
