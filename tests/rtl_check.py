@@ -18,7 +18,8 @@ __all__ = ["FUZZED", "check_net", "check_random_net"]
 FUZZED = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
           replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4, picture_width=20),
           replace(TINY, name="tiny-parts", rows=8),
-          replace(TINY, name="tiny-three-taps", rows=12, chains=3, weight_depth=2040)]         # the picture's taps side by side
+          # the picture's taps side by side
+          replace(TINY, name="tiny-three-taps", rows=12, chains=3, weight_depth=2040)]
 
 
 def check_net(net, config, library, *, count=2, seed=0, gaps=NO_GAPS):

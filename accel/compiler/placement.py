@@ -200,7 +200,8 @@ def _places(rows, last_reader, replaced, depth):
     if found is None:
         ends = {name: base + rows[name] for name, base in _allocate(rows, last_reader, replaced).items()}
         need = bisect.bisect_left(range(max(ends.values())), True, lo=depth, key=lambda depth: bool(fitting(depth)))
-        raise DoesNotFit(next(name for name in ends if ends[name] > depth), "bank rows of activation memory", need, depth)
+        first = next(name for name in ends if ends[name] > depth)
+        raise DoesNotFit(first, "bank rows of activation memory", need, depth)
     return found
 
 

@@ -131,7 +131,8 @@ def test_barriers_only_before_unwritten_tensors():
     d = build.layer(build.conv(b, 4), build.conv(c, 4))
     build.logits(d, 3)
     image = compile_net(build.net(), TINY)
-    assert {info.name: [tile.barrier for tile in tiles(image, info.name)] for info in image.layers} == {a: [0, 0], b: [1, 0], c: [0, 0], d: [1], "logits": [1]}
+    assert {info.name: [tile.barrier for tile in tiles(image, info.name)] for info in image.layers} == {
+        a: [0, 0], b: [1, 0], c: [0, 0], d: [1], "logits": [1]}
 
 
 def test_first_and_last_frame_every_tile():
@@ -258,8 +259,9 @@ def test_live_tensors_do_not_overlap(name):
     assert replaced > 0
 
 
-def residual_net(*, last_reader=True, beside=False, stride=1):
-    """Layer "sum" adds "first" to what "body" makes of it; a layer may read "first" after it, or a convolution in it."""
+def residual_net(*, last_reader=True, beside=False):
+    """Layer "sum" adds "first" to what "body" makes of it; a layer may read "first" after it, or a convolution in it.
+    """
     build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
     build.layer(build.conv(PICTURE, 8), name="first")
     build.layer(build.conv("first", 8), name="body")
