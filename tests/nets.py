@@ -14,10 +14,10 @@ from model.integer.net import PICTURE, Convolution, IntegerNet, Layer, MaxPool, 
 __all__ = ["SIZES", "NetBuilder", "corner_pictures", "every_term_net", "extreme_net", "random_net", "random_pictures",
            "resnet8_like", "residual_net", "sized_net"]
 
-# Nets at the edges of what fits: (channels, height, width) of the picture, and classes.
-SIZES = {"64x64": ((3, 64, 64), 10), "96x96": ((3, 96, 96), 10), "grey": ((1, 28, 28), 10),
-         "100 classes": ((3, 32, 32), 100), "1000 classes": ((3, 32, 32), 1000), "127 wide": ((1, 5, 127), 3),
-         "127 high": ((3, 127, 3), 2)}
+# Nets at the edges of what fits: (channels, height, width) of the picture, classes, channels of the first layer.
+SIZES = {"64x64": ((3, 64, 64), 10, 4), "96x96": ((3, 96, 96), 10, 8), "grey": ((1, 28, 28), 10, 4),
+         "100 classes": ((3, 32, 32), 100, 4), "1000 classes": ((3, 32, 32), 1000, 4),
+         "127 wide": ((1, 5, 127), 3, 4), "127 high": ((3, 127, 3), 2, 4)}
 
 INT32 = np.iinfo(np.int32)
 
@@ -182,12 +182,12 @@ def residual_net(seed, config):
 
 
 def sized_net(name, seed=0):
-    """A small net with a residual for pictures and classes of `SIZES`: 4 and 8 channels, four layers."""
-    shape, classes = SIZES[name]
+    """A small net with a residual for pictures and classes of `SIZES`."""
+    shape, classes, channels = SIZES[name]
     build = NetBuilder(np.random.default_rng(seed), shape, name.replace(" ", "-"))
-    first = build.layer(build.conv(PICTURE, 4), name="first")
-    body = build.layer(build.conv(first, 4), name="body")
-    add = build.layer(build.conv(body, 4), build.skip(first), name="sum")
+    first = build.layer(build.conv(PICTURE, channels), name="first")
+    body = build.layer(build.conv(first, channels), name="body")
+    add = build.layer(build.conv(body, channels), build.skip(first), name="sum")
     last = build.layer(build.conv(add, 8, stride=2), build.conv(add, 8, kernel=1, stride=2), name="last")
     while np.prod(build.shape(last)[1:]) > 256:
         last = build.max_pool(last)
