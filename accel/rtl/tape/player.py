@@ -14,7 +14,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel import isa, timing
+from accel import isa, tape
 from accel.config import AccelConfig
 from accel.rtl.sdram.controller import SdramController
 from accel.rtl.sdram.memory_test import MemoryTest
@@ -22,7 +22,7 @@ from accel.rtl.sdram.port import SdramPort
 from accel.sdram import SdramTiming
 
 from .chunk_check import ChunkCheck
-from .chunk_queue import SLOTS, ChunkQueue
+from .chunk_queue import ChunkQueue
 from .distributor import TapeWord
 
 __all__ = ["TapePlayer"]
@@ -77,14 +77,14 @@ class TapePlayer(wiring.Component):
         test_start = Signal()
 
         # Requests, of the player or the tester.
-        asked, request = Signal(range(SLOTS + 1)), stream.Signature(isa.CHUNK_BITS).create()
+        asked, request = Signal(range(tape.SLOTS + 1)), stream.Signature(isa.CHUNK_BITS).create()
         chunk, at_last, all_asked = Signal(isa.CHUNK_BITS), Signal(), Signal()
         wants, accepted, received = Signal(), Signal(), Signal()
         m.d.comb += [request.payload.eq(chunk), accepted.eq(request.valid & request.ready)]
         m.d.sync += at_last.eq(chunk == last)
         with m.If(accepted):
             m.d.sync += [request.valid.eq(0), chunk.eq(Mux(at_last, 0, chunk + 1)), all_asked.eq(at_last)]
-        with m.Elif(wants & ~request.valid & (asked != SLOTS)):
+        with m.Elif(wants & ~request.valid & (asked != tape.SLOTS)):
             m.d.sync += request.valid.eq(1)
         m.d.sync += asked.eq(asked + accepted - Mux(playing, queue.freed, check.judged & (asked != 0)))
         m.d.comb += [
@@ -93,7 +93,7 @@ class TapePlayer(wiring.Component):
             test.reads.ready.eq(testing & controller.reads.ready), request.ready.eq(~testing & controller.reads.ready)]
 
         # Words that come: checked, and stored while the tape plays.
-        m.d.comb += [check.valid.eq(controller.word.valid & ~testing), check.word.eq(controller.word.data),
+        m.d.comb += [check.last.eq(last), check.valid.eq(controller.word.valid & ~testing), check.word.eq(controller.word.data),
                      queue.valid.eq(check.payload & playing), queue.word.eq(controller.word.data),
                      queue.end.eq(check.end & playing), queue.commit.eq(check.judged & ~check.wrong & playing),
                      queue.last.eq(last), test.word.eq(controller.word), received.eq(check.judged)]
@@ -198,5 +198,4 @@ class TapePlayer(wiring.Component):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
         m.d.comb += test.start.eq(test_start)
-        assert timing.TAPE_CHUNK
         return m
