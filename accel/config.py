@@ -89,9 +89,6 @@ class AccelConfig:
         if 2 * self.parts * self.activation_depth > 1 << 16:
             raise ValueError(f"an activation write has a 16-bit address, too few for {self.parts} parts "
                              f"of {self.activation_depth} bank rows")
-        if 2 * self.picture_rows > self.activation_depth:
-            raise ValueError(f"two pictures need {2 * self.picture_rows} bank rows, "
-                             f"activation_depth is {self.activation_depth!r}")
 
     @property
     def channels(self):
@@ -117,11 +114,6 @@ class AccelConfig:
     def picture_taps(self):
         """Horizontal taps of the first convolution that one image word holds (3 colours each)."""
         return 3 if self.rows >= 9 else 1
-
-    @property
-    def picture_rows(self):
-        """Bank rows of one image buffer: all digit planes of the largest picture."""
-        return self.a_digits * self.picture_height * -(-self.picture_width // self.banks)
 
     @property
     def thresholds(self):

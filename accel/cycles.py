@@ -46,7 +46,8 @@ def layer_cycles(image):
     table = []
     for layer, begin, end in zip(image.layers, begins, [*begins[1:], total], strict=True):
         layer_passes = [p for p in passes if layer.start <= p.index < layer.stop]
-        skip = layer.skip_passes * layer_passes[0].cycles   # all passes of a layer are equally long
+        # A band has the same passes as another one, all equally long.
+        skip = layer.skip_passes * sum(p.cycles for p in layer_passes) // len(layer_passes)
         spent, peak = end - begin, image.config.macs_per_cycle
         table.append(LayerCycles(
             name=layer.name, kind=layer.kind, shape=layer.shape if layer.writes else layer.shape[:1], macs=layer.macs,

@@ -2,7 +2,7 @@
 
     with Device("/dev/ttyUSB0") as device:
         device.load(net)
-        for answer in device.classify(pictures):        # uint8 (N, 3, H, W)
+        for answer in device.classify(pictures):        # uint8 (N, C, H, W)
             answer.logits, answer.label, answer.cycles
 """
 import binascii
@@ -19,6 +19,7 @@ from serial.tools import list_ports
 from accel import link
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS
+from accel.image import pixels
 from accel.link import Command, Fault
 from model.common.errors import UserError
 
@@ -249,8 +250,8 @@ class Device:
         self._request(Command.END_LOAD, link.as_bytes(link.EndLoad, end), retries=0)
 
     def classify(self, pictures):
-        """Yields an `Answer` per picture of uint8 (N, 3, H, W), in order; the next one is on its way meanwhile."""
-        octets = pictures.transpose(0, 2, 3, 1).reshape(len(pictures), -1)
+        """Yields an `Answer` per picture of uint8 (N, C, H, W), in order; the next one is on its way meanwhile."""
+        octets = pixels(pictures).reshape(len(pictures), -1)
         if octets.shape[1] != self.info.pixel_bytes:
             raise UserError(f"the loaded net takes pictures of {self.info.pixel_bytes} bytes, not {octets.shape[1]}")
         waiting, sent, failures = deque(), 0, 0         # (sequence, when) of pictures on their way

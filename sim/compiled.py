@@ -4,6 +4,7 @@ from ctypes import POINTER, c_char_p, c_int, c_uint32, c_uint64, c_void_p
 
 import numpy as np
 
+from accel.image import pixels
 from accel.isa import LoadWord, LogitWord, PixelWord
 from model.common.errors import UserError
 
@@ -107,13 +108,13 @@ class CompiledEngine(Engine):
         batches, n_logits, streams = -(-len(pictures) // lanes), self._n_logits, self._streams
         # Lanes without a picture in the last batch carry the last picture; nobody looks at them.
         carried = pictures[np.minimum(np.arange(batches * lanes), len(pictures) - 1)]
-        red, green, blue = (carried[:, c].reshape(-1) for c in range(3))      # (batches * lanes * H * W,) each
-        pixels = pack(PixelWord, r=red, g=green, b=blue)
+        red, green, blue = pixels(carried).reshape(-1, 3).T                   # (batches * lanes * H * W,) each
+        words = pack(PixelWord, r=red, g=green, b=blue)
         logits = records(LogitWord, batches * lanes * n_logits)
         cycles = np.zeros(batches * n_logits, np.uint32)
         streams.lanes = lanes
-        streams.pixels, streams.pixels_done = _pointer(pixels), 0
-        streams.picture_pixels, streams.pixels_count = len(pixels) // (batches * lanes), len(pixels) // lanes
+        streams.pixels, streams.pixels_done = _pointer(words), 0
+        streams.picture_pixels, streams.pixels_count = len(words) // (batches * lanes), len(words) // lanes
         streams.logits, streams.cycles, streams.logits_done = _pointer(logits), _pointer(cycles), 0
         streams.picture_logits, streams.logits_count = n_logits, batches * n_logits
         trace = _Trace(streams, self._library.uniqore_data_words(self._simulator)) if self._trace else None

@@ -6,6 +6,7 @@ from collections import deque
 import numpy as np
 from amaranth.sim import Simulator
 
+from accel.image import pixels
 from model.common.errors import UserError
 
 from .engine import NO_GAPS, Engine, Result
@@ -131,7 +132,7 @@ class PysimEngine(Engine):
                 self._trace.append((self._logits_taken, *write))
 
     def _run(self, pictures):
-        self._pixels.extend(map(tuple, pictures.transpose(0, 2, 3, 1).reshape(-1, 3).tolist()))
+        self._pixels.extend(map(tuple, pixels(pictures).reshape(-1, 3).tolist()))
         for k in range(len(pictures)):
             self._logits_expected += self._n_logits
             self._simulate_until(lambda: len(self._logits) == self._n_logits, f"logits of picture {k}")
