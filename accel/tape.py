@@ -11,8 +11,8 @@ words of the tape, lowest first:
     Emit             low and high half of the bias of each logit                                acc_bits
 
 The tape lies in chunks of 512 words, a row of the SDRAM: 511 words of it, and their check. The check is the
-CRC-16/IBM-3740 of the chunk's number and its words, each word high byte first: a word that flipped is found, and so is a
-chunk in another one's place.
+CRC-16/IBM-3740 of its words, each high byte first, and that exclusive-ored with the chunk's number: a word that flipped
+is found, and so is a chunk in another one's place.
 """
 import binascii
 
@@ -67,7 +67,7 @@ def chunks(config, settings, program, weights, thresholds):
 
 def chunk_check(number, words):
     """The check of chunk `number`; words: uint16 (511,)."""
-    return binascii.crc_hqx(np.concatenate([[number], words]).astype(">u2").tobytes(), 0xFFFF)
+    return binascii.crc_hqx(words.astype(">u2").tobytes(), 0xFFFF) ^ number
 
 
 def payload(chunks):

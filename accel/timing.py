@@ -23,11 +23,12 @@ follows the lines from 0 on in its own time, and chain c is c cycles behind chai
 """
 
 __all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE",
-           "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CORRECTION",
+           "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CHUNK_QUEUE",
+           "CORRECTION",
            "CORRECTION_PRODUCT", "ELEMENT", "ELEMENT_HOP", "ELEMENT_PRODUCTS", "FETCH", "IM2COL", "IM2COL_INSIDE",
            "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ", "IM2COL_WORDS", "INSTRUCTION", "LEVEL_DECODER", "LOAD",
-           "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "NEXT_PASS", "SHIFT", "START", "STREAM_REGISTER",
-           "TABLE", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array", "codes_at", "drain", "drained",
+           "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "NEXT_PASS", "SDRAM_READ", "SDRAM_WORD", "SHIFT",
+           "START", "STREAM_REGISTER", "TABLE", "TAPE_CHUNK", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array", "codes_at", "drain", "drained",
            "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
 
 # Parts of parts
@@ -41,6 +42,10 @@ STREAM_REGISTER = 1                                 # payload in to payload out
 LOAD = 1 + BLOCK_MEMORY_WRITE                       # a load word to an address that reads it
 ACTIVATION_WRITE = 1 + BLOCK_MEMORY_WRITE           # codes to an address that reads them
 ACTIVATION_READ = BLOCK_MEMORY + 1                  # bank rows to words
+
+# SDRAM, from a READ at the core's port
+SDRAM_READ = 5                                      # its word at the port: a pad's register, CAS 3, a pad's register
+SDRAM_WORD = SDRAM_READ + 1                         # and out of the controller
 
 # im2col, from the token
 IM2COL_PLACE = 1                                    # where its first pixel lies
@@ -73,6 +78,10 @@ ACCUMULATOR_OPERANDS = ACCUMULATOR_ALIGNED + 1      # corrected sums; old accumu
 ACCUMULATOR_RESULTS = ACCUMULATOR_OPERANDS + 1      # sum and maximum of the two
 ACCUMULATOR = ACCUMULATOR_RESULTS + 1               # new accumulators, written back
 ACCUMULATOR_REUSE = ACCUMULATOR + BLOCK_MEMORY_WRITE    # an index to the same index again, at least
+
+# The tape
+CHUNK_QUEUE = 1 + BLOCK_MEMORY + 1                  # a chunk committed to its first word on offer
+TAPE_CHUNK = 2 + CHUNK_QUEUE                        # last word of a chunk from the SDRAM to its first word on offer
 
 # What follows the accumulators
 THRESHOLD_STAGE = 2                                 # a threshold read, and compared

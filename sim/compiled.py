@@ -81,8 +81,8 @@ class CompiledEngine(Engine):
             random=0x9E3779B97F4A7C15 * (2 * gaps.seed + 1) % 2**64)    # odd, so never the stuck state 0
         self._load(*image.load_words())
 
-    def _load(self, targets, addresses, words):
-        records, streams = pack(LoadWord, target=targets, address=addresses, data=words), self._streams
+    def _load(self, kinds, words):
+        records, streams = pack(LoadWord, kind=kinds, data=words), self._streams
         streams.load, streams.load_count = _pointer(records), len(records)
         self._simulate_until(lambda: streams.load_done == streams.load_count, "end of loading")
 

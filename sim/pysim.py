@@ -38,7 +38,7 @@ class PysimEngine(Engine):
         super().__init__()
         self._gaps = gaps
         self._timeout = timeout
-        self._words = deque()           # (target, address, data)
+        self._words = deque()           # (kind, data)
         self._pixels = deque()          # (r, g, b)
         self._logits = deque()          # (logit, cycles)
         self._trace = deque() if trace else None        # (logits taken before, group, data, cycles)
@@ -77,8 +77,8 @@ class PysimEngine(Engine):
             if not self._words or chance.random() < self._gaps.pixels:
                 await ctx.tick()
                 continue
-            target, address, word = self._words[0]
-            ctx.set(port.payload, {"target": target, "address": address, "data": word})
+            kind, word = self._words[0]
+            ctx.set(port.payload, {"kind": kind, "data": word})
             ctx.set(port.valid, 1)
             await _transfer(ctx, port)
             self._words.popleft()

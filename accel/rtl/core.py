@@ -1,6 +1,9 @@
 """The accelerator core: memories, array, what stands behind it, and the sequencer that drives all of it.
 
-    load -> NetMemories -- program, thresholds -> Sequencer -- token and its pass -> Im2col, TokenControl
+    load -> LoadedTape, or TapePlayer <=> SDRAM
+                 | words of the tape
+                 v
+            NetMemories -- program, thresholds -> Sequencer -- token and its pass -> Im2col, TokenControl
                  |
                  +-- weights -> LevelDecoder
                                      | digits
@@ -32,6 +35,9 @@ from accel.rtl.memory.activation_memory import ActivationMemory, PictureWrite
 from accel.rtl.memory.im2col import Im2col
 from accel.rtl.memory.net_memories import NetMemories
 from accel.rtl.memory.picture_loader import PictureLoader
+from accel.rtl.sdram.port import SdramPort
+from accel.rtl.tape.loaded_tape import LoadedTape
+from accel.rtl.tape.player import TapePlayer
 
 from .stream_register import StreamRegister
 from .timed import Timed
@@ -46,12 +52,16 @@ class Core(wiring.Component):
     ----------
     config : AccelConfig
     floorplan : function (row, chain) -> BEL of the array's multipliers, or None
-    image : accel.image.Image that the memories hold at configuration, or None
+    image : accel.image.Image that the memories hold at configuration, a resident one, or None
 
     Members
     -------
-    load : In(stream of isa.LoadWord): fills the memories; taken only while no picture is being classified. A load ends
-        with its SETTINGS word; from its first word to that one no pixel is taken, and pictures that wait are dropped
+    load : In(stream of isa.LoadWord): the tape of a net; taken only while no picture is being classified. From its
+        first word until it is `whole` no pixel is taken, and pictures that wait are dropped
+    whole : Out(1): there is a net. damaged : Out(1): there was to be one, but its words are wrong: those of the load,
+        or, later, those of the SDRAM; then the picture that runs does not come to its end, until `clear`
+    memory : Out(isa.MemoryReport): the last test of the SDRAM
+    sdram : Out(SdramPort()), where config.sdram_hz is given
     pixels : In(stream of isa.PixelWord): raster order; the next picture may come while one is being classified
     logits : Out(stream of isa.LogitWord)
     busy : Out(1); cycles : Out(32): cycles of the picture whose last logit is on offer
@@ -69,6 +79,8 @@ class Core(wiring.Component):
         super().__init__({
             "load": In(stream.Signature(isa.LoadWord)), "pixels": In(stream.Signature(isa.PixelWord)),
             "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32), "clear": In(1),
+            "whole": Out(1), "damaged": Out(1), "memory": Out(isa.MemoryReport),
+            **({} if config.sdram_hz is None else {"sdram": Out(SdramPort())}),
             "trace": Out(wiring.Signature({"valid": Out(1), "group": Out(16), "data": Out(codes)}))})
 
     def elaborate(self, platform):
@@ -84,7 +96,7 @@ class Core(wiring.Component):
             floorplan=self.floorplan, lut_elements=config.lut_elements)
 
         # The edges of the core, and what does not follow the token.
-        wiring.connect(m, wiring.flipped(self.load), memories.load)
+        tape = self._tape(m, sequencer, memories)
         wiring.connect(m, wiring.flipped(self.pixels), loader.pixels)
         # The loader's words go to every bank. The last word of a picture may wait behind codes of the picture before,
         # but not for long enough to be read too early: no codes are written at the start of a program.
@@ -94,9 +106,8 @@ class Core(wiring.Component):
         wiring.connect(m, sequencer.logits, wiring.flipped(self.logits))
         m.d.comb += [
             self.busy.eq(sequencer.busy), self.cycles.eq(sequencer.cycles),
-            memories.busy.eq(sequencer.busy), sequencer.hold.eq(memories.hold),
-            sequencer.clear.eq(self.clear), loader.clear.eq(memories.clear | self.clear),
-            loader.settings.eq(memories.settings),
+            sequencer.hold.eq(tape.hold), sequencer.clear.eq(self.clear), loader.clear.eq(tape.clear | self.clear),
+            loader.settings.eq(memories.settings), sequencer.second.eq(memories.settings.second),
             sequencer.picture_full.eq(loader.full), sequencer.picture_buffer.eq(loader.buffer),
             loader.release.eq(sequencer.release),
             memories.program_address.eq(sequencer.program_address), sequencer.program_data.eq(memories.program_data),
@@ -125,6 +136,28 @@ class Core(wiring.Component):
             self.trace.valid.eq(valid), self.trace.data.eq(codes),
             self.trace.group.eq((place.row * 2 + place.half) * config.parts + place.part)]
         return m
+
+    def _tape(self, m, sequencer, memories):
+        """What fills the memories, and what it, they and the sequencer say to each other."""
+        whole = self.image is not None
+        if self.config.sdram_hz is None:
+            m.submodules.tape = tape = LoadedTape(whole=whole)
+        else:
+            m.submodules.tape = tape = TapePlayer(self.config, whole=whole)
+            wiring.connect(m, tape.sdram, wiring.flipped(self.sdram))
+            m.d.comb += [tape.waiting.eq(memories.waiting), tape.ended.eq(memories.ended), tape.ask.eq(sequencer.ask),
+                         tape.forget.eq(self.clear), self.memory.eq(tape.memory)]
+        wiring.connect(m, wiring.flipped(self.load), tape.load)
+        wiring.connect(m, tape.words, memories.words)
+        m.d.comb += [
+            tape.busy.eq(sequencer.busy), memories.rewind.eq(tape.rewind), memories.resident.eq(tape.resident),
+            sequencer.go.eq(tape.go), sequencer.rewind.eq(tape.rewind | sequencer.start & tape.resident),
+            self.whole.eq(tape.whole), self.damaged.eq(tape.damaged),
+            memories.words_free.eq(sequencer.words_free), memories.threshold_read.eq(sequencer.threshold_read)]
+        for what in ("instruction", "weights", "thresholds"):
+            m.d.comb += [getattr(sequencer, f"{what}_there").eq(getattr(memories, f"{what}_there")),
+                         getattr(memories, f"{what}_taken").eq(getattr(sequencer, f"{what}_taken"))]
+        return tape
 
     def _weights(self, m, sequencer, memories, array):
         """Weight words, digits: of row 0 in the cycles named here, of row r r cycles earlier."""

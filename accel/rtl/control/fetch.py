@@ -5,10 +5,15 @@
     program_data                           word of a
     state            READ_0     READ_1     TAKE        EXECUTE     READ_0
 
-`EXECUTE` lasts until a `Pass` is accepted, until the logits of an `Emit` are sent, or, for an `End`, until the pipeline
+`READ_0` lasts until the instruction is there, `EXECUTE` until a `Pass` is accepted, until the logits of an `Emit` are sent, or, for an `End`, until the pipeline
 has drained. An `Emit` with `last` ends the program as an `End` does, from the cycle after its last logit was taken on.
 All other instructions take one cycle of it: they write registers of the next pass, which go along with every pass that
-is offered.
+is offered. A pass is offered when its weight words are there. Of several passes in one instruction the next one is
+offered `timing.NEXT_PASS` cycles after one was taken:
+
+    cycle            0          1          2
+    state            EXECUTE    NEXT       EXECUTE
+    passes           taken                 the next one: its base one plane further
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -34,6 +39,10 @@ class InstructionFetch(wiring.Component):
     -------
     program_address : Out, program_data : In, to a memory of latency `timing.BLOCK_MEMORY`
     picture_full : In(1): a picture waits; hold : In(1): it must not start
+    ask : Out(1): it would; go : In(1): it may, in this cycle
+    instruction_there, weights_there, thresholds_there : In(1): the next instruction, the weight words of the next pass
+        and the next thresholds are in the memories; instruction_taken, weights_taken, thresholds_taken : Out(1), for one
+        cycle each: they count for the one at hand (thresholds: of an `Emit`)
     start : Out(1), for one cycle: the program of a picture begins; release : Out(1), for one cycle: it has ended, the
         picture is not needed any more
     passes : Out(stream of PassRequest): the next pass. A barrier goes along with the first pass of its tile alone
@@ -42,6 +51,7 @@ class InstructionFetch(wiring.Component):
     drained : In(1): no pass runs, everything that passes write is written
     emits : Out(stream of isa.Emit): logits to send, offered when everything before is done; taken with the last logit
     logit_offered : In(1): a logit waits to be taken
+    rewind : In(1): back to address 0
     busy : Out(1): from the cycle after `start` to `release`
     cycles : Out(32): from `start` to the last logit on offer; stands still while a logit is on offer
 
@@ -53,11 +63,13 @@ class InstructionFetch(wiring.Component):
         self.config = config
         super().__init__({
             "program_address": Out(range(config.program_depth)), "program_data": In(isa.INSTRUCTION_BITS),
-            "picture_full": In(1), "hold": In(1), "start": Out(1), "release": Out(1),
+            "picture_full": In(1), "hold": In(1), "ask": Out(1), "go": In(1),
+            **{f"{what}_there": In(1) for what in ("instruction", "weights", "thresholds")},
+            **{f"{what}_taken": Out(1) for what in ("instruction", "weights", "thresholds")}, "start": Out(1), "release": Out(1),
             "passes": Out(stream.Signature(PassRequest(config))),
             "read_thresholds": Out(1), "thresholds_busy": In(1), "drained": In(1),
             "emits": Out(stream.Signature(isa.Emit)), "logit_offered": In(1),
-            "busy": Out(1), "cycles": Out(32)})
+            "rewind": In(1), "busy": Out(1), "cycles": Out(32)})
 
     def elaborate(self, platform):
         m = Module()
@@ -68,11 +80,20 @@ class InstructionFetch(wiring.Component):
         fields = {op: seen_as(layout, instruction) for op, layout in isa.LAYOUTS.items()}
         source, tile = Signal(isa.Source, reset_less=True), Signal(isa.Tile, reset_less=True)
         table = Signal.like(self.passes.p.table, reset_less=True)
-        state = self.passes.p.state
+        state, request = self.passes.p.state, instruction[:Shape.cast(isa.Pass).width]
+        last_pass = Signal()                            # the one at hand is the last of its instruction
         m.d.comb += [state.instruction.eq(fields[isa.Op.PASS]), state.source.eq(source), state.tile.eq(tile),
+                     state.instruction.final.eq(fields[isa.Op.PASS].final & last_pass),
+                     state.instruction.logits.eq(fields[isa.Op.PASS].logits & last_pass),
                      self.passes.p.table.eq(table), self.emits.p.eq(fields[isa.Op.EMIT])]
         with m.If(self.busy & ~self.logit_offered):
             m.d.sync += self.cycles.eq(self.cycles + 1)
+
+        def offer(one):
+            """The pass at hand, as soon as its words are there."""
+            with m.If(one.repeat | self.weights_there):
+                m.d.sync += self.passes.valid.eq(1)
+                m.d.comb += self.weights_taken.eq(~one.repeat)
 
         def end():
             with m.If(self.drained):
@@ -83,18 +104,34 @@ class InstructionFetch(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(0)
-                with m.If(self.picture_full & ~self.hold):
+                m.d.comb += self.ask.eq(self.picture_full & ~self.hold)
+                with m.If(self.ask & self.go):
                     m.d.comb += self.start.eq(1)
-                    m.d.sync += [self.program_address.eq(0), self.cycles.eq(0),
-                                 table.eq(identity_table(self.config.w_bits))]
+                    m.d.sync += [self.cycles.eq(0), table.eq(identity_table(self.config.w_bits))]
                     m.next = "READ_0"
             for n in range(timing.BLOCK_MEMORY):
                 with m.State(f"READ_{n}"):
-                    m.next = f"READ_{n + 1}" if n + 1 < timing.BLOCK_MEMORY else "TAKE"
+                    following = f"READ_{n + 1}" if n + 1 < timing.BLOCK_MEMORY else "TAKE"
+                    if n:
+                        m.next = following
+                    else:
+                        with m.If(self.instruction_there):
+                            m.next = following
             with m.State("TAKE"):
                 # Whether it is a pass is known a cycle ahead: what a pass waits for is short of time.
-                m.d.sync += [instruction.eq(self.program_data), self.program_address.eq(self.program_address + 1),
-                             self.passes.valid.eq(seen_as(isa.End, self.program_data).op == isa.Op.PASS)]
+                m.d.comb += self.instruction_taken.eq(1)
+                m.d.sync += [instruction.eq(self.program_data), self.program_address.eq(self.program_address + 1)]
+                coming = seen_as(isa.Pass, self.program_data)
+                m.d.sync += last_pass.eq(coming.more == 0)
+                with m.If(coming.op == isa.Op.PASS):
+                    offer(coming)
+                m.next = "EXECUTE"
+            with m.State("NEXT"):
+                one = fields[isa.Op.PASS]
+                following = isa.Pass(request)
+                m.d.sync += [following.base.eq(one.base + source.plane), following.more.eq(one.more - 1),
+                             following.clear.eq(0), last_pass.eq(one.more == 1)]
+                offer(one)
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 with m.Switch(fields[isa.Op.END].op):
@@ -113,12 +150,18 @@ class InstructionFetch(wiring.Component):
                                 m.d.sync += entries.eq(levels.table)
                         m.next = "READ_0"
                     with m.Case(isa.Op.PASS):
-                        with m.If(self.passes.ready):
+                        with m.If(~self.passes.valid):
+                            offer(fields[isa.Op.PASS])
+                        with m.Elif(self.passes.ready):
                             m.d.sync += [tile.barrier.eq(0), self.passes.valid.eq(0)]
-                            m.next = "READ_0"
+                            m.next = "NEXT"
+                            with m.If(last_pass):
+                                m.next = "READ_0"
                     with m.Case(isa.Op.EMIT):
-                        m.d.comb += self.emits.valid.eq(self.drained & ~self.thresholds_busy)
+                        m.d.comb += self.emits.valid.eq(
+                            self.drained & ~self.thresholds_busy & self.thresholds_there)
                         with m.If(self.emits.valid & self.emits.ready):
+                            m.d.comb += self.thresholds_taken.eq(1)
                             m.next = "READ_0"
                             with m.If(self.emits.p.last):
                                 m.next = "END"
@@ -126,4 +169,6 @@ class InstructionFetch(wiring.Component):
                         end()
             with m.State("END"):
                 end()
+        with m.If(self.rewind):
+            m.d.sync += self.program_address.eq(0)
         return m

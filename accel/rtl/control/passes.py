@@ -55,7 +55,10 @@ class PassPipeline(wiring.Component):
     -------
     passes : In(stream of PassRequest): ready in the last cycle of the pass before, if the thresholds of a final pass
         are there and what a barrier waits for is written
-    start : In(1), for one cycle in which no pass is taken: the next pass reads weight word 0
+    rewind : In(1), in a cycle in which no pass is taken: the next pass reads weight word 0
+    ended : In(1), for one cycle after its last pass: the picture is done
+    words_free : Out(1), for one cycle: `rows` weight words will not be read again
+    second : In: bank row of the second picture buffer
     clear : In(1): the pass that runs ends, none is taken
     picture_buffer : In(1): buffer of the picture, constant from its first pass to its last
     thresholds_busy : In(1): thresholds are still to be read; final passes wait
@@ -74,8 +77,8 @@ class PassPipeline(wiring.Component):
     def __init__(self, config: AccelConfig):
         self.config = config
         super().__init__({
-            "passes": In(stream.Signature(PassRequest(config))), "start": In(1), "clear": In(1),
-            "picture_buffer": In(1), "thresholds_busy": In(1),
+            "passes": In(stream.Signature(PassRequest(config))), "rewind": In(1), "clear": In(1),
+            "ended": In(1), "words_free": Out(1), "second": In(isa.ROW_BITS), "picture_buffer": In(1), "thresholds_busy": In(1),
             "weight_address": Out(range(config.weight_depth)), "table": Out(config.w_bits << config.w_bits),
             "token": Out(Token), "window": Out(Window()), "state": Out(PassState()),
             "drained": Out(1), "thresholds_free": Out(1, init=1)})
@@ -127,9 +130,17 @@ class PassPipeline(wiring.Component):
         words, next_words = Signal.like(self.weight_address), Signal.like(self.weight_address)
         with m.If(accept):
             m.d.sync += self.weight_address.eq(Mux(following.repeat, words, next_words))
-        with m.If(accepted & ~offered.state.instruction.repeat):
-            m.d.sync += [words.eq(next_words), next_words.eq(next_words + config.rows)]
-        with m.If(self.start):
+        fresh, held = Signal(), Signal()            # held: the words may be read again, by a repeated pass
+        m.d.comb += [fresh.eq(accepted & ~offered.state.instruction.repeat),
+                     self.words_free.eq((fresh | self.ended) & held)]
+        with m.If(self.ended | self.clear | self.rewind):
+            m.d.sync += held.eq(0)
+        with m.If(fresh):
+            m.d.sync += [held.eq(1), words.eq(next_words), next_words.eq(next_words + config.rows)]
+            if config.weight_depth & (config.weight_depth - 1):
+                with m.If(next_words == config.weight_depth - config.rows):
+                    m.d.sync += next_words.eq(0)
+        with m.If(self.rewind):
             m.d.sync += next_words.eq(0)
 
         # Token stage, cycle 0. What belongs to the pass is there with its first token.
@@ -137,12 +148,12 @@ class PassPipeline(wiring.Component):
         with m.If(tokens.at(timing.TABLE - config.rows - 1).first):
             m.d.sync += self.table.eq(current.table)
         m.d.comb += self.token.eq(tokens.at(0))
-        instruction, source = current.state.instruction, current.state.source
+        instruction, source, top = current.state.instruction, current.state.source, current.state.tile.top
         with m.If(tokens.at(-1).first):
             m.d.sync += [
-                self.state.eq(current.state), self.window.dy.eq(instruction.dy), self.window.dx.eq(instruction.dx),
-                self.window.base.eq(instruction.base + Mux(source.picture & self.picture_buffer,
-                                                           config.picture_rows, 0)),
+                self.state.eq(current.state), self.window.dx.eq(instruction.dx),
+                self.window.y.eq(instruction.dy + Mux(source.stride2, top << 1, top)),
+                self.window.base.eq(instruction.base + Mux(source.picture & self.picture_buffer, self.second, 0)),
                 self.window.stride2.eq(source.stride2), self.window.width.eq(source.width),
                 self.window.height.eq(source.height), self.window.pitch.eq(source.pitch),
                 self.window.drop.eq(instruction.drop)]

@@ -52,7 +52,10 @@ class Sequencer(wiring.Component):
     token, window, state : Out, the token stage
     threshold_write : Out(ThresholdWrite)
     picture_full, picture_buffer : In(1), release : Out(1): picture buffers
-    hold : In(1): do not start (memories are being loaded)
+    second : In: bank row of the second picture buffer
+    hold : In(1): do not start; ask : Out(1), go : In(1), and what is there and taken: see InstructionFetch
+    rewind : In(1): all addresses back to 0
+    words_free, threshold_read : Out(1), for one cycle: `rows` weight words, a threshold word will not be read again
     clear : In(1): no program, pass or logit goes on; tokens on their way come to their end by themselves
     logit : In(signed(32)): lowest logit; logit_shift : Out(1): next one
     logits : Out(stream of isa.LogitWord)
@@ -71,8 +74,11 @@ class Sequencer(wiring.Component):
             "token": Out(Token), "window": Out(Window()), "state": Out(PassState()),
             "threshold_write": Out(ThresholdWrite(
                 a_bits=config.a_bits, acc_bits=config.acc_bits, channels=config.channels)),
-            "picture_full": In(1), "picture_buffer": In(1), "release": Out(1), "hold": In(1),
-            "clear": In(1),
+            "picture_full": In(1), "picture_buffer": In(1), "release": Out(1), "second": In(isa.ROW_BITS),
+            "hold": In(1), "ask": Out(1), "go": In(1), "rewind": In(1), "clear": In(1), "start": Out(1),
+            **{f"{what}_there": In(1) for what in ("instruction", "weights", "thresholds")},
+            **{f"{what}_taken": Out(1) for what in ("instruction", "weights", "thresholds")},
+            "words_free": Out(1), "threshold_read": Out(1),
             "logit": In(signed(32)), "logit_shift": Out(1),
             "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32)})
 
@@ -89,7 +95,7 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             # Between the machines.
             passes.clear.eq(self.clear), thresholds.clear.eq(self.clear),
-            passes.start.eq(fetch.start), thresholds.start.eq(fetch.start),
+            *(unit.rewind.eq(self.rewind) for unit in (fetch, passes, thresholds)), passes.ended.eq(fetch.release),
             thresholds.request.eq(fetch.read_thresholds), thresholds.free.eq(passes.thresholds_free),
             fetch.thresholds_busy.eq(thresholds.busy), passes.thresholds_busy.eq(thresholds.busy),
             fetch.drained.eq(passes.drained), thresholds.next_word.eq(logits.next_word),
@@ -102,7 +108,14 @@ class Sequencer(wiring.Component):
             self.table.eq(passes.table), self.token.eq(passes.token), self.window.eq(passes.window),
             self.state.eq(passes.state), self.threshold_write.eq(thresholds.write),
             logits.logit.eq(self.logit), self.logit_shift.eq(logits.shift),
+            # What the memories hold.
+            fetch.instruction_there.eq(self.instruction_there), fetch.weights_there.eq(self.weights_there),
+            fetch.thresholds_there.eq(self.thresholds_there), thresholds.there.eq(self.thresholds_there),
+            self.instruction_taken.eq(fetch.instruction_taken), self.weights_taken.eq(fetch.weights_taken),
+            self.thresholds_taken.eq(fetch.thresholds_taken | thresholds.taken),
+            self.words_free.eq(passes.words_free), self.threshold_read.eq(thresholds.word_taken),
             # Pictures.
+            self.ask.eq(fetch.ask), fetch.go.eq(self.go), self.start.eq(fetch.start), passes.second.eq(self.second),
             fetch.picture_full.eq(self.picture_full), fetch.hold.eq(self.hold), self.release.eq(fetch.release),
             passes.picture_buffer.eq(self.picture_buffer),
             self.busy.eq(fetch.busy), self.cycles.eq(fetch.cycles)]

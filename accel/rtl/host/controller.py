@@ -52,8 +52,8 @@ class Controller(wiring.Component):
         being classified
 
     Results go first: a command waits while one is sent. No command waits longer for the core than `patience`, or
-    `core_guard.LONG` times as long where the core computes meanwhile: it is refused with STALLED then, and with the core
-    its pictures, its net and a load are given up. `clear` stays up until the core answers.
+    `core_guard.LONG` times as long where the core computes meanwhile: it is refused with STALLED then, and with the
+    core its pictures, its net and a load are given up. `clear` stays up until the core answers.
 
         cycle     what happens                                          (cycles of the host's side: see its units)
         0         request taken; the reader begins with its payload
@@ -72,7 +72,8 @@ class Controller(wiring.Component):
             "header": Out(stream.Signature(link.Header)), "payload": Out(stream.Signature(8)),
             "load": Out(stream.Signature(isa.LoadWord)), "pixels": Out(stream.Signature(isa.PixelWord)),
             "logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32), "whole": In(1), "damaged": In(1),
-            "memory": In(isa.MemoryReport), "clear": Out(1), "cleared": In(1), "counters": In(link.Status), "leds": Out(8)})
+            "memory": In(isa.MemoryReport), "clear": Out(1), "cleared": In(1),
+            "counters": In(link.Status), "leds": Out(8)})
 
     def elaborate(self, platform):
         m = Module()
@@ -110,8 +111,8 @@ class Controller(wiring.Component):
             loader.drop.eq(dispatcher.drop), loader.whole.eq(self.whole), loader.damaged.eq(self.damaged),
             loader.tested.eq(self.memory.tested), pictures.pixels_a_picture.eq(net.pixels),
             dispatcher.answer_due.eq(answer.due), dispatcher.answer_whole.eq(answer.whole),
-            dispatcher.oldest.eq(pictures.oldest), pictures.whole.eq(dispatcher.classified), pictures.best.eq(answer.best),
-            answer.answered.eq(dispatcher.answered), pictures.answered.eq(dispatcher.answered),
+            dispatcher.oldest.eq(pictures.oldest), pictures.whole.eq(dispatcher.classified),
+            pictures.best.eq(answer.best), answer.answered.eq(dispatcher.answered), pictures.answered.eq(dispatcher.answered),
             answer.cycles.eq(self.cycles), answer.n_logits.eq(net.n_logits),
             guard.begin.eq(dispatcher.start_reading), guard.forget.eq(dispatcher.forget),
             guard.waits.eq(waits_to_load | waits_for_pixels | loader.awaits),

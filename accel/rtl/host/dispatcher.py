@@ -11,9 +11,9 @@ What a decision depends on is compared in the state before: states follow from s
 that nobody has to carry out, goes from DECIDE to JUDGE; one that clears the core goes through FORGET and CLEARING
 first. The answer of a picture goes before all commands: IDLE, REPLY.
 
-Where the core finds its tape damaged while a net is loaded, every picture on its way is answered by DAMAGED: IDLE, LOST,
-REPLY, LOST, REPLY, ... LOST, IDLE. Nothing that the core says meanwhile is listened to; then it forgets its pictures and
-there is no net.
+Where the core finds its tape damaged while a net is loaded, every picture on its way is answered by DAMAGED: IDLE,
+LOST, REPLY, LOST, REPLY, ... LOST, IDLE. Nothing that the core says meanwhile is listened to; then it forgets its
+pictures and there is no net.
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -138,7 +138,7 @@ class Dispatcher(wiring.Component):
                 with m.If(self.stalled):
                     m.d.comb += self.forget.eq(1)
                     give_up()
-                # Without the rest of its tape the core takes no pixels. An INFER is answered as one of those on their way.
+                # Without the rest of its tape the core takes no pixels. An INFER is one of the pictures on their way.
                 with m.Elif(chosen["pictures"] & self.situation.damaged):
                     m.d.comb += self.abandon.eq(1)
                     with m.If(answered):

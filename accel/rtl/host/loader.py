@@ -1,9 +1,9 @@
 """Sends a net's tape to the core: BEGIN_LOAD, LOAD, END_LOAD; and MEMORY_TEST (docs/uart.md).
 
-    BEGIN_LOAD    config (8), tape and chunks (12)    -> MATCH, TAPE, JUDGE       BEGIN                    -> DONE
-    LOAD          offset (4), pairs of bytes          -> MATCH, FIT, LOW .. MORE  WORD for each pair       -> DONE
-    END_LOAD      check, resident (5), net (12)       -> CHECK, NET, SIZES        CHECK, CHECK, PLAY       -> AWAIT, DONE
-    MEMORY_TEST   seed (2)                            -> LOW, HIGH                TEST                     -> DONE
+    BEGIN_LOAD    config (8), tape and chunks (12)   -> MATCH, TAPE, JUDGE       BEGIN                   -> DONE
+    LOAD          offset (4), pairs of bytes         -> MATCH, FIT, LOW .. MORE  WORD for each pair      -> DONE
+    END_LOAD      check, resident (5), net (12)      -> CHECK, NET, SIZES        CHECK, CHECK, PLAY      -> AWAIT, DONE
+    MEMORY_TEST   seed (2)                           -> LOW, HIGH                TEST                    -> DONE
 
 What BEGIN_LOAD and LOAD begin with has to match what is expected; both are compared byte after byte, the expected bytes
 read by address. The tape's name and length take the place of the former ones as they are compared with them. A word is
@@ -61,10 +61,10 @@ class Loader(wiring.Component):
 
     Members
     -------
-    control : the orders BEGIN_LOAD, LOAD, END_LOAD (when `complete`) and MEMORY_TEST, whose payload has the right length
-        (LOAD: its offset and pairs of bytes). Faults: CONFIG (another configuration), ORDER (not the next bytes), LENGTH
-        (more than the tape has), SIZES (no chunks, or more than the device has room for; or the net's sizes fit no
-        frame, or not the device), IMAGE_CHECK (the core found the tape damaged)
+    control : the orders BEGIN_LOAD, LOAD, END_LOAD (when `complete`) and MEMORY_TEST, whose payload has the right
+        length (LOAD: its offset and pairs of bytes). Faults: CONFIG (another configuration), ORDER (not the next
+        bytes), LENGTH (more than the tape has), SIZES (no chunks, or more than any device has; or the net's sizes fit
+        no frame, or not the device), IMAGE_CHECK (the core found the tape damaged)
     abandon : In(1): give the order up, in a cycle in which a word is not taken; the load goes with it
     drop : In(1): there is no net any more, and no load
     octets : In(stream of 8 bits), left : In(16): the payload, from a `PayloadReader`. After a fault bytes are left

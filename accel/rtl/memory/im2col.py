@@ -24,9 +24,10 @@ class Token(data.Struct):
 
 
 class Window(data.StructLayout):
-    """What a pass reads: fields as in `isa.Source` and `isa.Pass`, base with the picture buffer added."""
+    """What a pass reads: fields as in `isa.Source` and `isa.Pass`, base with the picture buffer added. y: row of its
+    first tokens."""
     def __init__(self):
-        super().__init__({"base": isa.ROW_BITS, "dy": signed(2), "dx": signed(2), "stride2": 1,
+        super().__init__({"base": isa.ROW_BITS, "y": signed(isa.SIDE_BITS + 2), "dx": signed(2), "stride2": 1,
                           "width": isa.SIDE_BITS, "height": isa.SIDE_BITS, "pitch": isa.PITCH_BITS,
                           "drop": isa.DROP_BITS})
 
@@ -66,7 +67,7 @@ class Im2col(wiring.Component):
         next_row, next_y, next_x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
         row, y, x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
         m.d.comb += [row.eq(Mux(self.token.first, window.base, next_row)),
-                     y.eq(Mux(self.token.first, window.dy, next_y)),
+                     y.eq(Mux(self.token.first, window.y, next_y)),
                      x.eq(Mux(self.token.first, window.dx, next_x))]
         pitch = Mux(window.stride2, window.pitch << 1, window.pitch)
         with m.If(self.token.valid):

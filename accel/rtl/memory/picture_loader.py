@@ -62,7 +62,7 @@ class PictureLoader(wiring.Component):
         beyond, room = Signal(), Signal()                        # the zero right of the line
         last_word, last_line = Signal(), Signal()
         m.d.sync += [
-            word_column.eq(column - lag), first_row.eq(row + Mux(writing, config.picture_rows, 0)),
+            word_column.eq(column - lag), first_row.eq(row + Mux(writing, settings.second, 0)),
             beyond.eq((column == settings.width) & (settings.width != 0)),
             room.eq((column != settings.width) & ~full.bit_select(writing, 1)),
             last_word.eq(word_column == settings.width - 1), last_line.eq(line == settings.height - 1)]

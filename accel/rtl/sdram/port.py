@@ -30,8 +30,8 @@ class WriteWord(data.Struct):
 class SdramPort(wiring.Signature):
     """Seen from the core. ras_n, cas_n, we_n: the command. dq_oe: the core drives dq.
 
-    All outputs are registers. A READ in cycle n has its word in dq_i in cycle n + timing.SDRAM_READ = n + 5; the word of
-    a WRITE is in dq_o, with dq_oe, in the cycle of its command.
+    All outputs are registers. The word of a READ in cycle n is in dq_i in cycle n + timing.SDRAM_READ = n + 5; the word
+    of a WRITE is in dq_o, with dq_oe, in the cycle of its command.
     """
     def __init__(self):
         super().__init__({

@@ -63,7 +63,8 @@ class Bench:
     host: async function of (ctx, this), the test. pictures: what the core makes of each, (logits, cycles), in order;
     it answers no more than `released` of them, and does nothing while it is `frozen`; with `one_buffer` it takes pixels
     only while it has no picture. It finds its tape damaged as soon as, and as long as, `damage` is set. net: what it
-    holds at the start. pauses: chance of a pause in each cycle of every stream. withdraws: offers to the core may be withdrawn.
+    holds at the start. pauses: chance of a pause in each cycle of every stream. withdraws: offers to the core may be
+    withdrawn.
 
     load, pixels: Monitors of what the core took.
     """

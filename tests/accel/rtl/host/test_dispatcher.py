@@ -264,8 +264,8 @@ def test_a_core_that_does_not_answer_is_given_up(command, length, stalls_after):
 
 
 class Lost:
-    """Pictures 70, 71, ... are outstanding when the core finds its tape damaged; `due`: it says all the time that it has
-    an answer. A request comes at the same time, or, if `late`, the damage `late` cycles after it was taken.
+    """Pictures up to number 71 are outstanding when the core finds its tape damaged; `due`: it says all the time that
+    it has an answer. A request comes at the same time, or, if `late`, the damage `late` cycles after it was taken.
 
     replies: (kind, sequence, fault). events: names, in their order.
     """

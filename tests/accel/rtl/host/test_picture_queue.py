@@ -145,8 +145,8 @@ def test_after_clearing_no_picture_is_on_its_way(count):
 
 @pytest.mark.parametrize("taken", [0, 1, 4])
 def test_an_order_that_is_given_up_leaves_the_rest_of_its_picture(taken):
-    """In a cycle in which the core does not take a pixel; the next picture begins with its own first. Its picture is one
-    of those on their way until all are cleared."""
+    """In a cycle in which the core does not take a pixel; the next picture begins with its own first. Its picture is
+    one of those on their way until all are cleared."""
     dut, over, pixels = PictureQueue(), [], []
     payload = PayloadSource(dut.octets, dut.left)
 

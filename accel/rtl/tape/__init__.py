@@ -1,0 +1,1 @@
+"""From the tape to the rings that the core reads."""

@@ -1,0 +1,97 @@
+"""Chunks of the tape between SDRAM and distributor: stored, and passed on once their check has held.
+
+    cycle     0          1 .. 509   510        511        513      514              517 .. 1027
+    i         word 0                word 510   the check
+    commit                                                1 (at the earliest)
+    reads                                                          address of 0
+    o                                                                               words 0 .. 510
+"""
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel import isa, tape, timing
+from accel.rtl.memory.block_memory import BlockMemory
+from accel.rtl.timed import Timed
+
+from .distributor import TapeWord
+
+__all__ = ["SLOTS", "ChunkQueue"]
+
+SLOTS = 4                       # so that one is read, one is filled and one is on its way at any time
+DEPTH = timing.BLOCK_MEMORY + 2     # words on their way out: as many as a stop must find room for
+
+
+class Waiting(data.Struct):
+    """A word, and whether its slot is free behind it."""
+    tape: TapeWord
+    frees: 1
+
+
+class ChunkQueue(wiring.Component):
+    """Holds `SLOTS` chunks; a word in and a word out each cycle.
+
+    Members
+    -------
+    valid : In(1), word : In(16): the next payload word of a chunk; end : In(1), in a cycle without one: it was the last
+    commit : In(1), for one cycle: the oldest chunk that has ended and is not yet committed is good
+    last : In: number of the tape's last chunk, after which comes chunk 0 again
+    o : Out(stream of TapeWord)
+    freed : Out(1), for one cycle: a slot is free again
+    full : Out(1): all slots are committed, and words wait at `o`
+    rewind : In(1): all is forgotten, chunk 0 comes next
+
+    Latency: timing.CHUNK_QUEUE = 4 cycles from `commit` to the first word. Resources: 2 DP16KD, 120 flip-flops.
+    """
+    def __init__(self):
+        super().__init__({
+            "valid": In(1), "word": In(16), "end": In(1), "commit": In(1), "last": In(isa.CHUNK_BITS),
+            "o": Out(stream.Signature(TapeWord)), "freed": Out(1), "full": Out(1), "rewind": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = BlockMemory(width=16, depth=SLOTS * tape.CHUNK_WORDS)
+        column_bits = (tape.CHUNK_WORDS - 1).bit_length()
+        slot, column = Signal(range(SLOTS)), Signal(column_bits)                # of the next word
+        m.d.comb += [memory.write_enable.eq(self.valid), memory.write_data.eq(self.word),
+                     memory.write_address.eq(Cat(column, slot))]
+        with m.If(self.end):
+            m.d.sync += [slot.eq(slot + 1), column.eq(0)]
+        with m.Elif(self.valid):
+            m.d.sync += column.eq(column + 1)
+
+        # Out of the memory: as many words are on their way as there is room for at the end of it.
+        committed, there = Signal(range(SLOTS + 1)), Signal()
+        read_slot, read_column, ends = Signal(range(SLOTS)), Signal(column_bits), Signal()
+        number, at_last = Signal(isa.CHUNK_BITS), Signal()
+        issue, done, claimed = Signal(), Signal(), Signal(range(DEPTH + 1))
+        taken = self.o.valid & self.o.ready
+        m.d.comb += [issue.eq(there & (claimed != DEPTH)), done.eq(issue & ends),
+                     memory.read_address.eq(Cat(read_column, read_slot))]
+        m.d.sync += [claimed.eq(claimed + issue - taken), committed.eq(committed + self.commit - done),
+                     there.eq(self.commit | (committed > 1) | (committed == 1) & ~done),
+                     at_last.eq(number == self.last)]
+        with m.If(issue):
+            m.d.sync += [read_column.eq(read_column + 1), ends.eq(read_column == tape.PAYLOAD_WORDS - 2)]
+        with m.If(done):
+            m.d.sync += [read_slot.eq(read_slot + 1), read_column.eq(0), number.eq(Mux(at_last, 0, number + 1))]
+        coming = Signal(Waiting)
+        put = Timed(m, issue, 0, name="issue").at(timing.BLOCK_MEMORY)
+        m.d.comb += [
+            coming.tape.word.eq(memory.read_data),
+            coming.frees.eq(Timed(m, done, 0, name="done").at(timing.BLOCK_MEMORY)),
+            coming.tape.last.eq(Timed(m, done & at_last, 0, name="last").at(timing.BLOCK_MEMORY))]
+
+        waiting = Signal(data.ArrayLayout(Waiting, DEPTH))
+        level = Signal(range(DEPTH + 1))
+        m.d.comb += [self.o.valid.eq(level != 0), self.o.payload.eq(waiting[0].tape),
+                     self.freed.eq(taken & waiting[0].frees), self.full.eq((committed >= SLOTS - 1) & (level == DEPTH))]
+        m.d.sync += level.eq(level + put - taken)
+        for k in range(DEPTH):
+            here = level == k
+            behind = waiting[k + 1] if k + 1 < DEPTH else coming
+            with m.If(taken):
+                m.d.sync += waiting[k].eq(Mux(level == k + 1, coming, behind))
+            with m.Elif(put & here):
+                m.d.sync += waiting[k].eq(coming)
+        return ResetInserter(self.rewind)(m)

@@ -1,0 +1,202 @@
+"""Plays the tape from SDRAM: loads it, checks it, and hands it to the distributor, again for each picture.
+
+    load ==> TapePlayer == writes, reads ==> SdramController
+                 |    <==== words ============== |
+                 |  ChunkCheck -- judged --> ChunkQueue ==> words (to the distributor)
+                 +-- MemoryTest
+
+    EMPTY   load words are taken: the tape into the SDRAM
+    CHECK   all of it is read once; what does not hold as a whole is no net
+    PLAY    chunks are read while there is a free slot: once where the memories hold all of it, else round and round
+    STOP    chunks on their way come to their end; then EMPTY, or PLAY from the beginning
+"""
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel import isa, timing
+from accel.config import AccelConfig
+from accel.rtl.sdram.controller import SdramController
+from accel.rtl.sdram.memory_test import MemoryTest
+from accel.rtl.sdram.port import SdramPort
+from accel.sdram import SdramTiming
+
+from .chunk_check import ChunkCheck
+from .chunk_queue import SLOTS, ChunkQueue
+from .distributor import TapeWord
+
+__all__ = ["TapePlayer"]
+
+
+class TapePlayer(wiring.Component):
+    """Everything between the load stream and the distributor, with the SDRAM.
+
+    Parameters
+    ----------
+    config : AccelConfig with `sdram_hz`
+    whole : the memories hold a resident net at configuration
+
+    Members
+    -------
+    load : In(stream of isa.LoadWord), taken in cycles without `busy`; busy : In(1): a picture is being classified
+    words : Out(stream of TapeWord); waiting : In(1): the distributor has no room; ended : In(1): it took the last word
+    rewind : Out(1): the rings are empty, the tape begins
+    resident : Out(1): the memories hold all of the net
+    ask : In(1): a picture would start; go : Out(1): it may. A resident net's at once; else when the rings are full,
+        the SDRAM is refreshed, and so all that follows is the same for every picture
+    whole : Out(1): there is a net. damaged : Out(1): there was to be one, but its words are wrong
+    hold : Out(1): no net, or a load waits: start no picture; clear : Out(1): no net: forget pixels
+    forget : In(1): the picture that runs is given up; a net that is played starts again
+    memory : Out(isa.MemoryReport)
+    sdram : Out(SdramPort())
+
+    Throughput: see SdramController; a chunk's words are passed on when all of it has come and its check has held,
+    timing.TAPE_CHUNK = 6 cycles after its last one. Resources: those of its parts and about 120 flip-flops.
+    """
+    def __init__(self, config: AccelConfig, *, whole=False):
+        self.config, self.at_configuration = config, whole
+        super().__init__({
+            "load": In(stream.Signature(isa.LoadWord)), "busy": In(1), "words": Out(stream.Signature(TapeWord)),
+            "waiting": In(1), "ended": In(1), "rewind": Out(1), "resident": Out(1, init=whole),
+            "ask": In(1), "go": Out(1), "whole": Out(1, init=whole), "damaged": Out(1), "hold": Out(1),
+            "clear": Out(1), "forget": In(1), "memory": Out(isa.MemoryReport), "sdram": Out(SdramPort())})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.controller = controller = SdramController(SdramTiming.of(self.config.sdram_hz))
+        m.submodules.check = check = ChunkCheck()
+        m.submodules.queue = queue = ChunkQueue()
+        m.submodules.test = test = MemoryTest()
+        wiring.connect(m, controller.port, wiring.flipped(self.sdram))
+        wiring.connect(m, queue.o, wiring.flipped(self.words))
+
+        kind, word = self.load.p.kind, self.load.p.data
+        taken = self.load.valid & self.load.ready
+        expected, last, place = Signal(32), Signal(isa.CHUNK_BITS), Signal(isa.CHUNK_BITS + 9)
+        testing, playing, again, quiet = Signal(), Signal(), Signal(), Signal()
+        test_start = Signal()
+
+        # Requests, of the player or the tester.
+        asked, request = Signal(range(SLOTS + 1)), stream.Signature(isa.CHUNK_BITS).create()
+        chunk, at_last, all_asked = Signal(isa.CHUNK_BITS), Signal(), Signal()
+        wants, accepted, received = Signal(), Signal(), Signal()
+        m.d.comb += [request.payload.eq(chunk), accepted.eq(request.valid & request.ready)]
+        m.d.sync += at_last.eq(chunk == last)
+        with m.If(accepted):
+            m.d.sync += [request.valid.eq(0), chunk.eq(Mux(at_last, 0, chunk + 1)), all_asked.eq(at_last)]
+        with m.Elif(wants & ~request.valid & (asked != SLOTS)):
+            m.d.sync += request.valid.eq(1)
+        m.d.sync += asked.eq(asked + accepted - Mux(playing, queue.freed, check.judged & (asked != 0)))
+        m.d.comb += [
+            controller.reads.valid.eq(Mux(testing, test.reads.valid, request.valid)),
+            controller.reads.payload.eq(Mux(testing, test.reads.payload, request.payload)),
+            test.reads.ready.eq(testing & controller.reads.ready), request.ready.eq(~testing & controller.reads.ready)]
+
+        # Words that come: checked, and stored while the tape plays.
+        m.d.comb += [check.valid.eq(controller.word.valid & ~testing), check.word.eq(controller.word.data),
+                     queue.valid.eq(check.payload & playing), queue.word.eq(controller.word.data),
+                     queue.end.eq(check.end & playing), queue.commit.eq(check.judged & ~check.wrong & playing),
+                     queue.last.eq(last), test.word.eq(controller.word), received.eq(check.judged)]
+
+        # Words of a load.
+        writes = stream.Signature(controller.writes.payload.shape()).create()
+        m.d.comb += [writes.p.chunk.eq(place[9:]), writes.p.column.eq(place[:9])]
+        m.d.comb += [
+            controller.writes.valid.eq(Mux(testing, test.writes.valid, writes.valid)),
+            controller.writes.payload.eq(Mux(testing, test.writes.payload, writes.payload)),
+            test.writes.ready.eq(testing & controller.writes.ready), writes.ready.eq(~testing & controller.writes.ready)]
+        with m.If(writes.valid & writes.ready):
+            m.d.sync += [writes.valid.eq(0), place.eq(place + 1)]
+
+        # A picture may start when everything waits for it.
+        steady, primed = Signal(range(8)), Signal()
+        settled = self.waiting & queue.full & controller.idle & ~request.valid
+        m.d.sync += [steady.eq(Mux(settled, Mux(steady == 7, 7, steady + 1), 0)), primed.eq(settled & (steady == 7))]
+        m.d.comb += [controller.restart.eq(playing & ~self.resident & primed & self.ask & self.whole),
+                     self.go.eq(self.resident | controller.restarted),
+                     self.hold.eq(self.load.valid | ~self.whole), self.clear.eq(~self.whole)]
+        m.d.sync += quiet.eq(controller.idle & ~controller.reads.valid & ~controller.writes.valid)
+
+        def begin():
+            """The tape from the beginning."""
+            m.d.comb += [check.start.eq(1), queue.rewind.eq(1), self.rewind.eq(1)]
+            m.d.sync += [chunk.eq(0), asked.eq(0), all_asked.eq(0), request.valid.eq(0)]
+
+        wrong, count = Signal(), Signal(range(8))
+        m.d.comb += playing.eq(0)
+        with m.FSM(init="KEEP" if self.at_configuration else "EMPTY"):
+            with m.State("EMPTY"):
+                m.d.comb += self.load.ready.eq(~self.busy & ~writes.valid & controller.ready)
+                with m.If(taken):
+                    with m.Switch(kind):
+                        with m.Case(isa.LoadKind.BEGIN):
+                            m.d.sync += [self.damaged.eq(0), self.resident.eq(0), place.eq(word[:isa.CHUNK_BITS] << 9)]
+                        with m.Case(isa.LoadKind.WORD):
+                            m.d.sync += [writes.valid.eq(1), writes.p.data.eq(word)]
+                        with m.Case(isa.LoadKind.CHECK):
+                            m.d.sync += expected.eq(Cat(expected[16:], word))
+                        with m.Case(isa.LoadKind.PLAY):
+                            m.d.sync += [last.eq(isa.Play(word).last), self.resident.eq(isa.Play(word).resident)]
+                            m.next = "DRAIN"
+                        with m.Case(isa.LoadKind.TEST):
+                            m.d.sync += [self.memory.eq(0), test.seed.eq(word)]
+                            m.next = "TEST"
+            with m.State("TEST"):
+                m.d.comb += [testing.eq(1), test_start.eq(~test.busy & ~test.done)]
+                with m.If(test.done):
+                    m.d.sync += [self.memory.tested.eq(1), self.memory.errors.eq(test.errors),
+                                 self.memory.address.eq(test.address)]
+                    m.next = "EMPTY"
+            with m.State("DRAIN"):
+                with m.If(quiet):
+                    begin()
+                    m.d.sync += wrong.eq(0)
+                    m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.comb += wants.eq(~all_asked)
+                m.d.sync += wrong.eq(wrong | check.judged & check.wrong)
+                with m.If(all_asked & (asked == 0)):
+                    m.next = "JUDGE"
+                with m.If(self.forget):
+                    m.d.sync += again.eq(0)
+                    m.next = "STOP"
+            with m.State("JUDGE"):
+                m.d.sync += again.eq(0)
+                m.next = "STOP"
+                with m.If(wrong | (expected != check.check)):
+                    m.d.sync += self.damaged.eq(1)
+                with m.Else():
+                    m.d.sync += again.eq(1)
+            with m.State("STOP"):                           # what is on its way comes, and is not looked at
+                m.d.sync += [request.valid.eq(request.valid & ~accepted), count.eq(0)]
+                with m.If(quiet & ~request.valid):
+                    begin()
+                    m.next = "EMPTY"
+                    with m.If(again):
+                        m.d.sync += self.whole.eq(~self.resident)
+                        m.next = "PLAY"
+            with m.State("PLAY"):
+                m.d.comb += [playing.eq(1), wants.eq(~(self.resident & all_asked))]
+                with m.If(check.judged & check.wrong):
+                    m.d.sync += [self.damaged.eq(1), self.whole.eq(0), again.eq(0)]
+                    m.next = "STOP"
+                with m.Elif(self.forget):
+                    m.d.sync += again.eq(~self.resident)
+                    m.next = "STOP"
+                with m.Elif(self.load.valid & ~self.busy):
+                    m.d.sync += [self.whole.eq(0), again.eq(0)]
+                    m.next = "STOP"
+                with m.Elif(self.resident & self.ended):
+                    m.next = "FILLED"
+            with m.State("FILLED"):                         # the last word gets into its ring
+                m.d.sync += count.eq(count + 1)
+                with m.If(count == 3):
+                    m.d.sync += self.whole.eq(1)
+                    m.next = "KEEP"
+            with m.State("KEEP"):
+                with m.If(self.load.valid & ~self.busy):
+                    m.d.sync += [self.whole.eq(0), again.eq(0)]
+                    m.next = "STOP"
+        m.d.comb += test.start.eq(test_start)
+        assert timing.TAPE_CHUNK
+        return m
