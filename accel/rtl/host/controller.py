@@ -112,8 +112,8 @@ class Controller(wiring.Component):
             loader.tested.eq(self.memory.tested), pictures.pixels_a_picture.eq(net.pixels),
             dispatcher.answer_due.eq(answer.due), dispatcher.answer_whole.eq(answer.whole),
             dispatcher.oldest.eq(pictures.oldest), pictures.whole.eq(dispatcher.classified),
-            pictures.best.eq(answer.best), answer.answered.eq(dispatcher.answered), pictures.answered.eq(dispatcher.answered),
-            answer.cycles.eq(self.cycles), answer.n_logits.eq(net.n_logits),
+            pictures.best.eq(answer.best), answer.answered.eq(dispatcher.answered),
+            pictures.answered.eq(dispatcher.answered), answer.cycles.eq(self.cycles), answer.n_logits.eq(net.n_logits),
             guard.begin.eq(dispatcher.start_reading), guard.forget.eq(dispatcher.forget),
             guard.waits.eq(waits_to_load | waits_for_pixels | loader.awaits),
             # The next picture may have to wait until the one before is classified.
