@@ -21,7 +21,8 @@ FUZZED = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
           # the picture's taps side by side
           replace(TINY, name="tiny-three-taps", rows=12, chains=3, weight_depth=2040)]
 
-# Rings that hold hardly any net, so that an SDRAM plays it. Its clock is slow, so that the SDRAM wakes up in 5,000 cycles.
+# Rings that hold hardly any net, so that an SDRAM plays it. The clock is slow, so that the SDRAM wakes up in 5,000
+# cycles.
 PLAYED = replace(TINY, name="tiny-played", weight_depth=64, threshold_depth=64, program_depth=32, sdram_hz=25_000_000)
 
 # Memories for all of `tests.nets.SIZES`, some in bands, one with a single picture buffer.

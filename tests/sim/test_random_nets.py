@@ -12,7 +12,8 @@ from tests.rtl_check import FUZZED, LARGE, PLAYED, check_net, check_random_net, 
 
 pytestmark = pytest.mark.cxx
 SEEDS = range(1000, 1030)
-CONFIGS = [pytest.param(TINY, SEEDS[:12], id=f"few-{TINY.name}"), pytest.param(PLAYED, SEEDS[:6], id=f"few-{PLAYED.name}"),
+CONFIGS = [pytest.param(TINY, SEEDS[:12], id=f"few-{TINY.name}"),
+           pytest.param(PLAYED, SEEDS[:6], id=f"few-{PLAYED.name}"),
            *(pytest.param(config, SEEDS, id=config.name, marks=pytest.mark.slow) for config in (*FUZZED, PLAYED))]
 
 
