@@ -114,15 +114,13 @@ class SdramController(wiring.Component):
                          column.eq(writes.p.column), word.eq(writes.p.data)]
 
         # Waits. What enters `line` at n - 2 has closed the banks n cycles later, unless the next row is read by then.
-        line = Signal(max(cycles.rfc - 1, cycles.rp, cycles.mrd - 1))
+        line = Signal(max(cycles.rfc, cycles.mrd, 1 + cycles.rp) - 1)
         leaving = Signal(max(cycles.wr - 1, cycles.ras - cycles.rcd, cycles.rc - cycles.rcd - cycles.rp, 2) - 1)
         power_up = Signal(init=1)
-        entering = {cycles.rfc - 2: [refresh], cycles.mrd - 2: [mode]}
-        entering.setdefault(cycles.rp - 1, []).append(last_read)
-        entering.setdefault(cycles.rp - 2, []).append(precharge)
-        m.d.sync += [line.eq(line >> 1), leaving.eq(Cat(leaving[1:], leave))]
-        for stage, pulses in entering.items():
-            m.d.sync += line[stage].eq(Cat(pulses, line[stage + 1:stage + 2]).any())
+        entering = [(refresh, cycles.rfc), (mode, cycles.mrd), (precharge, cycles.rp), (last_read, 1 + cycles.rp)]
+        m.d.sync += leaving.eq(Cat(leaving[1:], leave))
+        for n, stage in enumerate(line):
+            m.d.sync += stage.eq(Cat(line[n + 1:n + 2], *(pulse for pulse, wait in entering if wait - 2 == n)).any())
         rcd_over = activate
         for n in range(cycles.rcd - 2):
             rcd_over, before = Signal(name=f"rcd_{n}"), rcd_over

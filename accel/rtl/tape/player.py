@@ -73,13 +73,12 @@ class TapePlayer(wiring.Component):
         kind, word = self.load.p.kind, self.load.p.data
         taken = self.load.valid & self.load.ready
         expected, last, place = Signal(32), Signal(isa.CHUNK_BITS), Signal(isa.CHUNK_BITS + 9)
-        testing, playing, again, quiet = Signal(), Signal(), Signal(), Signal()
-        test_start = Signal()
+        testing, playing, again, quiet, seed = Signal(), Signal(), Signal(), Signal(), Signal(16)
 
         # Requests, of the player or the tester.
         asked, request = Signal(range(tape.SLOTS + 1)), stream.Signature(isa.CHUNK_BITS).create()
         chunk, at_last, all_asked = Signal(isa.CHUNK_BITS), Signal(), Signal()
-        wants, accepted, received = Signal(), Signal(), Signal()
+        wants, accepted = Signal(), Signal()
         m.d.comb += [request.payload.eq(chunk), accepted.eq(request.valid & request.ready)]
         m.d.sync += at_last.eq(chunk == last)
         with m.If(accepted):
@@ -96,7 +95,7 @@ class TapePlayer(wiring.Component):
         m.d.comb += [check.last.eq(last), check.valid.eq(controller.word.valid & ~testing), check.word.eq(controller.word.data),
                      queue.valid.eq(check.payload & playing), queue.word.eq(controller.word.data),
                      queue.end.eq(check.end & playing), queue.commit.eq(check.judged & ~check.wrong & playing),
-                     queue.last.eq(last), test.word.eq(controller.word), received.eq(check.judged)]
+                     queue.last.eq(last), test.word.eq(controller.word), test.seed.eq(seed)]
 
         # Words of a load.
         writes = stream.Signature(controller.writes.payload.shape()).create()
@@ -123,7 +122,6 @@ class TapePlayer(wiring.Component):
             m.d.sync += [chunk.eq(0), asked.eq(0), all_asked.eq(0), request.valid.eq(0)]
 
         wrong, count = Signal(), Signal(range(8))
-        m.d.comb += playing.eq(0)
         with m.FSM(init="KEEP" if self.at_configuration else "EMPTY"):
             with m.State("EMPTY"):
                 m.d.comb += self.load.ready.eq(~self.busy & ~writes.valid & controller.ready)
@@ -139,10 +137,13 @@ class TapePlayer(wiring.Component):
                             m.d.sync += [last.eq(isa.Play(word).last), self.resident.eq(isa.Play(word).resident)]
                             m.next = "DRAIN"
                         with m.Case(isa.LoadKind.TEST):
-                            m.d.sync += [self.memory.eq(0), test.seed.eq(word)]
+                            m.d.sync += [self.memory.eq(0), seed.eq(word)]
                             m.next = "TEST"
             with m.State("TEST"):
-                m.d.comb += [testing.eq(1), test_start.eq(~test.busy & ~test.done)]
+                m.d.comb += [testing.eq(1), test.start.eq(1)]
+                m.next = "TESTING"
+            with m.State("TESTING"):
+                m.d.comb += testing.eq(1)
                 with m.If(test.done):
                     m.d.sync += [self.memory.tested.eq(1), self.memory.errors.eq(test.errors),
                                  self.memory.address.eq(test.address)]
@@ -197,5 +198,4 @@ class TapePlayer(wiring.Component):
                 with m.If(self.load.valid & ~self.busy):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
-        m.d.comb += test.start.eq(test_start)
         return m

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """The SDRAM controller beside the chip's model: data, bandwidth, cycles, and the rules of the data sheets."""
+import random
 from dataclasses import replace
 
 import pytest
@@ -76,6 +77,19 @@ def test_random_requests(cycles, seed):
     if cycles in [TIMINGS[f"{hz / 1e6:g} MHz"] for hz in CLOCKS]:
         hz = next(hz for hz in CLOCKS if quick(SdramTiming.of(hz)) == cycles)
         assert broken(bench.commands, clock_hz=hz, power_up_us=0, end=bench.cycle) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_timings(seed):
+    """Whatever the waits are, none is cut short: fields from the shortest that is allowed on."""
+    chance = random.Random(seed)
+    cycles = SdramTiming(
+        rcd=chance.randrange(2, 7), rp=chance.randrange(2, 7), ras=chance.randrange(1, 14), rc=chance.randrange(1, 20),
+        rfc=chance.randrange(4, 20), rrd=chance.randrange(1, 5), wr=chance.randrange(1, 7), mrd=chance.randrange(2, 5),
+        refresh_interval=chance.randrange(300, 900), power_up=chance.randrange(1, 5000))
+    bench, requests = controller_bench(cycles), random_requests(seed, 40)
+    bench.run(drive(bench.dut, requests))
+    assert len(bench.words) == COLUMNS * sum(len(asked) == 2 for asked in requests)
 
 
 @pytest.mark.parametrize("hz", CLOCKS)
