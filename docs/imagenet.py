@@ -2,8 +2,9 @@
 
     python docs/imagenet.py
 
-Behind its stem the net is the ResNet-18 of `model.nets.specs` on maps of 56 x 56, which the compiler takes as it is: the
-cycles of its passes and the words of its tape are those of `accel.cycles`, on a configuration with room for all maps.
+Behind its stem the net is the ResNet-18 of `model.nets.specs` on maps of 56 x 56, which the compiler takes as it is:
+the cycles of its passes and the words of its tape are those of `accel.cycles`, on a configuration with room for all its
+maps.
 The 7x7 stem and the 3x3 max-pool, which the core does not have, are counted as passes of the kind that it has.
 """
 from dataclasses import dataclass, replace
@@ -32,8 +33,8 @@ STEM_SHAPE, POOLED_SHAPE = (64, 112, 112), (64, 56, 56)
 
 @dataclass
 class Stage:
-    """Sums over its layers. macs; array: cycles of its passes; weights, maps: bytes through SDRAM; cycles: of each layer
-    what takes longer, passes or bytes."""
+    """Sums over its layers. macs; array: cycles of its passes; weights, maps: bytes through SDRAM; cycles: of each
+    layer what takes longer, passes or bytes."""
     macs: int = 0
     array: int = 0
     weights: int = 0
@@ -141,10 +142,10 @@ def _tape_bytes(word):
 
 def table():
     """Lines of the table."""
-    found = stages()
-    lines = ["| part | MACs | array, cycles | tape, KB | maps, KB | cycles | bound by |", "|---|---|---|---|---|---|---|"]
+    lines = ["| part | MACs | array, cycles | tape, KB | maps, KB | cycles | bound by |",
+             "|---|---|---|---|---|---|---|"]
     total = Stage()
-    for name, stage in found.items():
+    for name, stage in stages().items():
         bound = "multipliers" if stage.cycles == stage.array else "SDRAM"
         lines.append(_row(name, stage, bound))
         for field in vars(total):
