@@ -94,7 +94,7 @@ class Tile(data.Struct):
     """An output tile of 2 * chains channels, all rows of its tensor or a band of them. groups = ceil(width /
     pixels_per_cycle). height: of the band. top: its first row.
 
-    thresholds: its thresholds are read. barrier: its first pass waits until everything before is written.
+    thresholds: its thresholds are read; short: they have 16 bits on the tape. barrier: its first pass waits until everything before is written.
     """
     op: Op
     base: ROW_BITS
@@ -105,6 +105,7 @@ class Tile(data.Struct):
     groups: SIDE_BITS
     top: SIDE_BITS
     thresholds: 1
+    short: 1
     barrier: 1
 
 

@@ -8,20 +8,22 @@ A frame, every number little-endian:
           |<----- CRC-32/ISO-HDLC: Header and payload, without the header check ---->|
 """
 import binascii
+import hashlib
 
-import numpy as np
 from amaranth.lib import data, enum
 
 from model.common.errors import UserError
 
-from . import isa
+from . import isa, tape
 
-__all__ = ["BAUD", "GATEWARE", "LOGIT_BYTES", "MAX_LOGITS", "MAX_PAYLOAD", "PROTOCOL", "RESULT_TAIL", "SYNC", "WINDOW",
-           "BeginLoad", "Command", "EndLoad", "Fault", "Header", "Info", "LoadEntry", "LoadIndex", "REPLY", "Status",
-           "as_bytes", "digest_number", "frame", "from_bytes", "image_entries", "info_of", "net_fields", "size"]
+__all__ = ["BAUD", "CHUNK_BYTES", "GATEWARE", "LOGIT_BYTES", "MAX_CHUNKS", "MAX_LOGITS", "MAX_PAYLOAD",
+           "MAX_PICTURE_PART", "MAX_TAPE_PART", "PROTOCOL", "RESULT_TAIL", "SDRAM_BYTES", "SYNC", "WINDOW", "BeginLoad",
+           "Command", "EndLoad", "Fault", "Header", "Info", "LoadOffset", "MemoryState", "MemoryTest", "PictureOffset",
+           "REPLY", "Status", "as_bytes", "digest_number", "frame", "from_bytes", "info_of", "net_fields", "size",
+           "tape_fields"]
 
 PROTOCOL = 1
-GATEWARE = (3, 0, 0)        # major, minor, patch: a host refuses another major
+GATEWARE = (4, 0, 0)        # major, minor, patch: a host refuses another major
 SYNC = b"\xa5\x5a"
 MAX_PAYLOAD = 4096
 BAUD = 3_000_000            # of a bitstream where nothing else is asked for
@@ -30,6 +32,9 @@ LOGIT_BYTES = 4
 RESULT_TAIL = 6             # bytes of an answer to INFER after its logits: class (2), cycles (4)
 MAX_LOGITS = (MAX_PAYLOAD - RESULT_TAIL) // LOGIT_BYTES
 REPLY = 0x80                # added to a command's number in its answer
+CHUNK_BYTES = tape.CHUNK_BYTES
+MAX_CHUNKS = 1 << isa.CHUNK_BITS
+SDRAM_BYTES = MAX_CHUNKS * CHUNK_BYTES
 
 
 class Command(enum.IntEnum, shape=8):
@@ -39,7 +44,9 @@ class Command(enum.IntEnum, shape=8):
     BEGIN_LOAD = 0x10
     LOAD = 0x11
     END_LOAD = 0x12
+    MEMORY_TEST = 0x13
     INFER = 0x20
+    PIXELS = 0x21
     ERROR = 0x7F            # of a reply only: its payload is a `Fault`
 
 
@@ -57,10 +64,18 @@ class Fault(enum.IntEnum, shape=8):
     CONFIG = 9
     ORDER = 10
     IMAGE_CHECK = 11
-    ENTRY = 12
     SIZES = 13
     LOGITS = 14
     STALLED = 15
+    DAMAGED = 16
+    NO_MEMORY = 17
+
+
+class MemoryState(enum.IntEnum, shape=8):
+    """Of the test of the SDRAM."""
+    NEVER = 0
+    RUNNING = 1
+    DONE = 2
 
 
 class Header(data.Struct):
@@ -71,7 +86,7 @@ class Header(data.Struct):
 
 
 class Info(data.Struct):
-    """What the device is, and the net in it (0 where there is none)."""
+    """What the device is, and the net in it (0 where there is none). sdram_bytes: 0 without an SDRAM."""
     protocol: 8
     gateware: data.ArrayLayout(8, 3)
     config: 64
@@ -90,6 +105,7 @@ class Info(data.Struct):
     weight_depth: 16
     threshold_depth: 16
     program_depth: 16
+    sdram_bytes: 32
     max_payload: 16
     window: 8
     loaded: 8
@@ -100,7 +116,9 @@ class Info(data.Struct):
 
 class Status(data.Struct):
     """Counters modulo 2**16 since configuration. locked: 1 while the PLL of the core's clock is. beats: of that clock,
-    one every 2**22 cycles, modulo 2**8."""
+    one every 2**22 cycles, modulo 2**8. load_next, tape: of the load that goes on, or of the last one that did.
+    damaged: 1 where a check of the tape failed; there is no net then. memory_errors, memory_address: what the last test
+    of the SDRAM found once memory_state is DONE, wrong words (at most 65,535) and the byte address of the first."""
     frames: 16
     images: 16
     header_errors: 16
@@ -109,38 +127,52 @@ class Status(data.Struct):
     overruns: 16
     framing_errors: 16
     load_next: 32
+    tape: 64
     outstanding: 8
     loaded: 8
+    damaged: 8
     locked: 8
     beats: 8
+    memory_state: MemoryState
+    memory_errors: 16
+    memory_address: 32
 
 
 class BeginLoad(data.Struct):
-    """config: digest of the configuration that the image was compiled for."""
+    """config: digest of the configuration that the image was compiled for. tape: first 8 bytes of the SHA-256 of the
+    tape's bytes. chunks: of it, 1 .. MAX_CHUNKS."""
     config: 64
+    tape: 64
+    chunks: 32
 
 
-class LoadIndex(data.Struct):
-    """index: of the first entry of this frame in the image. `LoadEntry` after `LoadEntry` follows."""
-    index: 32
-
-
-class LoadEntry(data.Struct):
-    """An `isa.LoadWord` in whole bytes, for the program, weights or thresholds: SETTINGS come with END_LOAD."""
-    target: 8
-    address: 16
-    data: 64
+class LoadOffset(data.Struct):
+    """offset: of this frame's bytes in the tape. They follow, an even number."""
+    offset: 32
 
 
 class EndLoad(data.Struct):
-    """entries, check: how many entries there are and the CRC-32 of their bytes. net: first 8 bytes of the net's
-    digest. pixel_bytes: 3 * width * height of its picture. settings: an `isa.Settings`."""
-    entries: 32
+    """check: CRC-32 of the tape's bytes. resident: bit 0, whether the device's own memories hold the net. net: first 8
+    bytes of the net's digest. pixels: of its picture."""
     check: 32
+    resident: 8
     net: 64
     n_logits: 16
-    pixel_bytes: 16
-    settings: 64
+    pixels: 16
+
+
+class MemoryTest(data.Struct):
+    """seed: of the words that are written."""
+    seed: 16
+
+
+class PictureOffset(data.Struct):
+    """offset: of this frame's bytes in the picture. They follow."""
+    offset: 16
+
+
+MAX_TAPE_PART = MAX_PAYLOAD - data.Layout.cast(LoadOffset).size // 8
+MAX_PICTURE_PART = (MAX_PAYLOAD - data.Layout.cast(PictureOffset).size // 8) // 3 * 3      # whole pixels
 
 
 def size(layout):
@@ -179,33 +211,22 @@ def info_of(config, *, clock_hz, baud):
             "activation_depth", "accumulator_depth", "weight_depth", "threshold_depth", "program_depth")
     return {"protocol": PROTOCOL, "gateware": list(GATEWARE), "config": digest_number(config.digest()),
             "clock_hz": int(clock_hz), "baud": int(baud), "max_payload": MAX_PAYLOAD, "window": WINDOW,
-            **{name: getattr(config, name) for name in same}}
+            "sdram_bytes": SDRAM_BYTES if config.sdram_hz else 0, **{name: getattr(config, name) for name in same}}
 
 
 def net_fields(image):
-    """What the device keeps of an `accel.image.Image` beside its words (`accel.rtl.host.loader.NetState`). UserError
-    where a picture or its answer is more than a frame carries."""
+    """What the device keeps of an `accel.image.Image` beside its tape (`accel.rtl.host.loader.NetState`). UserError
+    where its answer is more than a frame carries."""
     height, width = image.picture_shape
-    fields = {"net": digest_number(image.net_digest), "n_logits": image.n_logits, "pixel_bytes": 3 * height * width}
-    for what, size in (("pictures", fields["pixel_bytes"]), ("answers", LOGIT_BYTES * image.n_logits + RESULT_TAIL)):
-        if size > MAX_PAYLOAD:
-            raise UserError(f"{image.net_name} has {what} of {size} bytes, a frame of the UART carries {MAX_PAYLOAD}")
-    return fields
+    answer = LOGIT_BYTES * image.n_logits + RESULT_TAIL
+    if answer > MAX_PAYLOAD:
+        raise UserError(f"{image.net_name} has answers of {answer} bytes, a frame of the UART carries {MAX_PAYLOAD}")
+    return {"net": digest_number(image.net_digest), "n_logits": image.n_logits, "pixels": height * width}
 
 
-def image_entries(image):
-    """An `accel.image.Image` as LOAD sends it: the bytes of its `LoadEntry`s, and the `EndLoad` fields. UserError as
-    `net_fields`."""
-    targets, addresses, words = image.load_words()
-    layout = data.Layout.cast(LoadEntry)
-    octets = np.zeros(len(targets) - 1, np.dtype({
-        "names": [name for name, _ in layout], "formats": [f"<u{field.width // 8}" for _, field in layout],
-        "offsets": [field.offset // 8 for _, field in layout], "itemsize": layout.size // 8}))
-    assert targets[-1] == isa.Target.SETTINGS.value
-    octets["target"], octets["address"], octets["data"] = targets[:-1], addresses[:-1], words[:-1]
-    octets = octets.tobytes()
-    return octets, {"entries": len(targets) - 1, "check": binascii.crc32(octets), "settings": image.settings,
-                    **net_fields(image)}
-
-
-assert LoadEntry.as_shape().size >= isa.LoadWord.as_shape().size
+def tape_fields(image):
+    """An `accel.image.Image` as LOAD sends it: the bytes of its tape, and fields of `BeginLoad` and of `EndLoad`.
+    UserError as `net_fields`."""
+    octets = image.tape.astype("<u2").tobytes()
+    return (octets, {"tape": digest_number(hashlib.sha256(octets).hexdigest()), "chunks": len(octets) // CHUNK_BYTES},
+            {"check": binascii.crc32(octets), "resident": int(image.resident), **net_fields(image)})

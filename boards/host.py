@@ -1,7 +1,7 @@
 """The host's end of the UART protocol (docs/uart.md), as a library:
 
     with Device("/dev/ttyUSB0") as device:
-        device.load(net)
+        device.load(compile_net(net, device.config))
         for answer in device.classify(pictures):        # uint8 (N, C, H, W)
             answer.logits, answer.label, answer.cycles
 """
@@ -9,7 +9,7 @@ import binascii
 import os
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,20 @@ import serial
 from serial.tools import list_ports
 
 from accel import link
-from accel.compiler.compile import compile_net
 from accel.config import CONFIGS
 from accel.image import pixels
-from accel.link import Command, Fault
+from accel.link import Command, Fault, MemoryState
 from model.common.errors import UserError
 
-__all__ = ["Answer", "Device", "DeviceError", "ENTRIES_A_FRAME", "FrameReader", "find_port"]
+__all__ = ["Answer", "Device", "DeviceError", "FrameReader", "LOADS_ON_THEIR_WAY", "MemoryTest", "TAPE_PART",
+           "find_port"]
 
-ENTRIES_A_FRAME = (link.MAX_PAYLOAD - link.size(link.LoadIndex)) // link.size(link.LoadEntry)
+TAPE_PART = link.MAX_TAPE_PART
+# A frame takes 14 ms at 3 Mbaud, and a USB adapter may keep an answer for 16 ms: with fewer the line would wait.
+LOADS_ON_THEIR_WAY = 4
 OVERHEAD = len(link.frame(0, 0))
+# What a load comes over.
+PASSING = (None, Fault.HEADER_CHECK, Fault.FRAME_CHECK, Fault.TIMEOUT, Fault.ORDER, Fault.IMAGE_CHECK)
 SENTENCES = {
     Fault.HEADER_CHECK: "a frame's header came damaged",
     Fault.VERSION: "the device does not speak this version of the protocol",
@@ -39,10 +43,12 @@ SENTENCES = {
     Fault.CONFIG: "the net was compiled for another configuration than the device's",
     Fault.ORDER: "a piece of the net came out of order",
     Fault.IMAGE_CHECK: "the net did not arrive whole",
-    Fault.ENTRY: "a word of the net is for a memory, or an address, that the device does not have",
     Fault.SIZES: "the net's sizes are none that the device can work with",
     Fault.LOGITS: "the net's program sent another number of logits than it has",
     Fault.STALLED: "the device's core does not answer",
+    Fault.DAMAGED: "the board's SDRAM gave wrong words of the net: load it again; `stream --memory-test` tests the "
+                   "memory",
+    Fault.NO_MEMORY: "the device has no SDRAM",
 }
 
 
@@ -64,6 +70,16 @@ class Answer:
     logits: np.ndarray
     label: int
     cycles: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MemoryTest:
+    """octets: of the SDRAM, all written and read. errors: words that were wrong, at most 65,535. address: of the first
+    of them, in bytes; None where there is none. seconds: that it took."""
+    octets: int
+    errors: int
+    address: int | None
     seconds: float
 
 
@@ -180,10 +196,12 @@ class Device:
             self.name, self._port = "the device", port
         self._timeout, self._retries, self._notice, self._now = timeout, retries, notice, now
         self._reader, self._sequence = FrameReader(), int(time.time()) & 0xFF
+        # (sequence, when) of pictures on their way; frames that answer one of them before it is asked for.
+        self._pictures, self._early = deque(), {}
         try:
             self.info = self._first_info(baud)
-            # Whatever a host before this one left behind.
-            self._request(Command.RESET)
+            # Whatever a host before this one left behind, but for a load.
+            self._drop_pictures()
         except BaseException:
             self.close()
             raise
@@ -204,77 +222,130 @@ class Device:
         if not found:
             raise DeviceError("the gateware has a configuration that this program does not know: flash the one that "
                               "came with it")
-        return found[0]
+        sdram_hz = self.info.clock_hz if self.info.sdram_bytes else None
+        return found[0] if found[0].sdram_hz == sdram_hz else replace(found[0], sdram_hz=sdram_hz)
 
     def status(self):
         """A constant view of `link.Status`."""
         return link.from_bytes(link.Status, self._request(Command.STATUS))
 
-    def load(self, net, progress=lambda done, total: None):
-        """Loads an integer net unless it is in the device already; returns whether it had to. UserError where it does
-        not fit the device. progress: called with the entries that are in the device, and with how many there are."""
-        image = compile_net(net, self.config)
-        entries, end = link.image_entries(image)
+    def load(self, image, progress=lambda done, total: None):
+        """Loads an `accel.image.Image` for `config` unless its net is in the device already; returns whether it had to.
+        A load that broke off, also of a host before this one, goes on where the device is. progress: called with the
+        bytes that are in the device, and with how many there are. UserError where it does not fit the device."""
+        octets, begin, end = link.tape_fields(image)
+        self.info = self._read_info()
         if self.info.loaded and self.info.net == end["net"]:
             return False
-        for attempt in range(self._retries + 1):
+        if not image.resident and not self.info.sdram_bytes:
+            raise UserError(f"{image.net_name} does not fit the chip's own memories, and the device has no SDRAM")
+        # Pictures of a `classify` that its caller left would have it refused.
+        self._drop_pictures()
+        furthest, failures, window = -1, 0, LOADS_ON_THEIR_WAY
+        while True:
             try:
-                self._load(entries, end, progress)
+                for done in self._send_tape(octets, begin, window):
+                    progress(done, len(octets))
+                    if done > furthest:
+                        furthest, failures = done, 0
+                self._end_load(end)
                 break
             except DeviceError as error:
-                if error.fault not in (None, Fault.IMAGE_CHECK, Fault.ORDER) or attempt == self._retries:
+                failures += 1
+                if error.fault not in PASSING or failures > self._retries:
                     raise
-                self._notice(f"{error}; loading the net again")
+                # A device that takes longer than a frame is on the line would lose the one after the next.
+                window = max(1, window // 2)
+                self._notice(f"{error}; {'loading the net again' if error.fault == Fault.IMAGE_CHECK else 'going on'}")
         self.info = self._read_info()
-        if self.info.net != end["net"]:
+        if not self.info.loaded or self.info.net != end["net"]:
             raise DeviceError("the device holds another net than the one that was loaded")
         return True
 
-    def _load(self, entries, end, progress):
-        size, total = link.size(link.LoadEntry), end["entries"]
-        # Pictures of a `classify` that its caller left would have it refused.
-        self._request(Command.RESET)
-        self._request(Command.BEGIN_LOAD, link.as_bytes(link.BeginLoad, {"config": self.info.config}))
-        at = 0
-        while at < total:
-            piece = entries[size * at:size * (at + ENTRIES_A_FRAME)]
-            try:
-                self._request(Command.LOAD, link.as_bytes(link.LoadIndex, {"index": at}) + piece)
-                at += len(piece) // size
-            except DeviceError as error:
-                following = self.status().load_next if error.fault == Fault.ORDER else 0
-                if following <= at:                 # also a device that was configured anew: it is at 0 again
-                    raise
-                at = following                      # an answer was lost: go on where the device is
-            progress(at, total)
-        self._request(Command.END_LOAD, link.as_bytes(link.EndLoad, end), retries=0)
+    def _send_tape(self, octets, begin, window):
+        """Yields how many bytes of the tape are in the device, again and again up to all of them. window: frames on
+        their way."""
+        [done] = np.frombuffer(self._request(Command.BEGIN_LOAD, link.as_bytes(
+            link.BeginLoad, begin | {"config": self.info.config})), "<u4").tolist()
+        yield done
+        sent, waiting = done, deque()                       # (sequence, bytes there once it is answered)
+        while done < len(octets):
+            while sent < len(octets) and len(waiting) < window:
+                part = octets[sent:sent + TAPE_PART]
+                sequence = self._send(Command.LOAD, link.as_bytes(link.LoadOffset, {"offset": sent}) + part)
+                sent += len(part)
+                waiting.append((sequence, sent))
+            answered, _ = self._receive(Command.LOAD, [sequence for sequence, _ in waiting])
+            sequence = None
+            while sequence != answered:                     # those before it have come too: only their answers did not
+                sequence, done = waiting.popleft()
+            yield done
+
+    def _end_load(self, end):
+        try:
+            self._request(Command.END_LOAD, link.as_bytes(link.EndLoad, end), retries=0)
+        except _NoAnswer:
+            info = self._read_info()
+            if not info.loaded or info.net != end["net"]:
+                raise
+
+    def test_memory(self, seed, waiting=lambda seconds: None):
+        """Writes and reads the whole SDRAM; the net in the device is lost. A `MemoryTest`. seed: 16 bits. waiting:
+        called now and then with the seconds so far."""
+        self._drop_pictures()
+        began = self._now()
+        try:
+            self._request(Command.MEMORY_TEST, link.as_bytes(link.MemoryTest, {"seed": seed}))
+        except DeviceError as error:
+            if error.fault != Fault.BUSY:                   # it goes on: the answer was lost, or a host before began it
+                raise
+        while (status := self.status()).memory_state != MemoryState.DONE:
+            if status.memory_state == MemoryState.NEVER or not status.locked:
+                raise DeviceError("the test of the memory broke off: the device was configured anew, or has no clock")
+            waiting(self._now() - began)
+        return MemoryTest(self.info.sdram_bytes, status.memory_errors,
+                          status.memory_address if status.memory_errors else None, self._now() - began)
 
     def classify(self, pictures):
         """Yields an `Answer` per picture of uint8 (N, C, H, W), in order; the next one is on its way meanwhile."""
         octets = pixels(pictures).reshape(len(pictures), -1)
         if octets.shape[1] != self.info.pixel_bytes:
             raise UserError(f"the loaded net takes pictures of {self.info.pixel_bytes} bytes, not {octets.shape[1]}")
-        waiting, sent, failures = deque(), 0, 0         # (sequence, when) of pictures on their way
+        waiting, sent, failures = self._pictures, 0, 0
         done = 0
         while done < len(pictures):
-            while sent < len(pictures) and len(waiting) < self.info.window:
-                waiting.append((self._send(Command.INFER, octets[sent].tobytes()), self._now()))
-                sent += 1
             try:
-                payload = self._receive(Command.INFER, waiting[0][0])
+                while sent < len(pictures) and len(waiting) < self.info.window:
+                    self._send_picture(octets[sent].tobytes())
+                    sent += 1
+                _, payload = self._receive(Command.INFER, [waiting[0][0]])
             except DeviceError as error:
                 failures += 1
-                if failures > self._retries:
+                if failures > self._retries or error.fault == Fault.DAMAGED:
                     raise
                 self._notice(f"picture {done}: {error}; sending it again")
-                self._request(Command.RESET)
-                waiting.clear()
+                self._drop_pictures()
                 sent = done
                 continue
             logits = np.frombuffer(payload[:4 * self.info.n_logits], "<i4").astype(np.int32)
             label, cycles = np.frombuffer(payload[-6:-4], "<u2")[0], np.frombuffer(payload[-4:], "<u4")[0]
             yield Answer(logits, int(label), int(cycles), self._now() - waiting.popleft()[1])
             done, failures = done + 1, 0
+
+    def _send_picture(self, octets):
+        """In as many frames as it needs; waits for the answers to all but the last of them."""
+        began, at = self._now(), 0
+        while len(octets) - at > link.MAX_PAYLOAD:
+            part = octets[at:at + link.MAX_PICTURE_PART]
+            offset = link.as_bytes(link.PictureOffset, {"offset": at})
+            self._receive(Command.PIXELS, [self._send(Command.PIXELS, offset + part)])
+            at += len(part)
+        self._pictures.append((self._send(Command.INFER, octets[at:]), began))
+
+    def _drop_pictures(self):
+        self._request(Command.RESET)
+        self._pictures.clear()
+        self._early.clear()
 
     def _first_info(self, baud):
         try:
@@ -312,10 +383,8 @@ class Device:
         while True:
             sequence = self._send(kind, payload)
             try:
-                return self._receive(kind, sequence)
+                return self._receive(kind, [sequence])[1]
             except DeviceError as error:
-                if error.fault == Fault.STALLED:
-                    raise DeviceError(f"{error}{self._reason_of_a_stall()}", error.fault) from error
                 again = error.fault in (None, Fault.HEADER_CHECK, Fault.FRAME_CHECK, Fault.TIMEOUT)
                 if not again or not left:
                     raise
@@ -327,18 +396,21 @@ class Device:
             return " though its clock is locked: configure the board anew (flash it, or switch it off and on)"
         return ": the PLL of its clock has not locked. Switch the board off and on"
 
-    def _receive(self, kind, sequence):
+    def _receive(self, kind, sequences):
+        """(sequence, payload) of the first answer to one of these frames of that kind; `DeviceError` where it is
+        refused, or none comes in time. Answers to pictures that are not among them are kept."""
         until = self._now() + self._timeout
+        early = [self._early.pop(sequence) for sequence in sequences if sequence in self._early]
         while True:
-            while (frame := self._reader.next()) is not None:
+            while (frame := early.pop() if early else self._reader.next()) is not None:
                 got, echoed, payload = frame
-                if echoed == sequence and got == kind | link.REPLY:
-                    return payload
+                if echoed in sequences and got == kind | link.REPLY:
+                    return echoed, payload
                 if got == Command.ERROR | link.REPLY and len(payload) == 1 and (
-                        echoed == sequence or payload[0] == Fault.HEADER_CHECK):
-                    known = payload[0] in set(Fault)
-                    raise DeviceError(SENTENCES.get(payload[0], f"the device reports fault {payload[0]}"),
-                                      Fault(payload[0]) if known else None)
+                        echoed in sequences or payload[0] == Fault.HEADER_CHECK):
+                    raise self._refused(payload[0])
+                if any(echoed == sequence for sequence, _ in self._pictures):
+                    self._early[echoed] = frame
             # After the frames: what the last read brought counts, however long this program was asleep in it.
             if self._now() >= until:
                 raise _NoAnswer(f"no answer from {self.name} within {self._timeout:g} s")
@@ -346,6 +418,12 @@ class Device:
                 self._reader.feed(self._port.read(max(1, getattr(self._port, "in_waiting", 1))))
             except OSError as error:
                 raise self._gone() from error
+
+    def _refused(self, number):
+        sentence = SENTENCES.get(number, f"the device reports fault {number}")
+        if number == Fault.STALLED:
+            sentence += self._reason_of_a_stall()
+        return DeviceError(sentence, Fault(number) if number in set(Fault) else None)
 
     def _gone(self):
         """Without pyserial's own sentence, which guesses why."""

@@ -1,5 +1,6 @@
 """Streams pictures to a board and reports what it answers."""
 import json
+import secrets
 import shlex
 import sys
 import time
@@ -13,7 +14,7 @@ from accel.compiler.compile import compile_net
 from model.common.command import positive, positive_number
 from model.common.errors import UserError
 from model.common.extras import with_extra
-from model.common.progress import Progress
+from model.common.progress import Progress, Stages
 from model.integer import golden
 from model.zoo.workload import choose_workload, split_arguments
 from sim.device import DeviceEngine
@@ -41,12 +42,16 @@ def add_arguments(parser):
     add("--timeout", type=positive_number, default=5.0, metavar="SECONDS", help="for an answer (default: %(default)s)")
     add("--plot", metavar="FILE", help="write the confusion matrix as a picture")
     add("--html", metavar="FILE", help="write a page with the pictures, their logits, confusion and cycles by layer")
+    add("--memory-test", action="store_true", help="write and read the board's whole SDRAM instead; exit code 1 if any "
+        "word is wrong. The net in the board is lost")
     add("--json", action="store_true", help="print one JSON value and nothing else")
 
 
 def run(board, options):
     """board: one of the family that is looked for where no port is named. Exit code: 0, or 1 where --check finds a
-    difference."""
+    difference or --memory-test a wrong word."""
+    if options.memory_test:
+        return _test_memory(board, options)
     net_name, files = split_arguments(options.arguments)
     workload = choose_workload(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                                default_images=100)
@@ -62,14 +67,12 @@ def run(board, options):
         notices.append(sentence)
         tqdm.write(f"note: {sentence}", file=sys.stderr)
 
-    port = options.port
-    if port == "auto":
-        port = find_port(board.adapters, f"{board.title}'s {board.socket}")
-    with Device(port, baud=options.baud, timeout=options.timeout, notice=notice) as device:
+    with _connect(board, options, notice) as device:
         if not options.json:
             print(f"{device.name}: {device.config.name} at {device.info.clock_hz / 1e6:g} MHz", flush=True)
+        image = compile_net(workload.net, device.config)
         began = time.perf_counter()
-        if _upload(device, workload.net) and not options.json:
+        if _upload(device, image) and not options.json:
             print(f"{workload.net.name} uploaded, {time.perf_counter() - began:.2f} s", flush=True)
         started, clock_hz = time.perf_counter(), device.info.clock_hz
         with Progress(len(workload.pictures)) as progress:
@@ -89,7 +92,7 @@ def run(board, options):
         figure = with_extra("train", "model.plots.drawings").confusion(summary["confusion"], workload.classes)
         with_extra("train", "model.plots.canvas").save(figure, options.plot)
     if options.html:            # files first: printing fails where the reader of stdout is gone
-        write_page(options.html, workload, compile_net(workload.net, device.config), summary,
+        write_page(options.html, workload, image, summary,
                    place=f"the board at {device.name}, {clock_hz / 1e6:g} MHz",
                    differing=[] if expected is None else [
                        workload.start + k for k, (result, logits) in enumerate(zip(results, expected, strict=True))
@@ -104,19 +107,47 @@ def run(board, options):
     return int(options.check and summary["exact"] != summary["images"])
 
 
-def _upload(device, net):
-    """Loads `net`, and shows how far that is; returns whether the device had to be sent it."""
+def _connect(board, options, notice):
+    port = options.port
+    if port == "auto":
+        port = find_port(board.adapters, f"{board.title}'s {board.socket}")
+    return Device(port, baud=options.baud, timeout=options.timeout, notice=notice)
+
+
+def _test_memory(board, options):
+    """Exit code: 1 where a word was wrong."""
+    if options.arguments:
+        raise UserError(f"--memory-test takes no net and no pictures, not {options.arguments[0]}")
+    with _connect(board, options, lambda sentence: print(f"note: {sentence}", file=sys.stderr)) as device:
+        with Stages() as stages:
+            result = device.test_memory(secrets.randbits(16), lambda seconds: stages.show(
+                {"memory": ("written and read", f"{seconds:.1f} s")}))
+    if options.json:
+        print(json.dumps({"bytes": result.octets, "errors": result.errors, "address": result.address,
+                          "seconds": round(result.seconds, 3)}))
+        return int(result.errors > 0)
+    found = "no errors"
+    if result.errors:
+        least = "at least " if result.errors == 0xFFFF else ""
+        found = f"{least}{result.errors:,} wrong words, the first at byte {result.address:,} (0x{result.address:07X})"
+    print(f"{result.octets >> 20} MB written and read: {found}, {result.seconds:.2f} s")
+    return int(result.errors > 0)
+
+
+def _upload(device, image):
+    """Loads `image`, and shows how far that is; returns whether the device had to be sent it."""
     with ExitStack() as shown:
         progress, there = None, 0
 
         def show(done, total):
             nonlocal progress, there
-            if progress is None:                    # how many there are is not known before
-                progress = shown.enter_context(Progress(total, done, unit="entries", task=f"uploading {net.name}"))
+            done, total = done // 1024, total // 1024
+            if progress is None:                    # where it goes on is not known before
+                progress = shown.enter_context(Progress(total, done, unit="KiB", task=f"uploading {image.net_name}"))
             else:
                 progress.advance(done - there)      # below 0 where the device lost what it had
             there = done
-        return device.load(net, show)
+        return device.load(image, show)
 
 
 def _tell(workload, k, result, progress):

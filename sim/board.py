@@ -13,6 +13,7 @@ import numpy as np
 
 from accel.clocks import CORE_CLOCKS
 from accel.digest import SYSTEM
+from accel.rtl.host.core_guard import LONG
 from accel.rtl.system import System
 from model.common.errors import UserError
 
@@ -63,8 +64,7 @@ def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_
     patience: cycles after which it gives up a core that does not answer, as many as `timeout` by default.
     """
     clock_hz = clock_hz or CORE_CLOCKS.get(config.name, CLOCK_HZ)
-    loaded = [] if image is None else [*map(str, (array.tobytes() for array in (
-        image.program, image.weights, image.thresholds))), str(image.settings)]
+    loaded = [] if image is None else [str(image.tape.tobytes())]
     sources = [core_identity(config), str(clock_hz), str(cycles_per_bit), str(timeout), str(patience),
                image.net_digest if image else "", *loaded, rtl_sources(SYSTEM)]
 
@@ -104,7 +104,7 @@ class BoardSimulator:
                          core_hz=int(ratio * unit), host_hz=unit, core_position=int(phase * unit))
         self._pending = b""
         # A frame that broke off is given up, and a command that waits for a core that does not answer.
-        self._longest_wait = timeout + (patience or timeout) + ANSWER_CYCLES
+        self._longest_wait = timeout + LONG * (patience or timeout) + ANSWER_CYCLES
         self._simulator = self._library.uniqore_board_open()
         self.sdram = CompiledSdram(self._library, self._simulator, sdram)
 

@@ -28,23 +28,27 @@ class Assembler:
         self.program, self.thresholds = [], []
         self._weights = []              # of (rows, channels), in memory order
         self._source = None
-        self._pass = None               # fields of the pass at the end of the program; None where another may not join
+        self._pass = None               # fields of a pass that is not in the program yet: others may still join it
+        self._known_halves = {}         # level table: its halves
         self._table = self._halves(None)
         self._full = {}                 # memory: layer that no longer found room in it
 
     def emit(self, layout, **fields):
         """Append an instruction."""
-        self._pass = None
-        self.program.append(self._word(layout, fields))
-
-    def _word(self, layout, fields):
+        self.flush()
         op = OPS[layout]
         for name, value in fields.items():
             low, high = _limits(data.Layout.cast(layout)[name].shape)
             if not low <= value <= high:
                 raise DoesNotFit(self.layer, f"{name} of the {op.name} instruction", value,
                                  low if value < low else high)
-        return layout.const({"op": op, **fields}).as_bits()
+        self.program.append(layout.const({"op": op, **fields}).as_bits())
+
+    def flush(self):
+        """Nothing joins the last pass any more."""
+        if self._pass is not None:
+            fields, self._pass = self._pass, None
+            self.emit(Pass, **fields)
 
     def source(self, tensor, stride, *, picture):
         """The tensor that the next passes read: an instruction where it changes."""
@@ -69,14 +73,12 @@ class Assembler:
             self._weights.append(weights[::-1])         # the last row enters the array first
         fields |= {"base": base % (1 << ROW_BITS), "repeat": weights is None, "more": 0}
         joined = self._joined(fields)
-        if joined:
-            self.program[-1] = self._word(Pass, joined)
-        else:
-            self.emit(Pass, **fields)
+        if not joined:
+            self.flush()
         self._pass = joined or fields
 
     def _joined(self, fields):
-        """The pass at the end of the program with this one behind it as one instruction; None where it is not one."""
+        """The last pass with this one behind it as one instruction; None where it is not one."""
         last = self._pass
         if last is None or last["repeat"] or last["final"] or last["more"] == (1 << MORE_BITS) - 1:
             return None
@@ -93,6 +95,7 @@ class Assembler:
 
     def end_layer(self):
         """Note the layer if a memory overflows with it."""
+        self.flush()
         for memory, (need, limit) in self._depths().items():
             if need > limit:
                 self._full.setdefault(memory, self.layer)
@@ -119,6 +122,11 @@ class Assembler:
 
     def _halves(self, table):
         """`Levels.table` of each half; every program starts with the identity in force."""
+        if table not in self._known_halves:
+            self._known_halves[table] = self._halves_of(table)
+        return self._known_halves[table]
+
+    def _halves_of(self, table):
         bits = self.config.w_bits
         entries = np.arange(1 << bits) if table is None else np.array(table)
         word = int(pack_fields(entries[None], bits)[0, 0])

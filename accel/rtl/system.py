@@ -3,8 +3,9 @@
     domain `host`: the oscillator's clock        |    domain `sync`: the core's clock
 
     rx -> HostInterface == load words ==== ClockCrossing ============> Core
-    tx <-      |    |   == pixels ======== ClockCrossing ============>  |
+    tx <-      |    |   == pixels ======== ClockCrossing ============>  | <--> sdram
              leds   |   <= answers ======= ClockCrossing === StreamRegister
+                    +-- whole, damaged, memory <------------------------+
                     +-- clear, cleared ----------+---------------------+
                     +-- locked, beats <----------+-------------- counter
 
@@ -22,6 +23,7 @@ from accel.rtl.host.clock_crossing import ClockCrossing
 from accel.rtl.host.interface import HostInterface
 
 from .core import Core
+from .sdram.port import SdramPort
 from .stream_register import StreamRegister
 
 __all__ = ["CLEAR_CYCLES", "System"]
@@ -53,13 +55,16 @@ class System(wiring.Component):
     locked : In(1), asynchronous: the core has its clock. Until it has one for the first time it does nothing, and the
         host's side answers all the same
     beat : Out(1), of the core: changes each BEAT_CYCLES / 2 cycles
+    sdram : Out(SdramPort), where `config.sdram_hz` is not None: the core's
     """
     def __init__(self, config: AccelConfig, *, host_hz, clock_hz, baud, floorplan=None, image=None, timeout=None,
                  patience=None):
         self.config, self.floorplan, self.image = config, floorplan, image
         self.interface = HostInterface(config, clock_hz=host_hz, core_hz=clock_hz, baud=baud, timeout=timeout,
                                        patience=patience, net=image and link.net_fields(image))
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8), "locked": In(1), "beat": Out(1)})
+        sdram = {} if config.sdram_hz is None else {"sdram": Out(SdramPort())}
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8), "locked": In(1), "beat": Out(1),
+                          **sdram})
 
     def elaborate(self, platform):
         m = Module()
@@ -67,6 +72,9 @@ class System(wiring.Component):
         m.submodules.interface = DomainRenamer("host")(interface)
         m.submodules.core = core = Core(config, floorplan=self.floorplan, image=self.image)
         m.d.comb += [interface.rx.eq(self.rx), self.tx.eq(interface.tx), self.leds.eq(interface.leds)]
+
+        if config.sdram_hz is not None:
+            wiring.connect(m, core.sdram, wiring.flipped(self.sdram))
 
         clear = Signal()                                    # in the core's domain
         m.submodules.clear_synchronizer = FFSynchronizer(interface.clear, clear)
@@ -91,6 +99,13 @@ class System(wiring.Component):
             logits.i.valid.eq(core.logits.valid), core.logits.ready.eq(logits.i.ready),
             interface.logits.payload.eq(logits_crossing.o.p.logit), interface.cycles.eq(logits_crossing.o.p.cycles),
             interface.logits.valid.eq(logits_crossing.o.valid), logits_crossing.o.ready.eq(interface.logits.ready)]
+
+        tested = Signal()
+        for name, level, there in (("whole", core.whole, interface.whole), ("damaged", core.damaged, interface.damaged),
+                                   ("tested", core.memory.tested, tested)):
+            m.submodules[f"{name}_synchronizer"] = FFSynchronizer(level, there, o_domain="host")
+        # What the test found is looked at once it is over, and then stands still.
+        m.d.comb += [interface.memory.eq(core.memory), interface.memory.tested.eq(tested)]
 
         # The core is clear when all that was on its way has come to its end, and the host's side took what there was.
         assert CLEAR_CYCLES > timing.drained(config)

@@ -1,13 +1,20 @@
 """The table of commands (docs/uart.md): what each needs, what refuses it, who carries it out.
 
-    command      needs, in this order, or else the fault                clears   carried out by   answer
-    INFO         no payload (LENGTH)                                             -                at once
-    STATUS       no payload (LENGTH)                                             -                at once
-    RESET        no payload (LENGTH)                                    yes      -                when done
-    BEGIN_LOAD   nothing outstanding (BUSY), 8 bytes (LENGTH)           yes      loader           when done
-    LOAD         loading (ORDER), 4 bytes (LENGTH)                               loader           when done
-    END_LOAD     loading (ORDER), 28 bytes (LENGTH)                              loader           when done
-    INFER        a net (NOT_LOADED), a picture (LENGTH), room (BUSY)             pictures         later, in turn
+    command      needs, in this order, or else the fault                 clears   carried out by   answer
+    INFO         no payload (LENGTH)                                              -                at once
+    STATUS       no payload (LENGTH)                                              -                at once
+    RESET        no payload (LENGTH)                                     yes      -                when done
+    BEGIN_LOAD   nothing outstanding, no memory test (BUSY), 20 bytes
+                 (LENGTH)                                                yes      loader           when done
+    LOAD         loading (ORDER), 4 bytes and pairs (LENGTH)                      loader           when done
+    END_LOAD     loading (ORDER), 17 bytes (LENGTH), all of the tape
+                 (ORDER)                                                          loader           when done
+    MEMORY_TEST  an SDRAM (NO_MEMORY), nothing outstanding, no memory
+                 test (BUSY), 2 bytes (LENGTH)                           yes      loader           when begun
+    INFER        a net (DAMAGED, NOT_LOADED), the rest of a picture
+                 (LENGTH), room (BUSY)                                            pictures         later, in turn
+    PIXELS       a net (DAMAGED, NOT_LOADED), 2 bytes and a part of the
+                 rest (LENGTH), room (BUSY)                                       pictures         when done
 
 While a net is being loaded nothing is outstanding: BEGIN_LOAD needs that, and up to END_LOAD there is no net to INFER.
 `Dispatcher` is generated from the table: a new command is a row here, what carries it out, and what its answer holds
@@ -25,13 +32,21 @@ from accel import link
 __all__ = ["COMMANDS", "Condition", "Row", "Situation", "order_signature"]
 
 
+PICTURE_OFFSET, TAPE_OFFSET = link.size(link.PictureOffset), link.size(link.LoadOffset)
+
+
 class Situation(data.Struct):
-    """What the device is in the midst of, as far as a command may depend on it. outstanding: pictures sent and not yet
-    answered. pixel_bytes: of the picture of the net that is loaded."""
+    """What the device is in the midst of, as far as a command may depend on it. complete: of the tape that is loading
+    all is there. damaged: the core found its tape damaged. testing: the core tests its memory. outstanding: pictures
+    sent and not yet answered. missing: bytes of the next picture that have not come."""
     loaded: 1
     loading: 1
+    complete: 1
+    damaged: 1
+    testing: 1
+    memory: 1
     outstanding: range(link.WINDOW + 1)
-    pixel_bytes: 16
+    missing: 16
 
 
 class Order(data.Struct):
@@ -70,20 +85,31 @@ class Row:
 
 NOTHING_OUTSTANDING = Condition(lambda length, situation: situation.outstanding == 0, link.Fault.BUSY)
 ROOM = Condition(lambda length, situation: situation.outstanding != link.WINDOW, link.Fault.BUSY)
+NO_TEST = Condition(lambda length, situation: ~situation.testing, link.Fault.BUSY)
+A_MEMORY = Condition(lambda length, situation: situation.memory, link.Fault.NO_MEMORY)
+SOUND = Condition(lambda length, situation: situation.loading | ~situation.damaged, link.Fault.DAMAGED)
 LOADED = Condition(lambda length, situation: situation.loaded, link.Fault.NOT_LOADED)
 LOADING = Condition(lambda length, situation: situation.loading, link.Fault.ORDER)
+COMPLETE = Condition(lambda length, situation: situation.complete, link.Fault.ORDER)
 NO_PAYLOAD = Condition(lambda length, situation: length == 0, link.Fault.LENGTH)
-A_PICTURE = Condition(lambda length, situation: length == situation.pixel_bytes, link.Fault.LENGTH)
+THE_REST = Condition(lambda length, situation: length == situation.missing, link.Fault.LENGTH)
+A_PART = Condition(
+    lambda length, situation: (length > PICTURE_OFFSET) & (length < situation.missing + PICTURE_OFFSET),
+    link.Fault.LENGTH)
 A_BEGIN_LOAD = Condition(lambda length, situation: length == link.size(link.BeginLoad), link.Fault.LENGTH)
-A_LOAD_INDEX = Condition(lambda length, situation: length >= link.size(link.LoadIndex), link.Fault.LENGTH)
+PAIRS = Condition(lambda length, situation: (length > TAPE_OFFSET) & ~length[0], link.Fault.LENGTH)
 AN_END_LOAD = Condition(lambda length, situation: length == link.size(link.EndLoad), link.Fault.LENGTH)
+A_SEED = Condition(lambda length, situation: length == link.size(link.MemoryTest), link.Fault.LENGTH)
 
 COMMANDS = {
     link.Command.INFO: Row(conditions=(NO_PAYLOAD,)),
     link.Command.STATUS: Row(conditions=(NO_PAYLOAD,)),
     link.Command.RESET: Row(conditions=(NO_PAYLOAD,), clears=True),
     link.Command.BEGIN_LOAD: Row(
-        conditions=(NOTHING_OUTSTANDING, A_BEGIN_LOAD), clears=True, unit="loader", payload=True),
-    link.Command.LOAD: Row(conditions=(LOADING, A_LOAD_INDEX), unit="loader", payload=True),
-    link.Command.END_LOAD: Row(conditions=(LOADING, AN_END_LOAD), unit="loader", payload=True),
-    link.Command.INFER: Row(conditions=(LOADED, A_PICTURE, ROOM), unit="pictures", payload=True, answered=False)}
+        conditions=(NOTHING_OUTSTANDING, NO_TEST, A_BEGIN_LOAD), clears=True, unit="loader", payload=True),
+    link.Command.LOAD: Row(conditions=(LOADING, PAIRS), unit="loader", payload=True),
+    link.Command.END_LOAD: Row(conditions=(LOADING, AN_END_LOAD, COMPLETE), unit="loader", payload=True),
+    link.Command.MEMORY_TEST: Row(
+        conditions=(A_MEMORY, NOTHING_OUTSTANDING, NO_TEST, A_SEED), clears=True, unit="loader", payload=True),
+    link.Command.INFER: Row(conditions=(SOUND, LOADED, THE_REST, ROOM), unit="pictures", payload=True, answered=False),
+    link.Command.PIXELS: Row(conditions=(SOUND, LOADED, A_PART, ROOM), unit="pictures", payload=True)}

@@ -1,7 +1,7 @@
-"""Carries out the commands of the UART protocol (docs/uart.md): fills the core's memories, hands it pictures, answers.
+"""Carries out the commands of the UART protocol (docs/uart.md): loads the core's net, hands it pictures, answers.
 
-                       +------------ situation ------------+
-                       v                                   |
+                       +------------ situation ------------+  +-- whole, damaged, memory
+                       v                                   |  v
     request ====> Dispatcher == orders ==> Loader, PictureQueue ==> load, pixels
                     |    |                   ^      ^     |
                     |    +==> Replies ==> header, payload    CoreGuard -- clear, cleared
@@ -36,7 +36,7 @@ class Controller(wiring.Component):
     ----------
     config : AccelConfig; clock_hz, baud : for INFO
     patience : cycles after which a core that takes nothing is given up
-    net : dict of `NetState` fields of the net that the memories hold at configuration, or None
+    net : dict of `NetState` fields of the net that the core holds at configuration, or None
 
     Members
     -------
@@ -44,15 +44,16 @@ class Controller(wiring.Component):
     buffer_address : Out, buffer_data : In(8), two cycles later: the request's payload
     reading : Out(1): the payload from buffer_address on is still wanted
     header, payload : Out: a reply, to the FrameSender
-    load, pixels, logits, cycles : the core's
+    load, pixels, logits, cycles, whole, damaged, memory : the core's
     clear : Out(1): up until the core has forgotten every picture, and `cleared` : In(1) says so; then both fall. While
         either is up nothing is offered to the core, and its logits are taken and dropped
     counters : In(link.Status): those of the receiver and of the clock; the controller fills in the rest
-    leds : Out(8): 0 .. 6 the last picture's class, 7 while a picture is being classified
+    leds : Out(8): 0 .. 6 the last picture's class, or all of them while the core's net is damaged; 7 while a picture is
+        being classified
 
-    Results go first: a command waits while one is sent. No command waits longer for the core than `patience`: it is
-    refused with STALLED then, and with the core its pictures, its net and a load are given up. `clear` stays up until
-    the core answers.
+    Results go first: a command waits while one is sent. No command waits longer for the core than `patience`, or
+    `core_guard.LONG` times as long where the core computes meanwhile: it is refused with STALLED then, and with the
+    core its pictures, its net and a load are given up. `clear` stays up until the core answers.
 
         cycle     what happens                                          (cycles of the host's side: see its units)
         0         request taken; the reader begins with its payload
@@ -60,8 +61,8 @@ class Controller(wiring.Component):
         4         first byte of the payload; the next ones 4 cycles after the one before was taken
         answer    header when the order has been carried out, then a byte of payload whenever the sender takes one
 
-    Throughput: a payload byte in 4 cycles, a pixel in 12, an entry of a net in 56. About 750 flip-flops, two fifths of
-    them the loader's, and 1,660 LUT4; two block memories, for a picture's logits (the payload's buffer is `System`'s).
+    Throughput: a payload byte in 4 cycles, a pixel in 12, a word of a tape in 8. About 790 flip-flops, a third of them
+    the loader's, and 1,560 LUT4; two block memories, for a picture's logits (the payload's buffer is `System`'s).
     """
     def __init__(self, config: AccelConfig, *, clock_hz, baud, patience, net=None):
         self.config, self.clock_hz, self.baud, self.patience, self.net = config, clock_hz, baud, patience, net
@@ -70,7 +71,8 @@ class Controller(wiring.Component):
             "buffer_address": Out(range(link.MAX_PAYLOAD)), "buffer_data": In(8), "reading": Out(1),
             "header": Out(stream.Signature(link.Header)), "payload": Out(stream.Signature(8)),
             "load": Out(stream.Signature(isa.LoadWord)), "pixels": Out(stream.Signature(isa.PixelWord)),
-            "logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32), "clear": Out(1), "cleared": In(1),
+            "logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32), "whole": In(1), "damaged": In(1),
+            "memory": In(isa.MemoryReport), "clear": Out(1), "cleared": In(1),
             "counters": In(link.Status), "leds": Out(8)})
 
     def elaborate(self, platform):
@@ -95,23 +97,35 @@ class Controller(wiring.Component):
         for unit in (loader, pictures):                     # only the one that carries out a command takes bytes
             m.d.comb += [unit.octets.valid.eq(reader.octets.valid), unit.octets.payload.eq(reader.octets.payload),
                          unit.left.eq(reader.left), unit.abandon.eq(dispatcher.abandon)]
+        waits_to_load, waits_for_pixels = self.load.valid & ~self.load.ready, self.pixels.valid & ~self.pixels.ready
+        tested = status.memory_state == link.MemoryState.DONE
         m.d.comb += [
             reader.octets.ready.eq(loader.octets.ready | pictures.octets.ready),
             reader.start.eq(dispatcher.start_reading), reader.length.eq(dispatcher.length),
             reader.stop.eq(dispatcher.stop_reading), reader.buffer_data.eq(self.buffer_data),
             self.buffer_address.eq(reader.buffer_address), self.reading.eq(reader.reading),
             situation.loaded.eq(net.loaded), situation.loading.eq(loader.loading),
-            situation.outstanding.eq(pictures.outstanding), situation.pixel_bytes.eq(net.pixel_bytes),
+            situation.complete.eq(loader.complete), situation.damaged.eq(self.damaged),
+            situation.testing.eq(loader.testing), situation.memory.eq(self.config.sdram_hz is not None),
+            situation.outstanding.eq(pictures.outstanding), situation.missing.eq(pictures.missing),
+            loader.drop.eq(dispatcher.drop), loader.whole.eq(self.whole), loader.damaged.eq(self.damaged),
+            loader.tested.eq(self.memory.tested), pictures.pixels_a_picture.eq(net.pixels),
             dispatcher.answer_due.eq(answer.due), dispatcher.answer_whole.eq(answer.whole),
-            dispatcher.oldest.eq(pictures.oldest), pictures.whole.eq(answer.whole), pictures.best.eq(answer.best),
-            answer.answered.eq(dispatcher.answered), pictures.answered.eq(dispatcher.answered),
-            answer.cycles.eq(self.cycles), answer.n_logits.eq(net.n_logits),
+            dispatcher.oldest.eq(pictures.oldest), pictures.whole.eq(dispatcher.classified),
+            pictures.best.eq(answer.best), answer.answered.eq(dispatcher.answered),
+            pictures.answered.eq(dispatcher.answered), answer.cycles.eq(self.cycles), answer.n_logits.eq(net.n_logits),
             guard.begin.eq(dispatcher.start_reading), guard.forget.eq(dispatcher.forget),
-            guard.waits.eq(self.load.valid & ~self.load.ready | self.pixels.valid & ~self.pixels.ready),
+            guard.waits.eq(waits_to_load | waits_for_pixels | loader.awaits),
+            # The next picture may have to wait until the one before is classified.
+            guard.long.eq(loader.awaits | (pictures.outstanding != 0)),
             guard.cleared.eq(self.cleared), self.clear.eq(guard.clear),
             dispatcher.clearing.eq(guard.clearing), dispatcher.stalled.eq(guard.stalled),
             answer.clear.eq(guard.clearing), pictures.clear.eq(guard.clearing),
             replies.net.eq(net), status.eq(self.counters), status.images.eq(pictures.images),
             status.load_next.eq(loader.load_next), status.outstanding.eq(pictures.outstanding),
-            status.loaded.eq(net.loaded), self.leds.eq(Cat(pictures.last_class, pictures.outstanding != 0))]
+            status.loaded.eq(net.loaded), status.tape.eq(loader.tape), status.damaged.eq(self.damaged),
+            status.memory_state.eq(loader.memory_state), status.memory_errors.eq(Mux(tested, self.memory.errors, 0)),
+            status.memory_address.eq(Mux(tested, self.memory.address << 1, 0)),
+            self.leds.eq(Cat(pictures.last_class | self.damaged.replicate(len(pictures.last_class)),
+                             pictures.outstanding != 0))]
         return m

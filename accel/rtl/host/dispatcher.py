@@ -10,6 +10,10 @@
 What a decision depends on is compared in the state before: states follow from single bits. A refused command, and one
 that nobody has to carry out, goes from DECIDE to JUDGE; one that clears the core goes through FORGET and CLEARING
 first. The answer of a picture goes before all commands: IDLE, REPLY.
+
+Where the core finds its tape damaged while a net is loaded, every picture on its way is answered by DAMAGED: IDLE,
+LOST, REPLY, LOST, REPLY, ... LOST, IDLE. Nothing that the core says meanwhile is listened to; then it forgets its
+pictures and there is no net.
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -36,51 +40,57 @@ class Dispatcher(wiring.Component):
     start_reading : Out(1), length : Out(16): its payload has to be read; stop_reading : Out(1): no more
     loader, pictures : Out(order_signature()), one for each unit of the table
     forget : Out(1), for one cycle: the core forgets its pictures, `clearing` : In(1) from the cycle after until it has
-    stalled : In(1): the core does not answer. The command is refused with STALLED, and `abandon` : Out(1), for one
-        cycle, takes it from whoever carries it out
+    stalled : In(1): the core does not answer. The command is refused with STALLED
+    abandon : Out(1), for one cycle: takes the order from whoever carries it out
+    drop : Out(1), for one cycle: there is no net any more, and no load
     answer_due : In(1): a picture's answer waits, oldest : In(8): its sequence number, answer_whole : In(1): it is an
-        answer, else the picture is answered by LOGITS; answered : Out(1), for one cycle: it is
+        answer, else the picture is answered by LOGITS. While the core forgets its pictures there is none
+    answered : Out(1), for one cycle: the oldest picture is, classified : Out(1): by its logits
     reply : Out(stream of Reply)
 
     Latency: 3 cycles from a request to its order, 5 to the reply of one that is refused or that nobody carries out. A
-    request that is no command is refused with COMMAND, one that came damaged with its own fault. Resources: 90
-    flip-flops, 230 LUT4.
+    request that is no command is refused with COMMAND, one that came damaged with its own fault. Resources: 95
+    flip-flops, 290 LUT4.
     """
     def __init__(self):
         super().__init__({
             "request": In(stream.Signature(Request)), "situation": In(Situation),
             "start_reading": Out(1), "length": Out(16), "stop_reading": Out(1),
             **{unit: Out(order_signature()) for unit in UNITS},
-            "forget": Out(1), "clearing": In(1), "stalled": In(1), "abandon": Out(1),
-            "answer_due": In(1), "answer_whole": In(1), "oldest": In(8), "answered": Out(1),
+            "forget": Out(1), "clearing": In(1), "stalled": In(1), "abandon": Out(1), "drop": Out(1),
+            "answer_due": In(1), "answer_whole": In(1), "oldest": In(8), "answered": Out(1), "classified": Out(1),
             "reply": Out(stream.Signature(Reply))})
 
     def elaborate(self, platform):
         m = Module()
         request, reply = Signal(Request), Signal(Reply)
-        damaged, refused, answered, picture = Signal(), Signal(), Signal(), Signal()
+        damaged, refused, answered, picture, lost = Signal(), Signal(), Signal(), Signal(), Signal()
+        due = Signal()
         asked = {command: Signal(name=f"asked_{command.name.lower()}") for command in COMMANDS}
         conditions = dict.fromkeys(condition for row in COMMANDS.values() for condition in row.conditions)
         holds = {condition: Signal(name=f"holds_{k}") for k, condition in enumerate(conditions)}
         chosen = {unit: Signal(name=f"chosen_{unit}") for unit in UNITS}
         ports = [getattr(self, unit) for unit in UNITS]
-        m.d.comb += [self.reply.payload.eq(reply), self.length.eq(self.request.p.length)]
+        m.d.comb += [self.reply.payload.eq(reply), self.length.eq(self.request.p.length),
+                     self.classified.eq(reply.kind == link.Command.INFER), due.eq(self.answer_due & ~self.clearing)]
         for port in ports:
             m.d.comb += [port.order.p.command.eq(request.kind), port.order.p.sequence.eq(request.sequence)]
 
         def give_up():
-            m.d.comb += self.abandon.eq(1)
+            m.d.comb += [self.abandon.eq(1), self.drop.eq(1)]
             m.d.sync += reply.fault.eq(link.Fault.STALLED)
             m.next = "JUDGE"
 
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [request.eq(self.request.payload), reply.sequence.eq(self.request.p.sequence),
-                             picture.eq(self.answer_due), *(unit.eq(0) for unit in chosen.values())]
-                with m.If(self.answer_due):
+                             picture.eq(due), lost.eq(0), *(unit.eq(0) for unit in chosen.values())]
+                with m.If(due):
                     m.d.sync += [reply.kind.eq(Mux(self.answer_whole, link.Command.INFER, link.Command.ERROR)),
                                  reply.fault.eq(link.Fault.LOGITS), reply.sequence.eq(self.oldest)]
                     m.next = "REPLY"
+                with m.Elif(self.situation.loaded & self.situation.damaged):
+                    m.next = "LOST"
                 with m.Elif(self.request.valid):
                     m.d.comb += [self.request.ready.eq(1), self.start_reading.eq(1)]
                     m.next = "MEASURE"
@@ -128,6 +138,12 @@ class Dispatcher(wiring.Component):
                 with m.If(self.stalled):
                     m.d.comb += self.forget.eq(1)
                     give_up()
+                # Without the rest of its tape the core takes no pixels. An INFER is one of the pictures on their way.
+                with m.Elif(chosen["pictures"] & self.situation.damaged):
+                    m.d.comb += self.abandon.eq(1)
+                    with m.If(answered):
+                        m.d.sync += reply.fault.eq(link.Fault.DAMAGED)
+                    m.next = "JUDGE"
                 for unit, port in zip(UNITS, ports, strict=True):
                     m.d.comb += port.order.valid.eq(chosen[unit])
                     with m.If(chosen[unit] & port.order.ready):
@@ -143,9 +159,18 @@ class Dispatcher(wiring.Component):
                     m.d.sync += reply.kind.eq(link.Command.ERROR)
                 with m.Elif(~answered):
                     m.next = "IDLE"
+            with m.State("LOST"):
+                m.d.sync += [reply.kind.eq(link.Command.ERROR), reply.fault.eq(link.Fault.DAMAGED),
+                             reply.sequence.eq(self.oldest), picture.eq(1), lost.eq(1)]
+                m.next = "REPLY"
+                with m.If(self.situation.outstanding == 0):
+                    m.d.comb += [self.forget.eq(1), self.drop.eq(1)]
+                    m.next = "IDLE"
             with m.State("REPLY"):
                 m.d.comb += self.reply.valid.eq(1)
                 with m.If(self.reply.ready):
                     m.d.comb += self.answered.eq(picture)
                     m.next = "IDLE"
+                    with m.If(lost):
+                        m.next = "LOST"
         return m

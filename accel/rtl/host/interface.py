@@ -31,7 +31,7 @@ class HostInterface(wiring.Component):
     ----------
     config : AccelConfig
     clock_hz : Fraction, of its own clock; core_hz : Fraction, of the core's, for INFO; baud : of the UART
-    net : dict of `NetState` fields of the net that the memories hold at configuration, or None
+    net : dict of `NetState` fields of the net that the core holds at configuration, or None
     timeout : cycles of silence after which a frame is given up; 0.1 s by default
     patience : cycles after which a core that does not answer is given up; as many by default
 
@@ -39,6 +39,7 @@ class HostInterface(wiring.Component):
     -------
     rx : In(1), asynchronous; tx : Out(1); leds : Out(8): as the Controller's
     load, pixels : Out; logits, cycles : In: the core's streams
+    whole, damaged, memory : In: the core's. Of `memory` errors and address stand still once it is `tested`
     clear : Out(1), cleared : In(1): see Controller
     locked : In(1): the core has its clock; beats : In(8): counts up as long as it lives; both for STATUS
     """
@@ -51,6 +52,7 @@ class HostInterface(wiring.Component):
             "rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8),
             "load": Out(stream.Signature(isa.LoadWord)), "pixels": Out(stream.Signature(isa.PixelWord)),
             "logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32),
+            "whole": In(1), "damaged": In(1), "memory": In(isa.MemoryReport),
             "clear": Out(1), "cleared": In(1), "locked": In(1), "beats": In(8)})
 
     def elaborate(self, platform):
@@ -82,7 +84,8 @@ class HostInterface(wiring.Component):
             buffer.write_data.eq(receiver.buffer_data), buffer.read_address.eq(controller.buffer_address),
             controller.buffer_data.eq(buffer.read_data),
             receiver.hold.eq(controller.reading), receiver.read_address.eq(controller.buffer_address),
-            controller.cycles.eq(self.cycles), self.clear.eq(controller.clear), controller.cleared.eq(self.cleared),
+            controller.cycles.eq(self.cycles), controller.whole.eq(self.whole), controller.damaged.eq(self.damaged),
+            controller.memory.eq(self.memory), self.clear.eq(controller.clear), controller.cleared.eq(self.cleared),
             counters.frames.eq(frames), counters.framing_errors.eq(framing_errors),
             counters.locked.eq(self.locked), counters.beats.eq(self.beats),
             *(counters[name].eq(getattr(receiver, name))

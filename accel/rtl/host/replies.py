@@ -1,7 +1,7 @@
 """Answers: a header, then bytes that are read by address.
 
-    address    0 .. 53   54 .. 75   76 .. 79    80
-    bytes      Info      Status     LoadIndex   Fault
+    address    0 .. 57   58 .. 95   96 .. 99    100
+    bytes      Info      Status     load_next   Fault
 
     cycle      0    1       2        3       4      5       6
     state      IDLE HEADER  FETCH    SEND    FETCH  SEND    ...
@@ -38,7 +38,8 @@ class Replies(wiring.Component):
     Members
     -------
     reply : In(stream of Reply): on offer until the last byte of its answer has gone, then taken
-    net : In(NetState), status : In(link.Status): contents of INFO, STATUS and of the answer to LOAD
+    net : In(NetState), status : In(link.Status): contents of INFO, STATUS and of the answer to
+        BEGIN_LOAD
     answer : In(stream of AnswerByte): payload of an answer to INFER
     header : Out(stream of link.Header); payload : Out(stream of 8 bits): the payload follows its header
 
@@ -59,9 +60,10 @@ class Replies(wiring.Component):
         info = Signal(link.Info)
         fixed = link.info_of(self.config, clock_hz=self.clock_hz, baud=self.baud)
         m.d.comb += [info.eq(data.Layout.cast(link.Info).const(fixed)),
-                     *(info[name].eq(self.net[name]) for name in ("loaded", "net", "n_logits", "pixel_bytes"))]
+                     *(info[name].eq(self.net[name]) for name in ("loaded", "net", "n_logits")),
+                     info.pixel_bytes.eq(self.net.pixels + (self.net.pixels << 1))]
         contents = {link.Command.INFO: info.as_value(), link.Command.STATUS: self.status.as_value(),
-                    link.Command.LOAD: self.status.load_next, link.Command.ERROR: Value.cast(reply.fault)}
+                    link.Command.BEGIN_LOAD: self.status.load_next, link.Command.ERROR: Value.cast(reply.fault)}
         memory = Cat(contents.values())
         assert all(len(content) % 16 == 0 for content in list(contents.values())[:-1])
         address, end = Signal(range(len(memory) // 8 + 1)), Signal(range(len(memory) // 8 + 1))

@@ -2,7 +2,7 @@
 """The handshake that clears the core, with a core that answers late or never, and the limit of patience."""
 import pytest
 
-from accel.rtl.host.core_guard import CoreGuard
+from accel.rtl.host.core_guard import LONG, CoreGuard
 from tests.accel.streams import simulate
 
 PATIENCE = 50
@@ -83,6 +83,20 @@ def test_patience_is_of_all_waits_of_a_command_together():
     stalled = [sum(seen[cycle]["stalled"] for cycle in range(begin, end))
                for begin, end in zip(begins, begins[1:], strict=False)]
     assert stalled == [0, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("clears", [False, True])
+def test_patience_is_longer_where_the_core_computes(clears):
+    """But for a core that is to forget what it computes."""
+    async def host(ctx, dut):
+        ctx.set(dut.long, 1)
+        await pulse(ctx, dut.begin)
+        await pulse(ctx, dut.forget if clears else dut.begin)
+        ctx.set(dut.waits, 1)
+        await ctx.tick().repeat(LONG * PATIENCE + 10)
+    seen = run(host, rises=400)
+    first = when(seen, "stalled")[0] - when(seen, "begin")[-1]
+    assert first == 1 + (1 + PATIENCE if clears else LONG * PATIENCE)
 
 
 def test_a_core_that_does_not_answer_stalls_every_command_that_waits_and_is_cleared_when_it_does():

@@ -8,27 +8,40 @@ import pytest
 from accel.rtl.host.dispatcher import Dispatcher
 from tests.accel.streams import Monitor, simulate
 
-INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, INFER, ERROR = 0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x20, 0x7F
+INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, MEMORY_TEST = 0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x13
+INFER, PIXELS, ERROR = 0x20, 0x21, 0x7F
 LENGTH, COMMAND, BUSY, NOT_LOADED, ORDER, IMAGE_CHECK, LOGITS, STALLED = 3, 6, 7, 8, 10, 11, 14, 15
-PIXEL_BYTES = 12
-LENGTHS = (0, 3, 4, 5, 7, 8, 9, 11, 12, 13, 27, 28, 29, 4096)
+DAMAGED, NO_MEMORY = 16, 17
+MISSING = 12
+LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 4095, 4096)
+READY = {"loaded": 1, "loading": 1, "complete": 1, "memory": 1, "missing": MISSING}
 
 
-def verdict(kind, length, fault, loaded, loading, outstanding):
-    """A fault, or who carries the command out ("" where nobody has to)."""
+def verdict(kind, length, fault, now):
+    """A fault, or who carries the command out ("" where nobody has to). now: fields of the situation."""
     if fault:
         return fault
     if kind in (INFO, STATUS, RESET):
         return LENGTH if length else ""
-    if kind == BEGIN_LOAD:
-        return BUSY if outstanding else LENGTH if length != 8 else "loader"
+    if kind in (BEGIN_LOAD, MEMORY_TEST):
+        if kind == MEMORY_TEST and not now["memory"]:
+            return NO_MEMORY
+        if now["outstanding"] or now["testing"]:
+            return BUSY
+        return "loader" if length == {BEGIN_LOAD: 20, MEMORY_TEST: 2}[kind] else LENGTH
     if kind == LOAD:
-        return ORDER if not loading else LENGTH if length < 4 else "loader"
+        return ORDER if not now["loading"] else "loader" if length >= 6 and length % 2 == 0 else LENGTH
     if kind == END_LOAD:
-        return ORDER if not loading else LENGTH if length != 28 else "loader"
-    if kind == INFER:
-        return (NOT_LOADED if not loaded else LENGTH if length != PIXEL_BYTES else BUSY if outstanding == 2
-                else "pictures")
+        if not now["loading"]:
+            return ORDER
+        return LENGTH if length != 17 else "loader" if now["complete"] else ORDER
+    if kind in (INFER, PIXELS):
+        if now["damaged"] and not now["loading"]:
+            return DAMAGED
+        if not now["loaded"]:
+            return NOT_LOADED
+        fits = length == MISSING if kind == INFER else 2 < length < 2 + MISSING
+        return LENGTH if not fits else BUSY if now["outstanding"] == 2 else "pictures"
     return COMMAND
 
 
@@ -112,17 +125,21 @@ class Bench:
 
 
 @pytest.mark.parametrize("pauses", [0.0, 0.5])
-@pytest.mark.parametrize("loaded, loading, outstanding", [
-    (loaded, loading, outstanding) for loaded in (0, 1) for loading in (0, 1) for outstanding in (0, 1, 2)])
-def test_every_command_in_every_situation(loaded, loading, outstanding, pauses):
-    kinds = (INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, INFER, 0x00, 0x04, 0x13, 0x21, ERROR, 0x81, 0xFF)
+@pytest.mark.parametrize("seed", range(12))
+def test_every_command_in_every_situation(seed, pauses):
+    """But one: a net that is loaded and damaged, which is the next tests'."""
+    chance = random.Random(seed)
+    now = {name: chance.randrange(2) for name in ("loading", "complete", "damaged", "testing", "memory")}
+    now |= {"loaded": seed % 2 and not now["damaged"], "outstanding": seed % 3, "missing": MISSING}
+    kinds = (INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, MEMORY_TEST, INFER, PIXELS, 0x00, 0x04, 0x14, 0x22, ERROR,
+             0x81, 0xFF)
     requests = [(kind, length, 0) for kind in kinds for length in LENGTHS]
     requests += [(kind, length, fault) for kind in kinds for length in (0, 8) for fault in (1, 2, 3, 4, 5)]
-    requests = random.Random(1).sample(requests, len(requests) // (4 if pauses else 1))
+    requests = random.Random(1).sample(requests, len(requests) // (4 if pauses else 2))
     orders, replies, forgotten = [], [], []
     for k, (kind, length, fault) in enumerate(requests):
-        decided = verdict(kind, length, fault, loaded, loading, outstanding)
-        if kind in (RESET, BEGIN_LOAD) and not isinstance(decided, int):
+        decided = verdict(kind, length, fault, now)
+        if kind in (RESET, BEGIN_LOAD, MEMORY_TEST) and not isinstance(decided, int):
             forgotten.append(len(orders))                   # before the order, if there is one
         if isinstance(decided, int):
             replies.append((ERROR, k % 256, decided))
@@ -133,8 +150,7 @@ def test_every_command_in_every_situation(loaded, loading, outstanding, pauses):
                 replies.append((kind, k % 256, 0))
 
     async def host(ctx, bench):
-        ctx.set(bench.dut.situation, {"loaded": loaded, "loading": loading, "outstanding": outstanding,
-                                      "pixel_bytes": PIXEL_BYTES})
+        ctx.set(bench.dut.situation, now)
         for k, (kind, length, fault) in enumerate(requests):
             await bench.request(ctx, kind, k % 256, length, fault)
         while len(bench.reads) < len(requests) or len(bench.replies) < len(replies):
@@ -148,15 +164,15 @@ def test_every_command_in_every_situation(loaded, loading, outstanding, pauses):
 
 @pytest.mark.parametrize("pauses", [0.0, 0.7])
 def test_what_a_unit_finds_wrong_is_answered(pauses):
-    kinds = [(BEGIN_LOAD, 8), (LOAD, 4), (INFER, PIXEL_BYTES), (END_LOAD, 28)]
+    kinds = [(BEGIN_LOAD, 20), (LOAD, 6), (INFER, MISSING), (PIXELS, 3), (END_LOAD, 17)]
     faults = [fault for _ in kinds for fault in (0, IMAGE_CHECK, 0)]
 
     async def host(ctx, bench):
-        ctx.set(bench.dut.situation, {"loaded": 1, "loading": 1, "outstanding": 0, "pixel_bytes": PIXEL_BYTES})
+        ctx.set(bench.dut.situation, READY)
         for kind, length in kinds:
             for k in range(3):
                 await bench.request(ctx, kind, k, length)
-        while len(bench.reads) < 12 or not bench.replies or bench.replies[-1][:2] != (END_LOAD, 2):
+        while len(bench.reads) < 15 or not bench.replies or bench.replies[-1][:2] != (END_LOAD, 2):
             await ctx.tick()
     bench = Bench(host, pauses=pauses, faults=faults, seed=3)
     assert bench.replies == [
@@ -180,9 +196,10 @@ def test_the_answer_of_a_picture_goes_before_a_request(pauses):
             ctx.set(dut.oldest, 0x55)
             answered = 0
             while not answered:
-                ports = (dut.answered, dut.reply.valid, dut.reply.ready, dut.request.ready)
-                _, _, answered, valid, ready, taken = await ctx.tick().sample(*ports)
+                ports = (dut.answered, dut.classified, dut.reply.valid, dut.reply.ready, dut.request.ready)
+                _, _, answered, classified, valid, ready, taken = await ctx.tick().sample(*ports)
                 assert answered == (valid and ready) and not taken
+            assert classified == (k % 3 != 0)
             ctx.set(dut.answer_due, 0)
             ctx.set(dut.answer_whole, 0)
             await bench.request(ctx, STATUS, k, 0)
@@ -195,17 +212,20 @@ def test_the_answer_of_a_picture_goes_before_a_request(pauses):
 
 
 @pytest.mark.parametrize("stalls_after", [1, 2, 9, 40])
-@pytest.mark.parametrize("command, length", [(RESET, 0), (BEGIN_LOAD, 8), (LOAD, 4), (END_LOAD, 28), (INFER, 12)])
+@pytest.mark.parametrize("command, length", [
+    (RESET, 0), (BEGIN_LOAD, 20), (LOAD, 6), (END_LOAD, 17), (MEMORY_TEST, 2), (INFER, 12), (PIXELS, 5)])
 def test_a_core_that_does_not_answer_is_given_up(command, length, stalls_after):
     """The order is withdrawn in the cycle after `abandon`; what comes next is carried out. The core is told to forget
     its pictures, once."""
-    dut, over, forgotten, abandoned, replies = Dispatcher(), [], [], [], []
+    dut, over, forgotten, abandoned, dropped, replies = Dispatcher(), [], [], [], [], []
 
     async def watch(ctx):
         cycle = 0
-        ports = (dut.forget, dut.abandon, dut.loader.order.valid | dut.pictures.order.valid, dut.reply.valid,
+        ports = (dut.forget, dut.abandon, dut.drop, dut.loader.order.valid | dut.pictures.order.valid, dut.reply.valid,
                  dut.reply.payload)
-        async for _, _, forget, abandon, order, valid, reply in ctx.tick().sample(*ports):
+        async for _, _, forget, abandon, drop, order, valid, reply in ctx.tick().sample(*ports):
+            if drop:
+                dropped.append(cycle)
             if forget:
                 forgotten.append(cycle)
                 ctx.set(dut.clearing, 1)
@@ -219,7 +239,7 @@ def test_a_core_that_does_not_answer_is_given_up(command, length, stalls_after):
 
     async def host(ctx):
         ctx.set(dut.reply.ready, 1)
-        ctx.set(dut.situation, {"loaded": 1, "loading": 1, "outstanding": 0, "pixel_bytes": PIXEL_BYTES})
+        ctx.set(dut.situation, READY)
         for sequence, (kind, octets) in enumerate([(command, length), (STATUS, 0)]):
             ctx.set(dut.request.payload, {"kind": kind, "sequence": sequence, "length": octets, "fault": 0})
             ctx.set(dut.request.valid, 1)
@@ -240,7 +260,89 @@ def test_a_core_that_does_not_answer_is_given_up(command, length, stalls_after):
         over.append(True)
     simulate(dut, watch, host, done=lambda: over, timeout=1000)
     assert replies == [(ERROR, 0, STALLED), (STATUS, 1, 0)]
-    assert len(abandoned) == 1 and len(forgotten) == 1
+    assert len(abandoned) == 1 and len(forgotten) == 1 and dropped == abandoned
+
+
+class Lost:
+    """Pictures up to number 71 are outstanding when the core finds its tape damaged; `due`: it says all the time that
+    it has an answer. A request comes at the same time, or, if `late`, the damage `late` cycles after it was taken.
+
+    replies: (kind, sequence, fault). events: names, in their order.
+    """
+    def __init__(self, outstanding, request, *, late=0, due=0, pauses=0.0):
+        self.dut = dut = Dispatcher()
+        self.replies, self.events, self._chance = [], [], random.Random(outstanding)
+        self._outstanding, self._loaded, self._over = outstanding, 1, False
+        self._request, self._late, self._due, self._pauses = request, late, due, pauses
+        simulate(dut, self._host, self._surroundings, Monitor(dut.reply).watch, done=lambda: self._over, timeout=3000)
+
+    def _situation(self, ctx, damaged):
+        ctx.set(self.dut.situation, {"loaded": self._loaded, "damaged": damaged, "outstanding": self._outstanding,
+                                     "missing": MISSING, "memory": 1})
+        ctx.set(self.dut.oldest, 72 - self._outstanding)
+
+    async def _host(self, ctx):
+        dut, (kind, length) = self.dut, self._request
+        self._situation(ctx, damaged=not self._late)
+        ctx.set(dut.request.payload, {"kind": kind, "sequence": 9, "length": length})
+        ctx.set(dut.request.valid, 1)
+        ready = False
+        while not ready:
+            _, _, ready = await ctx.tick().sample(dut.request.ready)
+        self.events.append("request")
+        ctx.set(dut.request.valid, 0)
+        if self._late:
+            await ctx.tick().repeat(self._late)
+            self._situation(ctx, damaged=1)
+        await ctx.tick().repeat(300)
+        self._over = True
+
+    async def _surroundings(self, ctx):
+        """The queue of pictures, the net that is dropped, the core."""
+        dut, reply = self.dut, self.dut.reply
+        clearing = 0
+        while True:
+            ctx.set(reply.ready, self._chance.random() >= self._pauses)
+            names = ("answered", "classified", "abandon", "drop", "forget")
+            ports = (getattr(dut, name) for name in names)
+            _, _, valid, ready, word, *values = await ctx.tick().sample(reply.valid, reply.ready, reply.payload, *ports)
+            seen = {name for name, value in zip(names, values, strict=True) if value}
+            self.events += sorted(seen - {"classified"})
+            if valid and ready:
+                self.replies.append((word.kind.value, word.sequence, word.fault.value))
+            if "answered" in seen:
+                assert "classified" not in seen
+                self._outstanding -= 1
+            if "drop" in seen:
+                self._loaded = 0
+            clearing = 9 if "forget" in seen else max(clearing - 1, 0)
+            ctx.set(dut.clearing, clearing > 0)
+            ctx.set(dut.answer_due, self._due and (self._outstanding > 0 or clearing > 0) and bool(self.events))
+            ctx.set(dut.answer_whole, self._due)
+            if seen & {"answered", "drop"}:
+                self._situation(ctx, damaged=1)
+
+
+@pytest.mark.parametrize("pauses", [0.0, 0.7])
+@pytest.mark.parametrize("due", [0, 1])
+@pytest.mark.parametrize("outstanding", [0, 1, 2])
+def test_pictures_of_a_damaged_net_are_answered_so_and_the_net_is_gone(outstanding, due, pauses):
+    """Whatever the core says meanwhile is no answer; a request waits until all is told."""
+    lost = Lost(outstanding, (INFER, MISSING), due=due, pauses=pauses)
+    told = [(ERROR, 72 - left, DAMAGED) for left in range(outstanding, 0, -1)]
+    assert lost.replies == [*told, (ERROR, 9, DAMAGED)]
+    assert lost.events == ["answered"] * outstanding + ["drop", "forget", "request"]
+
+
+@pytest.mark.parametrize("late", [3, 4, 20])
+@pytest.mark.parametrize("outstanding", [0, 1])
+def test_a_command_that_waits_for_a_damaged_net_is_given_up(outstanding, late):
+    """A part of a picture with an answer of its own; an INFER is one of the pictures on their way by then."""
+    told = [(ERROR, 72 - left, DAMAGED) for left in range(outstanding, 0, -1)]
+    for request, answer in (((PIXELS, 5), [(ERROR, 9, DAMAGED)]), ((INFER, MISSING), [])):
+        lost = Lost(outstanding, request, late=late)
+        assert lost.replies == [*answer, *told]
+        assert lost.events == ["request", "abandon", *["answered"] * outstanding, "drop", "forget"]
 
 
 def test_latency():
@@ -249,9 +351,9 @@ def test_latency():
 
     async def host(ctx, bench):
         dut = bench.dut
-        ctx.set(dut.situation, {"loaded": 1, "loading": 1, "outstanding": 0, "pixel_bytes": PIXEL_BYTES})
+        ctx.set(dut.situation, READY)
         for name, kind, length, port in [
-                ("loader", LOAD, 4, dut.loader.order), ("pictures", INFER, PIXEL_BYTES, dut.pictures.order),
+                ("loader", LOAD, 6, dut.loader.order), ("pictures", INFER, MISSING, dut.pictures.order),
                 ("status", STATUS, 0, dut.reply), ("refusal", LOAD, 3, dut.reply), ("late", STATUS, 4, dut.reply)]:
             await bench.request(ctx, kind, 0, length)
             seen[name] = 1                                  # the cycle after the one in which it was taken

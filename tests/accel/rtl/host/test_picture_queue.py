@@ -1,10 +1,11 @@
 # amaranth: UnusedElaboratable=no
 """Pictures in, and whose answer is next: order, window and clearing, with any pauses on all sides."""
 import random
+import struct
 
 import pytest
 
-from accel.link import Command
+from accel.link import Command, Fault
 from accel.rtl.host.picture_queue import PictureQueue
 from tests.accel.rtl.host.bench import PayloadSource, carry_out
 from tests.accel.streams import Monitor, simulate, sink
@@ -27,6 +28,11 @@ class Bench:
         self.payload.octets = pixels
         assert await carry_out(ctx, self.dut.control, Command.INFER, sequence) == 0
         assert not self.payload.octets
+
+    async def part(self, ctx, offset, pixels, fault=0):
+        self.payload.octets = struct.pack("<H", offset) + pixels
+        assert await carry_out(ctx, self.dut.control, Command.PIXELS) == fault
+        assert fault or not self.payload.octets
 
     async def answered(self, ctx, *, whole=1, best=0):
         """An answer goes; the sequence number of its picture."""
@@ -55,6 +61,47 @@ def test_pixels_as_they_came(pauses):
             assert await bench.answered(ctx) == k
     bench = Bench(host, pauses=pauses, seed=2)
     assert b"".join(pixel.to_bytes(3, "little") for pixel in bench.pixels.payloads) == b"".join(pictures)
+
+
+@pytest.mark.parametrize("pauses, gap", [(0.0, 4), (0.5, 1)])
+def test_a_picture_may_come_in_parts(pauses, gap):
+    """Of any lengths; what is missing of it is told all the time."""
+    chance = random.Random(5)
+    pictures = [chance.randbytes(3 * 40) for _ in range(4)]
+
+    async def host(ctx, bench):
+        ctx.set(bench.dut.pixels_a_picture, 40)
+        for k, octets in enumerate(pictures):
+            at = 0
+            for _ in range(k):
+                count = chance.randint(1, (len(octets) - at) // 2)
+                await bench.part(ctx, at, octets[at:at + count])
+                at += count
+                assert ctx.get(bench.dut.missing) == len(octets) - at and bench.state(ctx)[0] == 0
+            await bench.infer(ctx, k, octets[at:])
+            assert ctx.get(bench.dut.missing) == len(octets) and bench.state(ctx)[0] == 1
+            assert await bench.answered(ctx) == k
+    bench = Bench(host, pauses=pauses, gap=gap, seed=2)
+    assert b"".join(pixel.to_bytes(3, "little") for pixel in bench.pixels.payloads) == b"".join(pictures)
+
+
+def test_a_part_is_taken_once_and_in_order():
+    async def host(ctx, bench):
+        ctx.set(bench.dut.pixels_a_picture, 0x3FFF)
+        await bench.part(ctx, 0, bytes(range(10)))
+        for bit in range(16):
+            await bench.part(ctx, 10 ^ 1 << bit, b"xxx", Fault.ORDER)
+            assert ctx.get(bench.dut.missing) == 3 * 0x3FFF - 10
+        await bench.part(ctx, 10, bytes([10, 11]))
+        assert ctx.get(bench.dut.missing) == 3 * 0x3FFF - 12
+        ctx.set(bench.dut.clear, 1)
+        await ctx.tick()
+        ctx.set(bench.dut.clear, 0)
+        assert ctx.get(bench.dut.missing) == 3 * 0x3FFF
+        await bench.part(ctx, 12, b"xxx", Fault.ORDER)
+        await bench.part(ctx, 0, b"abc")
+    pixels = Bench(host, gap=4).pixels.payloads
+    assert b"".join(pixel.to_bytes(3, "little") for pixel in pixels) == bytes(range(12)) + b"abc"
 
 
 def test_pictures_are_answered_in_their_order():
@@ -98,7 +145,8 @@ def test_after_clearing_no_picture_is_on_its_way(count):
 
 @pytest.mark.parametrize("taken", [0, 1, 4])
 def test_an_order_that_is_given_up_leaves_the_rest_of_its_picture(taken):
-    """In a cycle in which the core does not take a pixel; the next picture begins with its own first."""
+    """In a cycle in which the core does not take a pixel; the next picture begins with its own first. Its picture is
+    one of those on their way until all are cleared."""
     dut, over, pixels = PictureQueue(), [], []
     payload = PayloadSource(dut.octets, dut.left)
 
@@ -119,6 +167,7 @@ def test_an_order_that_is_given_up_leaves_the_rest_of_its_picture(taken):
         await ctx.tick()
         ctx.set(dut.abandon, 0)
         ctx.set(dut.control.order.valid, 0)
+        assert (ctx.get(dut.oldest), ctx.get(dut.outstanding)) == (1, 1)
         ctx.set(dut.clear, 1)
         await ctx.tick().repeat(3)
         assert not ctx.get(dut.pixels.valid) and not ctx.get(dut.outstanding)
@@ -130,6 +179,31 @@ def test_an_order_that_is_given_up_leaves_the_rest_of_its_picture(taken):
         over.append("over")
     simulate(dut, core, host, payload.bench, done=lambda: len(over) == 2, timeout=1000)
     assert b"".join(pixels) == bytes(range(3 * taken)) + bytes(range(100, 106))
+
+
+@pytest.mark.parametrize("command, count", [(Command.PIXELS, 0), (Command.INFER, 1)])
+@pytest.mark.parametrize("after", range(1, 25))
+def test_an_order_is_given_up_in_any_cycle(command, count, after):
+    """Nothing is offered from the next cycle on, and no byte taken."""
+    dut, over = PictureQueue(), []
+    payload = PayloadSource(dut.octets, dut.left, gap=4)
+
+    async def host(ctx):
+        ctx.set(dut.pixels.ready, 1)
+        payload.octets = bytes(60)
+        ctx.set(dut.control.order.payload, {"command": command, "sequence": 5})
+        ctx.set(dut.control.order.valid, 1)
+        await ctx.tick().repeat(after)
+        ctx.set(dut.abandon, 1)
+        await ctx.tick()
+        ctx.set(dut.abandon, 0)
+        ctx.set(dut.control.order.valid, 0)
+        for _ in range(10):
+            assert not ctx.get(dut.pixels.valid) and not ctx.get(dut.octets.ready)
+            assert not ctx.get(dut.control.order.ready) and ctx.get(dut.outstanding) == count
+            await ctx.tick()
+        over.append(True)
+    simulate(dut, host, payload.bench, done=lambda: over, timeout=1000)
 
 
 def test_a_pixel_takes_12_cycles_from_a_reader_of_payloads():

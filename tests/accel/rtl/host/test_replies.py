@@ -2,6 +2,7 @@
 """Answers against docs/uart.md packed by hand."""
 import random
 import struct
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -13,23 +14,25 @@ from tests.accel.streams import Monitor, put, simulate, sink, source
 
 CLOCK_HZ, BAUD = Fraction(325_000_000, 3), 1_234_567
 REPLY = 0x80
-NET = {"loaded": 1, "net": 0x8877665544332211, "n_logits": 3, "pixel_bytes": 0xABCD}
+NET = {"loaded": 1, "net": 0x8877665544332211, "n_logits": 3, "pixels": 0x3EF7}
 STATUS = {"frames": 0x0102, "images": 0x0304, "header_errors": 0x0506, "frame_errors": 0x0708, "timeouts": 0x090A,
-          "overruns": 0x0B0C, "framing_errors": 0xFFFE, "load_next": 0x89ABCDEF, "outstanding": 2, "loaded": 1,
-          "locked": 1, "beats": 0xB7}
+          "overruns": 0x0B0C, "framing_errors": 0xFFFE, "load_next": 0x89ABCDEF,
+          "tape": 0x1020304050607080, "outstanding": 2, "loaded": 1, "damaged": 1, "locked": 1, "beats": 0xB7,
+          "memory_state": 2, "memory_errors": 0x1234, "memory_address": 0x01FFFFFE}
 
 
 def info(config):
     return struct.pack(
-        "<B3B8sII8B6HBBQHH", 1, 3, 0, 0, bytes.fromhex(config.digest())[:8], 108_333_333, BAUD, config.rows,
+        "<B3B8sII8B5HIHBBQHH", 1, 4, 0, 0, bytes.fromhex(config.digest())[:8], 108_333_333, BAUD, config.rows,
         config.channels, config.pixels_per_cycle, config.w_bits, config.a_bits, config.acc_bits, config.picture_width,
         config.picture_height, config.activation_depth, config.accumulator_depth, config.weight_depth,
-        config.threshold_depth, config.program_depth, 4096, 2, *NET.values())
+        config.threshold_depth, config.program_depth, 0 if config.sdram_hz is None else 1 << 25, 4096, 2,
+        *list(NET.values())[:-1], 3 * NET["pixels"])
 
 
 def payload(kind, fault, config):
-    return {Command.INFO: info(config), Command.STATUS: struct.pack("<7HIBBBB", *STATUS.values()),
-            Command.LOAD: struct.pack("<I", STATUS["load_next"]), Command.ERROR: bytes([fault])}.get(kind, b"")
+    return {Command.INFO: info(config), Command.STATUS: struct.pack("<7HIQ6BHI", *STATUS.values()),
+            Command.BEGIN_LOAD: struct.pack("<I", STATUS["load_next"]), Command.ERROR: bytes([fault])}.get(kind, b"")
 
 
 def run(replies, *, config=TINY, answers=(), before=0.0, behind=0.0, status=None):
@@ -63,7 +66,7 @@ def run(replies, *, config=TINY, answers=(), before=0.0, behind=0.0, status=None
 
 
 @pytest.mark.parametrize("before, behind", [(0.0, 0.0), (0.8, 0.0), (0.0, 0.8), (0.7, 0.7)])
-@pytest.mark.parametrize("config", [TINY, R16C16P2], ids=["tiny", "ulx3s-85f"])
+@pytest.mark.parametrize("config", [TINY, replace(R16C16P2, sdram_hz=1)], ids=["tiny", "with SDRAM"])
 def test_every_answer(config, before, behind):
     chance = random.Random(6)
     replies = [(kind, chance.randrange(256), chance.choice(list(Fault)))
@@ -104,6 +107,6 @@ def test_a_counter_that_goes_on_is_one_number():
 
 
 def test_latency_and_rate():
-    _, header, octets = run([(Command.LOAD, 1, 0), (Command.RESET, 1, 0), (Command.LOAD, 1, 0)])
+    _, header, octets = run([(Command.BEGIN_LOAD, 1, 0), (Command.RESET, 1, 0), (Command.BEGIN_LOAD, 1, 0)])
     assert [cycle - header.cycles[0] for cycle in header.cycles] == [0, 11, 14]
     assert [cycle - header.cycles[0] for cycle in octets.cycles] == [2, 4, 6, 8, 16, 18, 20, 22]
