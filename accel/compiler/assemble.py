@@ -4,6 +4,7 @@ import numpy as np
 from amaranth import Shape
 from amaranth.lib import data
 
+from accel import tape
 from accel.isa import *
 from model.common.bits import pack_fields
 
@@ -11,6 +12,7 @@ from .placement import DoesNotFit
 
 __all__ = ["Assembler"]
 
+CHUNK_LIMIT = 1 << CHUNK_BITS
 OPS = {layout: op for op, layout in LAYOUTS.items()}
 
 
@@ -107,13 +109,17 @@ class Assembler:
             raise DoesNotFit(layer, memory, *self._depths()[memory])
 
     def _depths(self):
-        """{memory: (words used, words there)}, of memories that have to hold all of it."""
+        """{memory: (words used, words there)}, of memories that have to hold all of it: the SDRAM the tape, or, without
+        one, the three memories that the tape fills."""
         config = self.config
-        if config.sdram_hz is not None:
-            return {}
-        return {"weight words": (len(self._weights) * config.rows, config.weight_depth),
-                "threshold words": (len(self.thresholds), config.threshold_depth),
-                "instructions": (len(self.program), config.program_depth)}
+        weights, thresholds, program = len(self._weights) * config.rows, len(self.thresholds), len(self.program)
+        if config.sdram_hz is None:
+            return {"weight words": (weights, config.weight_depth), "instructions": (program, config.program_depth),
+                    "threshold words": (thresholds, config.threshold_depth)}
+        words = ((1 + program) * tape.words_of(INSTRUCTION_BITS)
+                 + weights * tape.words_of(config.channels * config.w_bits)
+                 + thresholds * tape.words_of(config.acc_bits))
+        return {"chunks of the tape": (-(-words // tape.PAYLOAD_WORDS), CHUNK_LIMIT)}
 
     def _halves(self, table):
         """`Levels.table` of each half; every program starts with the identity in force."""
