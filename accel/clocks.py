@@ -1,7 +1,7 @@
 """Clocks that the core has met, placed and routed on a board."""
 from fractions import Fraction
 
-from .config import R8C8P2, R16C8P2, R16C16P2
+from .config import R8C8P2, R8C8P2_ONCHIP, R16C8P2, R16C16P2
 
 __all__ = ["CORE_CLOCKS"]
 
@@ -10,4 +10,5 @@ CORE_CLOCKS = {
     R16C16P2.name: Fraction(131_250_000),
     R16C8P2.name: Fraction(125_000_000),
     R8C8P2.name: Fraction(125_000_000),
+    R8C8P2_ONCHIP.name: Fraction(125_000_000),
 }

@@ -1,10 +1,10 @@
 """One accelerator, as numbers. Everything else in `accel` is computed from an `AccelConfig`."""
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-__all__ = ["CONFIGS", "DEFAULT", "R16C16P1", "R16C16P2", "R16C16P2_DEEP", "R16C8P2", "R8C8P2", "TINY", "TINY_1PX",
-           "AccelConfig"]
+__all__ = ["CONFIGS", "DEFAULT", "R16C16P1", "R16C16P2", "R16C8P2", "R8C8P2", "R8C8P2_ONCHIP", "TINY", "TINY_1PX",
+           "TINY_SDRAM", "AccelConfig"]
 
 
 # What files and digests call fields that have other names here: a format does not change with a name.
@@ -82,12 +82,13 @@ class AccelConfig:
                 raise ValueError(f"{name} must be at least {need}, not {getattr(self, name)}")
         if self.weight_depth % self.rows:
             raise ValueError(f"weight_depth must be a multiple of {self.rows} rows, not {self.weight_depth}")
+        for name in ("threshold_depth", "program_depth"):
+            depth = getattr(self, name)
+            if self.sdram_hz is not None and depth & (depth - 1):
+                raise ValueError(f"{name} of a core with SDRAM must be a power of two, not {depth}")
         if 2 * self.parts * self.activation_depth > 1 << 16:
             raise ValueError(f"an activation write has a 16-bit address, too few for {self.parts} parts "
                              f"of {self.activation_depth} bank rows")
-        if 2 * self.picture_rows > self.activation_depth:
-            raise ValueError(f"two pictures need {2 * self.picture_rows} bank rows, "
-                             f"activation_depth is {self.activation_depth!r}")
 
     @property
     def channels(self):
@@ -113,11 +114,6 @@ class AccelConfig:
     def picture_taps(self):
         """Horizontal taps of the first convolution that one image word holds (3 colours each)."""
         return 3 if self.rows >= 9 else 1
-
-    @property
-    def picture_rows(self):
-        """Bank rows of one image buffer: all digit planes of the largest picture."""
-        return self.a_digits * self.picture_height * -(-self.picture_width // self.banks)
 
     @property
     def thresholds(self):
@@ -154,17 +150,21 @@ class AccelConfig:
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-# Named by their shape: rows x output channels x pixels a cycle.
-R16C16P2 = AccelConfig(name="16x16x2")
-# Memories for a ResNet-20; no board has met a clock with it yet (docs/architecture.md).
-R16C16P2_DEEP = AccelConfig(name="16x16x2-deep", weight_depth=18432, threshold_depth=16384, program_depth=2048)
+# Named by their shape: rows x output channels x pixels a cycle. The first three have an SDRAM, and with it the clock of
+# the boards that they are built for (`accel.clocks`).
+R16C16P2 = AccelConfig(name="16x16x2", activation_depth=6144, sdram_hz=131_250_000)
+R16C8P2 = AccelConfig(name="16x8x2", chains=4, activation_depth=3072, weight_depth=10240, sdram_hz=125_000_000)
+R8C8P2 = AccelConfig(name="8x8x2", rows=8, chains=4, weight_depth=4096, threshold_depth=2048, lut_elements=6,
+                     sdram_hz=125_000_000)
+# For boards without: what it runs fits on the chip.
+R8C8P2_ONCHIP = replace(R8C8P2, name="8x8x2-onchip", sdram_hz=None)
 R16C16P1 = AccelConfig(name="16x16x1", pixels_per_cycle=1, activation_depth=4096)
-R16C8P2 = AccelConfig(name="16x8x2", chains=4, weight_depth=16384)
-R8C8P2 = AccelConfig(name="8x8x2", rows=8, chains=4, weight_depth=4096, threshold_depth=2048, lut_elements=6)
 TINY = AccelConfig(name="tiny", rows=4, chains=2, activation_depth=512, accumulator_depth=128, weight_depth=2048,
                    threshold_depth=1024, program_depth=1024, picture_height=8, picture_width=8)
-TINY_1PX = AccelConfig(name="tiny-1px", rows=4, chains=2, pixels_per_cycle=1, activation_depth=512,
-                       accumulator_depth=128, weight_depth=2048, threshold_depth=1024, program_depth=1024,
-                       picture_height=8, picture_width=8)
-CONFIGS = {c.name: c for c in (R16C16P2, R16C16P2_DEEP, R16C16P1, R16C8P2, R8C8P2, TINY, TINY_1PX)}
+TINY_1PX = replace(TINY, name="tiny-1px", pixels_per_cycle=1)
+# Rings that hold a small part of a net at a time.
+TINY_SDRAM = replace(TINY, name="tiny-sdram", weight_depth=16, threshold_depth=64, program_depth=16,
+                     sdram_hz=125_000_000)
+CONFIGS = {c.name: c for c in (
+    R16C16P2, R16C8P2, R8C8P2, R8C8P2_ONCHIP, R16C16P1, TINY, TINY_1PX, TINY_SDRAM)}
 DEFAULT = R16C16P2

@@ -20,7 +20,7 @@ from . import tape
 from .config import AccelConfig
 from .isa import LoadKind, Play
 
-__all__ = ["Image", "LayerInfo", "load", "save"]
+__all__ = ["Image", "LayerInfo", "load", "pixels", "save"]
 
 FORMAT = "uniqore-image-2"
 ARRAYS = {"program": np.uint64, "weights": np.uint64, "thresholds": np.int64}
@@ -124,6 +124,12 @@ class Image:
         tensor = np.zeros(shape, dtype=np.uint8)
         tensor[tile, groups % config.parts, :, y, x // m] = codes.transpose(0, 2, 1)
         return tensor.reshape(tiles * config.rows, height, columns)[:channels, :, :width]
+
+
+def pixels(pictures):
+    """What the pixel stream, and the UART, carries of pictures uint8 (N, C, H, W): uint8 (N, H, W, 3). Of pictures of
+    one channel it is (grey, 0, 0), and the net has weights for the first alone."""
+    return np.pad(pictures.transpose(0, 2, 3, 1), ((0, 0), (0, 0), (0, 0), (0, 3 - pictures.shape[1])))
 
 
 def save(image, path):

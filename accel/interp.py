@@ -9,6 +9,7 @@ from amaranth.lib import data
 from model.common.bits import pack_fields, unpack_fields
 
 from . import tape
+from .image import pixels
 from .isa import *
 
 __all__ = ["Interpreter"]
@@ -25,15 +26,15 @@ class Interpreter:
         self.activations = np.zeros((self.bank_rows, config.banks, config.rows), dtype=np.uint8)
         self.buffer = 0                                     # picture buffer in use
 
-    def run(self, pixels):
-        """One picture, pixels uint8 (3, H, W).
+    def run(self, picture):
+        """One picture, uint8 (C, H, W).
 
         Returns the logits int32 (n,) and the activation writes in the hardware's order, as
         `Image.tensors` reads them: groups uint32 (N,) and data uint64 (N, words). OverflowError where a finished sum
         does not fit an accumulator, which the compiler proves impossible.
         """
         config = self.config
-        self._load_picture(pixels)
+        self._load_picture(picture)
         self.levels = pack_fields(np.arange(1 << config.w_bits)[None], config.w_bits)     # identity
         self.logits = []
         self.groups = [np.zeros(0, dtype=np.uint32)]
@@ -94,13 +95,13 @@ class Interpreter:
         low, high = operands.reshape(count, 2).T
         self.logits.extend(self.sums[:count] + low + (high << 16))
 
-    def _load_picture(self, pixels):
+    def _load_picture(self, picture):
         """The picture loader: the pixels' digits, a plane each, into the picture buffer in use."""
         config, settings = self.config, self.settings
         height, width = settings["height"], settings["width"]
-        if pixels.shape != (3, height, width):
-            raise ValueError(f"pixels must be (3, {height}, {width}), not {pixels.shape}")
-        colours = np.pad(pixels.transpose(1, 2, 0), ((0, 0), (1, 1), (0, 0)))
+        if picture.shape[1:] != (height, width):
+            raise ValueError(f"the picture must be (C, {height}, {width}), not {picture.shape}")
+        colours = np.pad(pixels(picture[None])[0], ((0, 0), (1, 1), (0, 0)))
         taps = range(3) if config.picture_taps == 3 else [1]          # left, the pixel itself, right
         lanes = np.concatenate([colours[:, tap:tap + width] for tap in taps], axis=2)
         y, x = np.mgrid[:height, :width]

@@ -8,7 +8,10 @@ columns is left alone). The memory is `CHUNKS` chunks of `COLUMNS` words of 16 b
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["BANKS", "CAS", "CHUNKS", "COLUMNS", "MAX_POSTPONED", "REFRESH_BATCH", "ROWS", "SdramTiming"]
+from . import timing
+
+__all__ = ["BANKS", "CAS", "CHUNKS", "COLUMNS", "MAX_POSTPONED", "REFRESH_BATCH", "ROWS", "SdramSchedule",
+           "SdramTiming"]
 
 ROWS = 8192
 BANKS = 4
@@ -60,3 +63,54 @@ class SdramTiming:
             return -int(-nanoseconds * per_ns // 1)
         return cls(**{name: max(at_least(ns), _SHORTEST.get(name, 1)) for name, ns in _NANOSECONDS.items()},
                    refresh_interval=int(_REFRESH_NANOSECONDS * per_ns), power_up=at_least(_POWER_UP_NANOSECONDS))
+
+
+class SdramSchedule:
+    """When `accel.rtl.sdram.controller.SdramController` does what, to the cycle, while chunks are read.
+
+    timing : SdramTiming, the controller's. Cycle 0 is the one of its `restarted`.
+    """
+    def __init__(self, timing):
+        self.timing = timing
+        self.restart()
+
+    def restart(self):
+        """To cycle 0."""
+        self._taken_from = 0                            # a request may be taken
+        self._closed = 0                                # all rows are closed from this cycle on, if none is read
+        self._first = None                              # decision of the first READ of the row that is read
+        self._refreshes = 0                             # that were done
+
+    def read(self, valid_at, *, same_bank=False):
+        """A chunk that is on offer from cycle `valid_at` on; requests come in order. same_bank: it lies in the bank of
+        the chunk before. Returns the cycles in which its request is taken, its first word comes and its last one.
+        """
+        cycles = self.timing
+        taken = max(valid_at, self._taken_from)
+        known = taken + 1                               # the request is where it is decided upon
+        if self._first is not None:
+            decided = self._first + COLUMNS - cycles.rcd
+            in_time = known <= decided < self._due() and not same_bank
+            self._closed = self._first + COLUMNS + 1 + cycles.rp
+        if self._first is not None and in_time:
+            self._first += COLUMNS + 1
+        else:
+            self._first = self._opened(known) + cycles.rcd
+        self._taken_from = self._first
+        first_word = self._first + 1 + timing.SDRAM_WORD
+        return taken, first_word, first_word + COLUMNS
+
+    def _due(self):
+        """The cycle in which refreshes are due, unless some are done before."""
+        return (self._refreshes + REFRESH_BATCH) * self.timing.refresh_interval + 1
+
+    def _opened(self, known):
+        """The cycle in which ACTIVATE is decided upon, after all rows were closed."""
+        cycle = self._closed
+        while max(cycle, known) >= self._due():
+            cycle, owed = max(cycle, self._due()), True
+            while owed:
+                self._refreshes += 1
+                owed = (cycle + 1) // self.timing.refresh_interval > self._refreshes
+                cycle += self.timing.rfc
+        return max(cycle, known)

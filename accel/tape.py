@@ -20,12 +20,13 @@ import numpy as np
 
 from . import isa
 
-__all__ = ["CHUNK_BYTES", "CHUNK_WORDS", "PAYLOAD_WORDS", "chunk_check", "chunks", "operand_words", "payload",
+__all__ = ["CHUNK_BYTES", "CHUNK_WORDS", "PAYLOAD_WORDS", "SLOTS", "chunk_check", "chunks", "operand_words", "payload",
            "words_of"]
 
 CHUNK_WORDS = 512
 CHUNK_BYTES = 2 * CHUNK_WORDS
 PAYLOAD_WORDS = CHUNK_WORDS - 1
+SLOTS = 4                       # chunks between SDRAM and rings: one is read, one filled, one on its way at any time
 INSTRUCTION_WORDS = isa.INSTRUCTION_BITS // 16
 
 

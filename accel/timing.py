@@ -22,14 +22,14 @@ follows the lines from 0 on in its own time, and chain c is c cycles behind chai
     drain                            47     codes of all chains at the activation memory
 """
 
-__all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE",
+__all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_OPERANDS", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE",
            "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CHUNK_QUEUE",
-           "CORRECTION",
-           "CORRECTION_PRODUCT", "ELEMENT", "ELEMENT_HOP", "ELEMENT_PRODUCTS", "FETCH", "IM2COL", "IM2COL_INSIDE",
-           "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ", "IM2COL_WORDS", "INSTRUCTION", "LEVEL_DECODER", "LOAD",
-           "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "NEXT_PASS", "SDRAM_READ", "SDRAM_WORD", "SHIFT",
-           "START", "STREAM_REGISTER", "TABLE", "TAPE_CHUNK", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array", "codes_at", "drain", "drained",
-           "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
+           "CORRECTION", "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_FIELDS", "ELEMENT_HOP",
+           "ELEMENT_PRODUCTS", "FETCH", "IM2COL", "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ",
+           "IM2COL_WORDS", "INSTRUCTION", "LEVEL_DECODER", "LOAD", "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM",
+           "MULTIPLIER", "NEXT_PASS", "OFFER", "SDRAM_READ", "SDRAM_WORD", "SHIFT", "START", "STREAM_REGISTER",
+           "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "THRESHOLD_STAGE", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array",
+           "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
 
 # Parts of parts
 BLOCK_MEMORY = 2                                    # read address to data
@@ -81,6 +81,8 @@ ACCUMULATOR_REUSE = ACCUMULATOR + BLOCK_MEMORY_WRITE    # an index to the same i
 
 # The tape
 CHUNK_QUEUE = 1 + BLOCK_MEMORY + 1                  # a chunk committed to its first word on offer
+TAPE_REQUEST = 2                                    # a slot free, or a chunk asked for, to the next request
+CREDIT = 2                                          # a unit of a ring free to the room that it makes
 TAPE_CHUNK = 2 + CHUNK_QUEUE                        # last word of a chunk from the SDRAM to its first word on offer
 
 # What follows the accumulators
@@ -93,6 +95,7 @@ LOGIT_SHIFT = 1                                     # the sequencer's shift to t
 FETCH = BLOCK_MEMORY + 1                            # program address to the execution of its instruction
 INSTRUCTION = 1 + FETCH                             # execution of an instruction to that of the next
 NEXT_PASS = 2                                       # a pass taken to the offer of the next one of its instruction
+OFFER = 1                                           # weight words there to the offer of their pass
 START = 1                                           # execution of an instruction to the first cycle of its work
 LOGIT = BLOCK_MEMORY + 2 + 1                        # a logit to the next: two words of bias read, and added
 

@@ -51,7 +51,10 @@ from accel.rtl.memory.activation_memory import ActivationMemory
 from accel.rtl.memory.im2col import Im2col
 from accel.rtl.memory.net_memories import NetMemories
 from accel.rtl.memory.picture_loader import PictureLoader
+from accel.rtl.sdram.controller import SdramController
+from accel.rtl.sdram.memory_test import MemoryTest
 from accel.rtl.stream_register import StreamRegister
+from accel.sdram import SdramTiming
 from model.common.command import Parser, run_command
 from model.common.errors import UserError
 
@@ -160,6 +163,8 @@ UNITS = {
     "picture-queue": lambda board: PictureQueue(),
     "picture-answer": lambda board: PictureAnswer(),
     "replies": lambda board: Replies(board.config, clock_hz=board.clock_hz, baud=link.BAUD),
+    "sdram-controller": lambda board: SdramController(SdramTiming.of(board.clock_hz)),
+    "memory-test": lambda board: MemoryTest(),
     "stream-register": lambda board: StreamRegister(isa.LoadWord),
     "clock-crossing": lambda board: ClockCrossing(isa.LoadWord, w_domain="sync", r_domain="sync"),
 }

@@ -2,7 +2,7 @@
 
     with Device("/dev/ttyUSB0") as device:
         device.load(compile_net(net, device.config))
-        for answer in device.classify(pictures):        # uint8 (N, 3, H, W)
+        for answer in device.classify(pictures):        # uint8 (N, C, H, W)
             answer.logits, answer.label, answer.cycles
 """
 import binascii
@@ -18,6 +18,7 @@ from serial.tools import list_ports
 
 from accel import link
 from accel.config import CONFIGS
+from accel.image import pixels
 from accel.link import Command, Fault, MemoryState
 from model.common.errors import UserError
 
@@ -221,8 +222,10 @@ class Device:
         if not found:
             raise DeviceError("the gateware has a configuration that this program does not know: flash the one that "
                               "came with it")
+        # Of configurations that differ in the SDRAM alone, which the digest does not know.
         sdram_hz = self.info.clock_hz if self.info.sdram_bytes else None
-        return found[0] if found[0].sdram_hz == sdram_hz else replace(found[0], sdram_hz=sdram_hz)
+        config = next((config for config in found if (config.sdram_hz is None) == (sdram_hz is None)), found[0])
+        return config if config.sdram_hz == sdram_hz else replace(config, sdram_hz=sdram_hz)
 
     def status(self):
         """A constant view of `link.Status`."""
@@ -306,8 +309,8 @@ class Device:
                           status.memory_address if status.memory_errors else None, self._now() - began)
 
     def classify(self, pictures):
-        """Yields an `Answer` per picture of uint8 (N, 3, H, W), in order; the next one is on its way meanwhile."""
-        octets = pictures.transpose(0, 2, 3, 1).reshape(len(pictures), -1)
+        """Yields an `Answer` per picture of uint8 (N, C, H, W), in order; the next one is on its way meanwhile."""
+        octets = pixels(pictures).reshape(len(pictures), -1)
         if octets.shape[1] != self.info.pixel_bytes:
             raise UserError(f"the loaded net takes pictures of {self.info.pixel_bytes} bytes, not {octets.shape[1]}")
         waiting, sent, failures = self._pictures, 0, 0

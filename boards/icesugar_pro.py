@@ -5,7 +5,7 @@ from functools import partial
 
 import uniqore  # noqa: F401 - first, since it refuses a `model` that is not ours
 from accel.clocks import CORE_CLOCKS
-from accel.config import R8C8P2
+from accel.config import R8C8P2_ONCHIP
 from model.common.command import run_command
 
 from . import cli
@@ -16,7 +16,7 @@ __all__ = ["BOARDS", "main", "parser"]
 BOARDS = (Board(
     family="icesugar_pro", title="iCESugar-Pro", device="25F",
     platform="amaranth_boards.icesugar_pro:ICESugarProPlatform",
-    config=R8C8P2, clock_hz=CORE_CLOCKS[R8C8P2.name], asked_hz=Fraction(137_500_000),
+    config=R8C8P2_ONCHIP, clock_hz=CORE_CLOCKS[R8C8P2_ONCHIP.name], asked_hz=Fraction(137_500_000),
     net="resnet8half-w4a4-cifar10",
     oscillator="clk25", leds=(("rgb_led", 0),),
     adapters=frozenset({(0x1D50, 0x602B)}), socket="USB-C socket",      # iCELink: UART and programmer

@@ -18,7 +18,8 @@ from accel.rtl.system import System
 from model.common.errors import UserError
 
 from .lanes.build import Ports, build_simulator
-from .library import open_library, rtl_sources
+from .library import core_identity, open_library, rtl_sources
+from .sdram import CompiledSdram
 
 __all__ = ["ANSWER_CYCLES", "BoardSimulator", "CYCLES_PER_BIT", "DRIVER", "HOST_HZ", "PORTS", "build_board",
            "core_ratio"]
@@ -64,7 +65,7 @@ def build_board(config, *, clock_hz=None, image=None, cycles_per_bit=CYCLES_PER_
     """
     clock_hz = clock_hz or CORE_CLOCKS.get(config.name, CLOCK_HZ)
     loaded = [] if image is None else [str(image.tape.tobytes())]
-    sources = [config.digest(), str(clock_hz), str(cycles_per_bit), str(timeout), str(patience),
+    sources = [core_identity(config), str(clock_hz), str(cycles_per_bit), str(timeout), str(patience),
                image.net_digest if image else "", *loaded, rtl_sources(SYSTEM)]
 
     def make():
@@ -80,11 +81,13 @@ class BoardSimulator:
     bit_cycles: bit time of the adapter at its other end. timeout, patience: those that the board was built with.
     core_ratio: cycles of the core a cycle of the host side, 0.001 .. 1000. core_phase: part of a cycle that the core's
     clock is ahead at the start, 0 .. 1. Both are numbers or Fractions, and taken to 2**-24. UserError for others.
+    sdram: `SdramTiming` of the chip, where the board has one.
 
+    sdram: the `CompiledSdram`.
     line: the state of the pins. `line.locked` = 0 stops the core's clock, as a PLL does that is not locked.
     """
     def __init__(self, library, *, bit_cycles=CYCLES_PER_BIT, timeout=TIMEOUT, patience=None,
-                 core_ratio=CORE_RATIO, core_phase=0):
+                 core_ratio=CORE_RATIO, core_phase=0, sdram=None):
         self._library = open_library(library)
         self._library.uniqore_board_open.argtypes, self._library.uniqore_board_open.restype = [], c_void_p
         self._library.uniqore_board_close.argtypes, self._library.uniqore_board_close.restype = [c_void_p], None
@@ -103,15 +106,18 @@ class BoardSimulator:
         # A frame that broke off is given up, and a command that waits for a core that does not answer.
         self._longest_wait = timeout + LONG * (patience or timeout) + ANSWER_CYCLES
         self._simulator = self._library.uniqore_board_open()
+        self.sdram = CompiledSdram(self._library, self._simulator, sdram)
 
     def exchange(self, octets, cycles):
-        """Puts `octets` behind what is still to be sent, simulates `cycles` cycles and returns what the board said."""
+        """Puts `octets` behind what is still to be sent, simulates `cycles` cycles and returns what the board said.
+        `SdramViolation` where the board broke a rule of its SDRAM."""
         line = self.line
         self._pending = self._pending[line.in_done:] + octets
         self._buffer = np.frombuffer(self._pending + b"\0", np.uint8)
         line.input = self._buffer.ctypes.data_as(POINTER(c_uint8))
         line.in_count, line.in_done, line.out_count = len(self._pending), 0, 0
         self._run(self._simulator, line, cycles)
+        self.sdram.check()
         return bytes(self._out[:line.out_count])
 
     @property

@@ -8,6 +8,7 @@
 // All state that the caller may read or change is in `Line` (mirrored in sim/board.py).
 #include <cstdint>
 
+#include "sdram_port.h"
 #include "simulator.h"
 
 namespace {
@@ -35,12 +36,17 @@ struct Line {
 struct Board : Simulator {
     uint8_t *rx = flag("rx"), *tx = flag("tx"), *locked = flag("locked");
     const Port *leds = find("leds");
+    SdramPort sdram{*this};             // its clock is the core's
     uint32_t shift = 0, left = 0;       // bits still to be sent, lowest first
     double send_until = 0;
     uint32_t taken = 0, bit = 0;        // bits of a byte from the board; `bit` counts them, 0 outside a byte
     double sample_at = 0;
 
-    void step(int clocks) { steps[clocks](shared, blocks, end); }
+    void step(int clocks) {
+        if (clocks != host_clock) sdram.offer();
+        steps[clocks](shared, blocks, end);     // outputs stay as they were before the edge
+        if (clocks != host_clock) sdram.take();
+    }
 
     // To the next edge of the host's clock, and that edge.
     void host_cycle(Line *line) {
@@ -60,11 +66,14 @@ EXPORT Board *uniqore_board_open() {
 }
 
 EXPORT void uniqore_board_close(Board *board) { delete board; }
+EXPORT Sdram *uniqore_sdram(Board *board) { return board->sdram.chip(); }
 
-// Simulates `cycles` cycles of the host side; returns early when `out` is full.
+// Simulates `cycles` cycles of the host side; returns early when `out` is full, or when a rule of the SDRAM is broken.
 EXPORT void uniqore_board_run(Board *board, Line *line, uint64_t cycles) {
+    const Sdram *sdram = board->sdram.chip();
     *board->locked = uint8_t(line->locked);
     for (uint64_t end = line->cycle + cycles; line->cycle < end && line->out_count < line->out_capacity; line->cycle++) {
+        if (sdram && sdram->rule) break;
         const double now = double(line->cycle);
         if (now >= board->send_until) {
             if (!board->left && line->in_done < line->in_count) {

@@ -4,13 +4,16 @@ from ctypes import POINTER, c_char_p, c_int, c_uint32, c_uint64, c_void_p
 
 import numpy as np
 
+from accel.image import pixels
 from accel.isa import LoadWord, LogitWord, PixelWord
 from model.common.errors import UserError
 
 from .engine import NO_GAPS, Engine, Result
 from .lanes.undefined import CYCLE_BITS, UNWRITTEN
 from .library import open_library
+from .loading import BACK_DOOR_WORDS, damaged_at, through_back_door
 from .payload import pack, records, unpack
+from .sdram import CompiledSdram
 
 __all__ = ["CompiledEngine", "UndefinedValue", "lanes_of"]
 
@@ -28,6 +31,7 @@ class Streams(ctypes.Structure):
         ("picture_logits", c_uint64), ("logits_count", c_uint64), ("logits_done", c_uint64),
         ("trace", POINTER(c_uint32)), ("trace_capacity", c_uint64), ("trace_count", c_uint64), ("lanes", c_uint64),
         ("pixels_gap", c_uint32), ("logits_gap", c_uint32), ("random", c_uint64), ("cycle", c_uint64),
+        ("whole", c_uint32), ("damaged", c_uint32),
         ("undefined", c_uint32), ("undefined_use", c_uint32),
     ]
 
@@ -63,10 +67,15 @@ class CompiledEngine(Engine):
     A run must be consumed to its end before the next one.
 
     library: path of a library whose driver is built on streams.h. vcd: path of a waveform file, where the simulator
-    writes such. timeout: cycles without progress after which the core counts as hung.
+    writes such. timeout: cycles without progress after which the core counts as hung. sdram: `SdramTiming` of the chip,
+    where the core has one. back_door: words of a tape from which on it is put into that chip's memory, and not loaded
+    word by word; None for never.
+
+    sdram: the `CompiledSdram`.
     """
 
-    def __init__(self, image, library, *, trace=False, vcd=None, gaps=NO_GAPS, timeout):
+    def __init__(self, image, library, *, trace=False, vcd=None, gaps=NO_GAPS, timeout, sdram=None,
+                 back_door=BACK_DOOR_WORDS):
         super().__init__()
         self._n_logits = image.n_logits
         self._timeout = timeout
@@ -74,17 +83,22 @@ class CompiledEngine(Engine):
         self._simulator = self._library.uniqore_open(None if vcd is None else str(vcd).encode())
         if not self._simulator:
             raise UserError(f"cannot write the waveform file {vcd}")
+        self.sdram = CompiledSdram(self._library, self._simulator, sdram)
         self.lanes = self._library.uniqore_lanes()
         self._trace = trace
         self._streams = Streams(
             lanes=1, pixels_gap=int(gaps.pixels * 2**32), logits_gap=int(gaps.logits * 2**32),
             random=0x9E3779B97F4A7C15 * (2 * gaps.seed + 1) % 2**64)    # odd, so never the stuck state 0
-        self._load(*image.load_words())
+        kinds, words = image.load_words()
+        if self.sdram.memory is not None and back_door is not None and len(words) >= back_door:
+            kinds, words = through_back_door(kinds, words, self.sdram.row)
+        self._library.uniqore_use_lanes(self._simulator, 1)
+        self._load(kinds, words)
 
     def _load(self, kinds, words):
         records, streams = pack(LoadWord, kind=kinds, data=words), self._streams
         streams.load, streams.load_count = _pointer(records), len(records)
-        self._simulate_until(lambda: streams.load_done == streams.load_count, "end of loading")
+        self._simulate_until(lambda: streams.load_done == streams.load_count and streams.whole, "end of loading")
 
     def _run(self, pictures):
         if not len(pictures):
@@ -94,13 +108,13 @@ class CompiledEngine(Engine):
         batches, n_logits, streams = -(-len(pictures) // lanes), self._n_logits, self._streams
         # Lanes without a picture in the last batch carry the last picture; nobody looks at them.
         carried = pictures[np.minimum(np.arange(batches * lanes), len(pictures) - 1)]
-        red, green, blue = (carried[:, c].reshape(-1) for c in range(3))      # (batches * lanes * H * W,) each
-        pixels = pack(PixelWord, r=red, g=green, b=blue)
+        red, green, blue = pixels(carried).reshape(-1, 3).T                   # (batches * lanes * H * W,) each
+        words = pack(PixelWord, r=red, g=green, b=blue)
         logits = records(LogitWord, batches * lanes * n_logits)
         cycles = np.zeros(batches * n_logits, np.uint32)
         streams.lanes = lanes
-        streams.pixels, streams.pixels_done = _pointer(pixels), 0
-        streams.picture_pixels, streams.pixels_count = len(pixels) // (batches * lanes), len(pixels) // lanes
+        streams.pixels, streams.pixels_done = _pointer(words), 0
+        streams.picture_pixels, streams.pixels_count = len(words) // (batches * lanes), len(words) // lanes
         streams.logits, streams.cycles, streams.logits_done = _pointer(logits), _pointer(cycles), 0
         streams.picture_logits, streams.logits_count = n_logits, batches * n_logits
         trace = _Trace(streams, self._library.uniqore_data_words(self._simulator)) if self._trace else None
@@ -115,9 +129,11 @@ class CompiledEngine(Engine):
                              writes and writes(lane))
 
     def _simulate_until(self, done, what, trace=None):
-        streams, started = self._streams, self._streams.cycle
+        streams, moved, loaded = self._streams, self._streams.cycle, self._streams.load_done
         while not done():
-            if streams.cycle - started > self._timeout:
+            if streams.load_done != loaded:
+                moved, loaded = streams.cycle, streams.load_done
+            if streams.cycle - moved > self._timeout:
                 raise UserError(f"the core hangs: no {what} within {self._timeout} cycles, at cycle {streams.cycle}")
             self._library.uniqore_run(self._simulator, streams, CYCLES_PER_CALL)
             if trace:
@@ -125,6 +141,9 @@ class CompiledEngine(Engine):
             self.simulated_cycles = streams.cycle
             if streams.undefined:
                 raise UndefinedValue(self._undefined())
+            self.sdram.check()
+            if streams.damaged and streams.load_done == streams.load_count:
+                raise UserError(damaged_at(streams.cycle))
 
     def _undefined(self):
         """Where an undefined value came from and what used it."""

@@ -8,6 +8,7 @@
 #include "core.cc"
 #include <cxxrtl/cxxrtl_vcd.h>
 
+#include "cxxrtl_sdram.h"
 #include "streams.h"
 
 namespace {
@@ -27,6 +28,7 @@ void read_record(value<Bits> &port, const uint32_t *from) { memcpy(port.data, fr
 struct Core {
     cxxrtl_design::p_core core;
     bool pixel_offered = false;
+    CxxrtlSdram<cxxrtl_design::p_core> sdram{core};
     debug_items items;
     vcd_writer vcd;
     FILE *vcd_file = nullptr;
@@ -61,6 +63,8 @@ struct Core {
     bool pixels_ready() const { return bool(current(core.p_pixels____ready)); }
     bool logits_valid() const { return bool(current(core.p_logits____valid)); }
     bool trace_valid() const { return bool(current(core.p_trace____valid)); }
+    bool whole() const { return bool(current(core.p_whole)); }
+    bool damaged() const { return bool(current(core.p_damaged)); }
     void logits(int, uint32_t *record) const { write_record(core.p_logits____payload, record); }
     void cycles(uint32_t *record) const { write_record(core.p_cycles, record); }
     void group(uint32_t *record) const { write_record(core.p_trace____group, record); }
@@ -92,6 +96,7 @@ EXPORT Core *uniqore_open(const char *vcd_path) {
 EXPORT void uniqore_close(Core *core) { delete core; }
 EXPORT int uniqore_lanes() { return 1; }
 EXPORT void uniqore_use_lanes(Core *, int) {}
+EXPORT Sdram *uniqore_sdram(Core *core) { return core->sdram.chip(); }
 EXPORT int uniqore_data_words(Core *core) { return int(core->data_words); }
 EXPORT const char *uniqore_note(uint32_t) { return ""; }
 EXPORT void uniqore_run(Core *core, Streams *streams, uint64_t max_cycles) { run_streams(*core, streams, max_cycles); }

@@ -1,6 +1,6 @@
 """The interface that every simulator of the accelerator, and a real board, is behind; `engines` opens one.
 
-    for result in engine.run(pictures):         # uint8 (N, 3, H, W)
+    for result in engine.run(pictures):         # uint8 (N, C, H, W)
         result.logits, result.cycles
 """
 import time
@@ -58,7 +58,7 @@ class Engine:
         self.seconds = 0.0
 
     def run(self, pictures):
-        """Yields one `Result` per picture of uint8 (N, 3, H, W), in order, as soon as it is there: in bursts of
+        """Yields one `Result` per picture of uint8 (N, C, H, W), in order, as soon as it is there: in bursts of
         `lanes`, the last one of what is left."""
         started = time.perf_counter()
         for result in self._run(pictures):

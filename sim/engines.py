@@ -10,6 +10,7 @@ from accel.cycles import cycles
 from model.common.errors import UserError
 
 from .engine import NO_GAPS
+from .sdram import sdram_timing
 
 __all__ = ["ENGINES", "library_of", "open_engine", "timeout_cycles"]
 
@@ -17,11 +18,16 @@ ENGINES = ("lanes", "cxxrtl", "pysim", "interp")
 
 
 def timeout_cycles(image, gaps):
-    """Cycles without a result after which a core counts as hung: generous, since a healthy core is exact."""
+    """Cycles without a word taken or a result given after which a core counts as hung: generous, since a healthy core
+    is exact."""
     height, width = image.picture_shape
     pixels = 2 * height * width / (1 - gaps.pixels)
     logits = image.n_logits / (1 - gaps.logits)
-    return int(4 * cycles(image) + 4 * (pixels + logits)) + 10_000
+    timeout = int(4 * cycles(image) + 4 * (pixels + logits)) + 10_000
+    sdram = sdram_timing(image.config)
+    if sdram:           # it wakes up first, and a tape in it is read before it counts as whole
+        timeout += 2 * sdram.power_up + 4 * image.tape.size
+    return timeout
 
 
 def library_of(kind, config):
@@ -46,16 +52,18 @@ def open_engine(kind, image, *, trace=False, vcd=None, gaps=NO_GAPS, library=Non
         return InterpreterEngine(image, trace=trace)
 
     timeout = timeout_cycles(image, gaps)
+    sdram = sdram_timing(image.config)
     if kind in ("lanes", "cxxrtl"):
         from .compiled import CompiledEngine
         if kind == "lanes" and vcd is not None:
             raise UserError("the lanes engine writes no waveforms: use cxxrtl or pysim")
         if library is None:
             library = library_of(kind, image.config)
-        return CompiledEngine(image, library, trace=trace, vcd=vcd, gaps=gaps, timeout=timeout)
+        return CompiledEngine(image, library, trace=trace, vcd=vcd, gaps=gaps, timeout=timeout, sdram=sdram)
     if kind == "pysim":
         from accel.rtl.core import Core
 
         from .pysim import PysimEngine
-        return PysimEngine(image, lambda: Core(image.config), trace=trace, vcd=vcd, gaps=gaps, timeout=timeout)
+        return PysimEngine(image, lambda: Core(image.config), trace=trace, vcd=vcd, gaps=gaps, timeout=timeout,
+                           sdram=sdram)
     raise UserError(f"no engine called {kind!r}; there are {', '.join(ENGINES)}")

@@ -25,7 +25,8 @@ from model.common.cores import cores
 from model.common.errors import UserError
 from model.common.files import refuse_full_disk
 
-__all__ = ["CXX_FLAGS", "built", "compile_sources", "open_library", "rtl_sources", "step", "write_rtlil"]
+__all__ = ["CXX_FLAGS", "built", "compile_sources", "core_identity", "open_library", "rtl_sources", "step",
+           "write_rtlil"]
 
 KEY_DIGITS = 20
 CXX_FLAGS = ("-std=c++17", "-DNDEBUG", "-fPIC", "-fvisibility=hidden")
@@ -34,6 +35,11 @@ CXX_FLAGS = ("-std=c++17", "-DNDEBUG", "-fPIC", "-fvisibility=hidden")
 def rtl_sources(top=CORE):
     """Text of all that the component of module `top` is made of, Amaranth's version included."""
     return "\0".join([amaranth.__version__, *(path.read_text() for path in rtl_modules(top).values())])
+
+
+def core_identity(config):
+    """Text of all of an `AccelConfig` that decides how its core behaves in each cycle."""
+    return f"{config.digest()}\0{config.sdram_hz}"
 
 
 def built(name, ingredients, make):

@@ -92,7 +92,7 @@ def workload_of(config, net_name, *, data_dir, images):
 
 
 def measure(simulator, image, pictures, logits):
-    """The `Measurement` of a simulator with `image` loaded, on `pictures` uint8 (N, 3, H, W), of which the integer
+    """The `Measurement` of a simulator with `image` loaded, on `pictures` uint8 (N, C, H, W), of which the integer
     model says `logits` int32 (N, n)."""
     config = image.config
     subject = {"config": config.name, "config_digest": config.digest(), "macs_per_cycle": config.macs_per_cycle,

@@ -35,7 +35,7 @@ def processes(count, *, jobs, lanes=1):
 
 
 def classify(kind, image, pictures, check, *, jobs, lanes=1, **options):
-    """Yields a `Batch` per `lanes` pictures of uint8 (N, 3, H, W), in order.
+    """Yields a `Batch` per `lanes` pictures of uint8 (N, C, H, W), in order.
 
     check: `check(pictures, results)` is called in the process that has the results, a list of `sim.engine.Result`; what
     it returns takes their place. Picklable, where there are several processes.

@@ -6,9 +6,12 @@ from collections import deque
 import numpy as np
 from amaranth.sim import Simulator
 
+from accel.image import pixels
 from model.common.errors import UserError
 
 from .engine import NO_GAPS, Engine, Result
+from .loading import BACK_DOOR_WORDS, damaged_at, through_back_door
+from .sdram_chip import SdramChip
 
 __all__ = ["PysimEngine"]
 
@@ -29,12 +32,15 @@ class PysimEngine(Engine):
     A run must be consumed to its end before the next one.
 
     vcd: path of a waveform file. timeout: cycles without progress after which the core counts as hung. gaps: words of a
-    net pause as pixels do. testbenches: functions of the core that give a testbench, to run beside these.
+    net pause as pixels do. testbenches: functions of the core that give a testbench, to run beside these. sdram,
+    back_door: as of `sim.compiled.CompiledEngine`.
 
     write_cycles: with `trace`, the core's count of cycles at each write of the latest result, int64 (N,).
+    sdram: the `SdramChip`, None without one.
     """
 
-    def __init__(self, image, make_core, *, trace=False, vcd=None, gaps=NO_GAPS, timeout, testbenches=()):
+    def __init__(self, image, make_core, *, trace=False, vcd=None, gaps=NO_GAPS, timeout, testbenches=(), sdram=None,
+                 back_door=BACK_DOOR_WORDS):
         super().__init__()
         self._gaps = gaps
         self._timeout = timeout
@@ -43,6 +49,9 @@ class PysimEngine(Engine):
         self._logits = deque()          # (logit, cycles)
         self._trace = deque() if trace else None        # (logits taken before, group, data, cycles)
         self._logits_expected = self._logits_taken = 0
+        self._whole = self._damaged = False             # as the core's ports of these names
+        self._back_door = back_door
+        self.sdram = SdramChip(sdram) if sdram else None
         self.write_cycles = None
 
         self._files = contextlib.ExitStack()
@@ -53,7 +62,9 @@ class PysimEngine(Engine):
         self._core = make_core()
         self._simulator = Simulator(self._core)
         self._simulator.add_clock(CLOCK_PERIOD)
-        for testbench in (self._load_source, self._pixel_source, self._logit_sink, self._cycle_counter,
+        if self.sdram:
+            self._simulator.add_process(self.sdram.process(self._core.sdram))
+        for testbench in (self._load_source, self._pixel_source, self._logit_sink, self._net_monitor,
                           *(make(self._core) for make in testbenches)):
             self._simulator.add_testbench(testbench, background=True)
         if trace:
@@ -61,13 +72,16 @@ class PysimEngine(Engine):
         if file:
             self._files.enter_context(self._simulator.write_vcd(file))
         self.load(image)
-        self._simulate_until(lambda: not self._words, "end of loading")
+        self._simulate_until(lambda: not self._words and self._whole, "end of loading")
 
     def load(self, image):
         """Loads another net. The core has taken its first word when this returns; pictures may be given to `run` from
         then on, and their pixels are on offer while the other words follow."""
         self._n_logits = image.n_logits
-        self._words.extend(zip(*(column.tolist() for column in image.load_words()), strict=True))
+        kinds, words = image.load_words()
+        if self.sdram and self._back_door is not None and len(words) >= self._back_door:
+            kinds, words = through_back_door(kinds, words, self.sdram.row)
+        self._words.extend(zip(kinds.tolist(), words.tolist(), strict=True))
         count = len(self._words)
         self._simulate_until(lambda: len(self._words) < count, "first word loaded")
 
@@ -106,9 +120,10 @@ class PysimEngine(Engine):
                 self._logits.append((logit, cycles))
                 self._logits_taken += 1
 
-    async def _cycle_counter(self, ctx):
-        async for _ in ctx.tick():
+    async def _net_monitor(self, ctx):
+        async for _, _, whole, damaged in ctx.tick().sample(self._core.whole, self._core.damaged):
             self.simulated_cycles += 1
+            self._whole, self._damaged = whole, damaged
 
     async def _trace_monitor(self, ctx):
         port = self._core.trace
@@ -117,7 +132,7 @@ class PysimEngine(Engine):
                 self._trace.append((self._logits_taken, *write))
 
     def _run(self, pictures):
-        self._pixels.extend(map(tuple, pictures.transpose(0, 2, 3, 1).reshape(-1, 3).tolist()))
+        self._pixels.extend(map(tuple, pixels(pictures).reshape(-1, 3).tolist()))
         for k in range(len(pictures)):
             self._logits_expected += self._n_logits
             self._simulate_until(lambda: len(self._logits) == self._n_logits, f"logits of picture {k}")
@@ -138,9 +153,13 @@ class PysimEngine(Engine):
         return groups, np.frombuffer(data, "<u8").reshape(len(writes), words)
 
     def _simulate_until(self, done, what):
-        started = self.simulated_cycles
+        moved, left = self.simulated_cycles, len(self._words)
         while not done():
-            if self.simulated_cycles - started > self._timeout:
+            if len(self._words) != left:
+                moved, left = self.simulated_cycles, len(self._words)
+            if self._damaged and not self._words:
+                raise UserError(damaged_at(self.simulated_cycles))
+            if self.simulated_cycles - moved > self._timeout:
                 raise UserError(f"the core hangs: no {what} within {self._timeout} cycles, "
                                 f"at cycle {self.simulated_cycles}")
             self._simulator.advance()

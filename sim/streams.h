@@ -6,6 +6,8 @@
 #pragma once
 #include <cstdint>
 
+#include "sdram_chip.h"
+
 // All state of a run that the caller may read or change (mirrored in sim/compiled.py). Counts are those of one lane.
 struct Streams {
     // Records offered to the core, the same to all lanes, and how many of them it has taken.
@@ -25,22 +27,27 @@ struct Streams {
     uint32_t pixels_gap, logits_gap;
     uint64_t random;        // state of the generator behind the gaps
     uint64_t cycle;         // cycles simulated since the simulator was made
+    // The core's ports of these names, in the last cycle.
+    uint32_t whole, damaged;
     // Origin of an undefined value that was used in `cycle`, and its user (sim/lanes/undefined.py); else 0.
     uint32_t undefined, undefined_use;
 };
 
-// Simulates up to `max_cycles` cycles; returns early when every record has been taken and given, when the trace buffer is
-// full, or when an undefined value is used. `Core` has
+// Simulates up to `max_cycles` cycles; returns early when every record has been taken and given and the net is whole or
+// damaged, when it is damaged and no more of it is to be loaded, when the trace buffer is full, when an undefined value
+// is used, or when a rule of the SDRAM chip is broken. `Core` has
 //     load_words, pixels_words, logits_words, data_words      constants or members: uint32 words of these payloads
 //     load(valid, record), pixels(lane, record), pixels_valid(valid), logits_ready(ready)     set inputs
 //     clock(cycle, observe)           a clock cycle; calls observe() with the outputs as they are before the rising edge
-//     load_ready(), pixels_ready(), logits_valid(), trace_valid()                             outputs, as are
+//     load_ready(), pixels_ready(), logits_valid(), trace_valid(), whole(), damaged()         outputs, as are
 //     logits(lane, record), cycles(record), group(record), data(lane, record)
+//     sdram.offer(), sdram.take()     what the chip does in a cycle, and notes; sdram.chip()      its state, or none
 //     undefined(streams)              notes an undefined value, if it knows of such
 //     bool pixel_offered              false at first, this function's own
 template <class Core>
 void run_streams(Core &core, Streams *s, uint64_t max_cycles) {
     const uint64_t lanes = s->lanes;
+    const Sdram *sdram = core.sdram.chip();
     auto chance = [s](uint32_t gap) {       // xorshift64*: true unless this cycle is a gap
         if (!gap) return true;
         s->random ^= s->random >> 12;
@@ -54,8 +61,10 @@ void run_streams(Core &core, Streams *s, uint64_t max_cycles) {
     };
 
     for (uint64_t end = s->cycle + max_cycles; s->cycle < end; s->cycle++) {
-        if (s->load_done == s->load_count && s->logits_done == s->logits_count) break;
-        if (s->undefined || (s->trace_capacity && s->trace_count == s->trace_capacity)) break;
+        if (s->load_done == s->load_count
+            && (s->damaged || (s->whole && s->logits_done == s->logits_count))) break;
+        if (s->undefined || (sdram && sdram->rule)) break;
+        if (s->trace_capacity && s->trace_count == s->trace_capacity) break;
 
         const bool load_valid = s->load_done < s->load_count;
         core.load(load_valid, load_valid ? s->load + core.load_words * s->load_done : nullptr);
@@ -67,8 +76,12 @@ void run_streams(Core &core, Streams *s, uint64_t max_cycles) {
         core.pixels_valid(core.pixel_offered);
         const bool logits_ready = s->logits_done < s->logits_count && chance(s->logits_gap);
         core.logits_ready(logits_ready);
+        core.sdram.offer();
 
         core.clock(s->cycle, [&] {
+            core.sdram.take();
+            s->whole = core.whole();
+            s->damaged = core.damaged();
             if (s->trace_capacity && core.trace_valid()) {
                 uint32_t *record = s->trace + (2 + lanes * core.data_words) * s->trace_count++;
                 record[0] = uint32_t(s->logits_done);

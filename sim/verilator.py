@@ -8,12 +8,13 @@ from model.common.errors import UserError
 from model.common.tools import Tool, find_compiler, find_tool, stated_version
 
 from .compiled import CompiledEngine
-from .library import built, compile_sources, rtl_sources, step
+from .library import built, compile_sources, core_identity, rtl_sources, step
+from .sdram import sdram_timing
 
 __all__ = ["build", "find_verilator", "open_verilator"]
 
 DRIVER = Path(__file__).with_name("verilator_driver.cc")
-STREAMS = Path(__file__).with_name("streams.h")
+HEADERS = [Path(__file__).with_name(name) for name in ("streams.h", "sdram_chip.h")]
 # Lint is of no use in what a program wrote.
 OPTIONS = ("--cc", "-O3", "--threads", "1", "--no-timing", "-Wno-fatal", "-Wno-lint", "-Wno-style",
            "--top-module", "core", "--prefix", "Vcore", "--Mdir", ".")
@@ -40,14 +41,14 @@ def build(config):
     verilator, compiler = find_verilator(), find_compiler()
     if verilator is None:
         raise UserError("no Verilator: install it, or set VERILATOR to its path")
-    ingredients = [config.digest(), rtl_sources(), DRIVER.read_text(), STREAMS.read_text(),
+    ingredients = [core_identity(config), rtl_sources(), *(path.read_text() for path in (DRIVER, *HEADERS)),
                    stated_version(find_tool("yosys")), verilator.version, compiler.version, UNOPTIMIZED,
                    *OPTIONS, *FLAGS]
 
     def make(folder, say):
         say("RTL, yosys")
         (folder / "core.v").write_text(core_verilog(config))
-        for file in (DRIVER, STREAMS):
+        for file in (DRIVER, *HEADERS):
             shutil.copy(file, folder)
         say("Verilator")
         step([*verilator.command, *OPTIONS, "core.v"], folder)
@@ -63,4 +64,4 @@ def build(config):
 
 def open_verilator(image, *, timeout, **options):
     """An `Engine` with `image` loaded. timeout, options: of `sim.compiled.CompiledEngine`."""
-    return CompiledEngine(image, build(image.config), timeout=timeout, **options)
+    return CompiledEngine(image, build(image.config), timeout=timeout, sdram=sdram_timing(image.config), **options)

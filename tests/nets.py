@@ -11,20 +11,25 @@ from accel.compiler.compile import DoesNotFit, compile_net
 from model.integer import golden
 from model.integer.net import PICTURE, Convolution, IntegerNet, Layer, MaxPool, Skip, tensor_shapes
 
-__all__ = ["NetBuilder", "corner_pictures", "every_term_net", "extreme_net", "random_net", "random_pictures",
-           "resnet8_like"]
+__all__ = ["SIZES", "NetBuilder", "corner_pictures", "every_term_net", "extreme_net", "random_net", "random_pictures",
+           "resnet8_like", "residual_net", "sized_net"]
+
+# Nets at the edges of what fits: (channels, height, width) of the picture, classes, channels of the first layer.
+SIZES = {"64x64": ((3, 64, 64), 10, 4), "96x96": ((3, 96, 96), 10, 8), "grey": ((1, 28, 28), 10, 4),
+         "100 classes": ((3, 32, 32), 100, 4), "1000 classes": ((3, 32, 32), 1000, 4),
+         "127 wide": ((1, 5, 127), 3, 4), "127 high": ((3, 127, 3), 2, 4)}
 
 INT32 = np.iinfo(np.int32)
 
 
 def random_pictures(net, count=1, seed=0):
-    """Pictures uint8 (count, 3, H, W)."""
+    """Pictures uint8 (count, C, H, W)."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (count, *net.input_shape), dtype=np.uint8)
 
 
 def corner_pictures(net):
-    """All 0 and all 255, uint8 (2, 3, H, W)."""
+    """All 0 and all 255, uint8 (2, C, H, W)."""
     return np.stack([np.full(net.input_shape, value, dtype=np.uint8) for value in (0, 255)])
 
 
@@ -103,10 +108,11 @@ class NetBuilder:
 
 
 def random_net(seed, config):
-    """A random net that fits `config`."""
+    """A random net that fits `config`; pictures of every fifth one have one channel."""
+    channels = 1 if seed % 5 == 4 else 3
     rng = np.random.default_rng(seed)
     while True:
-        net = _random_net(rng, config, f"random{seed}")
+        net = _random_net(rng, config, channels, f"random{seed}")
         try:
             compile_net(net, config)
         except DoesNotFit:
@@ -114,10 +120,10 @@ def random_net(seed, config):
         return net
 
 
-def _random_net(rng, config, name):
+def _random_net(rng, config, channels, name):
     height, width = (int(rng.integers(max(4, side // 2), side + 1))
                      for side in (min(config.picture_height, 12), min(config.picture_width, 14)))
-    build = NetBuilder(rng, (3, height, width), name)
+    build = NetBuilder(rng, (channels, height, width), name)
     bits = {"a_bits": int(rng.integers(2, config.a_bits + 1)), "corners": bool(rng.random() < 0.5)}
     name, kernel, block = PICTURE, 3, "conv"
     for _ in range(int(rng.integers(2, 6))):
@@ -147,6 +153,45 @@ def _random_net(rng, config, name):
         block = rng.choice(["conv", "conv", "skip", "projection", "max-pool"])
     build.logits(name, int(rng.integers(2, 2 * config.channels + 3)), w_bits=int(rng.choice([2, 4, 8])),
                  drop=int(rng.integers(bits["a_bits"])))
+    return build.net()
+
+
+def residual_net(seed, config):
+    """A random net of residuals that write over what they add, and fits `config`: first or last in their layers, with
+    gains of one digit and more, behind passes too few to cover a drain, and alone."""
+    rng = np.random.default_rng(seed)
+    while True:
+        build = NetBuilder(rng, (3, *(int(side) for side in rng.integers(3, 9, 2))), f"residual{seed}")
+        name = build.layer(build.conv(PICTURE, int(rng.integers(1, 3 * config.rows)), w_bits=config.w_bits),
+                           a_bits=config.a_bits)
+        for _ in range(int(rng.integers(1, 4))):
+            channels = build.shape(name)[0]
+            body = build.layer(build.conv(name, int(rng.choice([1, channels])), kernel=int(rng.choice([1, 3]))),
+                               a_bits=config.a_bits)
+            skip = build.skip(name, signed=bool(rng.random() < 0.8), largest=int(rng.choice([3, 24, 200])))
+            terms = [build.conv(body, channels, kernel=int(rng.choice([1, 3]))), skip]
+            terms = [terms, terms[::-1], [skip]][int(rng.choice(3, p=[0.4, 0.4, 0.2]))]
+            name = build.layer(*terms, a_bits=config.a_bits, corners=bool(rng.random() < 0.5))
+        build.logits(name, 3, w_bits=4)
+        net = build.net()
+        try:
+            compile_net(net, config)
+        except DoesNotFit:
+            continue
+        return net
+
+
+def sized_net(name, seed=0):
+    """A small net with a residual for pictures and classes of `SIZES`."""
+    shape, classes, channels = SIZES[name]
+    build = NetBuilder(np.random.default_rng(seed), shape, name.replace(" ", "-"))
+    first = build.layer(build.conv(PICTURE, channels), name="first")
+    body = build.layer(build.conv(first, channels), name="body")
+    add = build.layer(build.conv(body, channels), build.skip(first), name="sum")
+    last = build.layer(build.conv(add, 8, stride=2), build.conv(add, 8, kernel=1, stride=2), name="last")
+    while np.prod(build.shape(last)[1:]) > 256:
+        last = build.max_pool(last)
+    build.logits(last, classes)
     return build.net()
 
 

@@ -10,15 +10,20 @@ from model.integer.golden import forward, trace
 from sim.compare import first_mismatch
 from sim.engine import NO_GAPS, Gaps
 from sim.engines import open_engine
-from tests.nets import corner_pictures, random_net, random_pictures
+from tests.nets import corner_pictures, random_net, random_pictures, residual_net
 
-__all__ = ["FUZZED", "check_net", "check_random_net"]
+__all__ = ["FUZZED", "LARGE", "check_net", "check_random_net", "check_residual_net"]
 
 # Small, and different in every parameter that the RTL is made of.
 FUZZED = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
           replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4, picture_width=20),
           replace(TINY, name="tiny-parts", rows=8),
-          replace(TINY, name="tiny-three-taps", rows=12, chains=3)]         # the picture's taps side by side
+          # the picture's taps side by side
+          replace(TINY, name="tiny-three-taps", rows=12, chains=3, weight_depth=2040)]
+
+# Memories for all of `tests.nets.SIZES`, some in bands, one with a single picture buffer.
+LARGE = replace(TINY, name="tiny-large", activation_depth=16384, accumulator_depth=512, weight_depth=8192,
+                threshold_depth=4096, program_depth=4096)
 
 
 def check_net(net, config, library, *, count=2, seed=0, gaps=NO_GAPS):
@@ -42,3 +47,8 @@ def check_random_net(seed, config, library):
     """`random_net(seed, config)`, with back-pressure for every third seed."""
     gaps = Gaps(pixels=0.4, logits=0.7, seed=seed) if seed % 3 == 0 else NO_GAPS
     return check_net(random_net(seed, config), config, library, seed=seed, gaps=gaps)
+
+
+def check_residual_net(seed, config, library):
+    """`residual_net(seed, config)`: what a residual reads while it is written over would come out here."""
+    return check_net(residual_net(seed, config), config, library, seed=seed)

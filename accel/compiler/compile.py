@@ -9,6 +9,7 @@ import functools
 
 import numpy as np
 
+from accel import timing
 from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
 from accel.image import Image, LayerInfo
@@ -18,7 +19,7 @@ from model.integer import store
 from model.integer.net import PICTURE, MaxPool, Skip, macs
 
 from .assemble import Assembler
-from .placement import DoesNotFit, is_logits, place, sources
+from .placement import DoesNotFit, bands, is_logits, place, sources
 from .terms import kernel_of, max_pool_kernels
 
 __all__ = ["DoesNotFit", "compile_net"]
@@ -68,7 +69,7 @@ def _compile(net, config):
     return Image(
         config=config, net_name=net.name, net_digest=store.digest(net),
         n_logits=len(net.layers[-1].bias), picture_shape=tensors[PICTURE].shape[1:],
-        settings=_settings(tensors[PICTURE], config), layers=tuple(layers),
+        settings=_settings(tensors[PICTURE]), layers=tuple(layers),
         program=np.array(assembler.program, dtype=np.uint64), weights=assembler.weights(),
         thresholds=np.array(assembler.thresholds, dtype=np.int64))
 
@@ -101,12 +102,16 @@ class _LayerCompiler:
         tiles = -(-channels // self.config.rows) * self.config.parts
         for index in range(tiles):
             chosen = thresholds[index * self.config.channels:][:self.config.channels]
-            self._tile(index, thresholds=1, barrier=barrier and index == 0)
             self.assembler.thresholds += chosen.ravel().tolist()
-            if index * self.config.channels < channels:
-                self._passes(index, logits=False)
-            else:
-                self._zeros()
+            for band in bands(self.out, self.config):
+                passes = self._passes(index, band) if index * self.config.channels < channels else []
+                first = band[0] == 0
+                self._tile(index, band, thresholds=first,
+                           barrier=first and (barrier and index == 0 or self._waits(index, band, passes)))
+                if passes:
+                    self._emit_passes(passes, logits=False)
+                else:
+                    self._zeros()
         return tiles * height * self.groups
 
     def _logits(self):
@@ -117,22 +122,31 @@ class _LayerCompiler:
         self._check_range("logits", low + bias.min(), high + bias.max(), -limit, limit - 1)
         for index, begin in enumerate(range(0, channels, self.config.channels)):
             chosen = bias[begin:begin + self.config.channels]
-            self._tile(index, thresholds=0, barrier=1)
-            self._passes(index, logits=True)
+            self._tile(index, (0, height), thresholds=0, barrier=1)
+            self._emit_passes(self._passes(index, (0, height)), logits=True)
             halves = np.stack([chosen & 0xFFFF, chosen >> 16 & 0xFFFF], axis=1)
             self.assembler.thresholds += halves.ravel().tolist()
             self.assembler.emit(Emit, count=len(chosen), last=begin + len(chosen) == channels)
 
-    def _tile(self, index, *, thresholds, barrier):
+    def _tile(self, index, band, *, thresholds, barrier):
+        """band: first row and rows."""
         word, part = divmod(index, self.config.parts)
-        _, height, width = self.out.shape
-        base = 0 if is_logits(self.layer) else self.out.base + word * self.out.plane
-        self.assembler.emit(Tile, base=base, part=part, pitch=self.out.pitch, width=width,
-                            height=height, top=0, groups=self.groups, thresholds=thresholds, barrier=barrier)
+        top, height = band
+        base = 0 if is_logits(self.layer) else self.out.base + word * self.out.plane + top * self.out.pitch
+        self.assembler.emit(Tile, base=base, part=part, pitch=self.out.pitch, width=self.out.shape[2], height=height,
+                            top=top, groups=self.groups, thresholds=thresholds, barrier=barrier)
 
-    def _passes(self, index, *, logits):
-        """All passes of output tile `index`."""
-        passes = [one for kernel in self.kernels for one in self._passes_of(kernel, index)]
+    def _waits(self, index, band, passes):
+        """Whether output tile `index` has to wait until the one before it is written: both belong to the same words,
+        a residual reads these where the codes go (`placement`: in place), and the passes in front of it are too short
+        for that."""
+        length = max(band[1] * self.groups, timing.shortest_pass(self.config))
+        before = next((length * position for position, (kernel, _, _) in enumerate(passes)
+                       if kernel.diagonal and self.tensors[kernel.source].base == self.out.base), None)
+        return index % self.config.parts > 0 and before is not None and before < timing.drained(self.config)
+
+    def _emit_passes(self, passes, *, logits):
+        """The passes of one tile."""
         for position, (kernel, table, fields) in enumerate(passes):
             last = position == len(passes) - 1
             self.skip_passes += kernel.diagonal and not isinstance(self.layer, MaxPool)
@@ -141,8 +155,12 @@ class _LayerCompiler:
             self.assembler.run(**fields, clear=position == 0, final=last, logits=logits and last,
                                maximum=kernel.maximum)
 
-    def _passes_of(self, kernel, index):
-        """One term's passes in output tile `index`: (kernel, level table, arguments of `Assembler.run`)."""
+    def _passes(self, index, band):
+        """The passes of output tile `index` over a band: [(kernel, level table, arguments of `Assembler.run`)]."""
+        return [one for kernel in self.kernels for one in self._passes_of(kernel, index, band[0])]
+
+    def _passes_of(self, kernel, index, top):
+        """One term's, from row `top` on."""
         config, source = self.config, self.tensors[kernel.source]
         picture = kernel.source == PICTURE
         words = range(-(-kernel.codes.shape[2] // config.rows))
@@ -158,7 +176,7 @@ class _LayerCompiler:
                     for d in range(config.a_digits if picture else 1):
                         yield kernel, table, {
                             "weights": stored if d == 0 else None, "dy": dy, "dx": dx,
-                            "base": (source.base + dy * source.pitch
+                            "base": (source.base + (kernel.stride * top + dy) * source.pitch
                                      + (d if picture else word) * source.plane),
                             "shift": kernel.shift + config.w_bits * j + config.a_bits * d,
                             "beta": beta,
@@ -209,10 +227,10 @@ class _LayerCompiler:
                              f"{lowest} .. {highest}")
 
 
-def _settings(picture, config):
+def _settings(picture):
     _, height, width = picture.shape
     return Settings.const({"op": Op.SETTINGS, "width": width, "height": height, "pitch": picture.pitch,
-                           "plane": picture.plane, "second": config.picture_rows}).as_bits()
+                           "plane": picture.plane, "second": picture.second}).as_bits()
 
 
 def _kind(layer, config):

@@ -1,10 +1,31 @@
-"""Shape of every tensor of a net, and where it lives in the activation memory."""
+"""Shape of every tensor of a net, and where it lives in the activation memory.
+
+A tensor takes bank rows that are free: never used, or of a tensor whose last reader has run. The picture's buffers lie
+at the bottom, two where there is room; a single one is free too after its last reader, since the next picture comes
+only when the program has ended.
+
+**In place.** A layer whose identity residual is the last to read a tensor writes over that tensor. Four facts make it
+right:
+- Only the residual reads it in this layer, and that reads, for output tile t, word t // parts of the very pixel, never
+  a neighbour.
+- Codes are written by a tile's final pass, each a fixed time after its token has read; tokens come in one order. So no
+  word is written before the final pass has read it, and the passes of the tile before have read it earlier still.
+- With parts = 1 no other tile reads the words of this one: what is written in the meantime nobody reads.
+- With more parts the tiles of a word read lanes that the tile before has just written. Their weights are 0, but a 0 may
+  be made of several passes (code * a[r] + beta * S), all of which have to read the same, and a lane that is being
+  written reads as anything. So the codes of the tile before are there first: `compile` has a tile wait where the passes
+  in front of its residual are too short for that.
+"""
+import bisect
 from dataclasses import dataclass, replace
 
+from accel.isa import SIDE_BITS
 from model.common.errors import UserError
 from model.integer.net import PICTURE, PIXEL_MAX, MaxPool, Skip
 
-__all__ = ["DoesNotFit", "Tensor", "is_logits", "place", "sources"]
+__all__ = ["DoesNotFit", "Tensor", "bands", "is_logits", "place", "sources"]
+
+LONGEST_SIDE = (1 << SIDE_BITS) - 1
 
 
 class DoesNotFit(UserError):
@@ -26,13 +47,15 @@ class DoesNotFit(UserError):
 class Tensor:
     """Codes (C, H, W) from bank row `base` on; the picture's base counts from its buffer's.
 
-    pitch: bank rows per picture row. largest: the largest code.
+    pitch: bank rows per picture row. largest: the largest code. second: of the picture, bank row of its second buffer,
+    0 where there is only one.
     """
     name: str
     shape: tuple
     pitch: int
     largest: int
     base: int = 0
+    second: int = 0
 
     @property
     def plane(self):
@@ -49,14 +72,23 @@ def sources(layer):
     return {layer.source} if isinstance(layer, MaxPool) else {term.source for term in layer.terms}
 
 
+def bands(tensor, config):
+    """[(first row, rows)] of the bands in which a tensor is computed, as many rows each as the accumulators hold and
+    all alike as far as they go."""
+    _, height, width = tensor.shape
+    groups = -(-width // config.pixels_per_cycle)
+    count = -(-height // (config.accumulator_depth // groups))
+    rows = -(-height // count)
+    return [(top, min(rows, height - top)) for top in range(0, height, rows)]
+
+
 def place(net, config):
     """{name: `Tensor`} of the picture and every layer. The logits take no room."""
     shape = channels, height, width = tuple(net.input_shape)
-    if channels != 3 or height > config.picture_height or width > config.picture_width:
-        raise DoesNotFit(PICTURE, "shape of the picture", shape,
-                         (3, config.picture_height, config.picture_width))
+    if channels not in (1, 3) or max(height, width) > LONGEST_SIDE:
+        raise DoesNotFit(PICTURE, "shape of the picture", shape, (3, LONGEST_SIDE, LONGEST_SIDE))
     tensors = {PICTURE: _tensor(PICTURE, shape, PIXEL_MAX, config)}
-    rows, last_reader = {}, {}
+    rows, last_reader = {PICTURE: config.a_digits * tensors[PICTURE].plane}, {PICTURE: -1}
     for index, layer in enumerate(net.layers):
         if (not sources(layer) <= tensors.keys() or layer.name in tensors
                 or is_logits(layer) != (layer is net.layers[-1])):
@@ -65,16 +97,18 @@ def place(net, config):
             shape, largest = _max_pool_output(layer, tensors)
         else:
             shape, largest = _output(layer, tensors, config)
-        groups = shape[1] * -(-shape[2] // config.pixels_per_cycle)
+        groups = -(-shape[2] // config.pixels_per_cycle)
         if groups > config.accumulator_depth:
-            raise DoesNotFit(layer.name, "pixel groups of its feature map", groups,
-                             config.accumulator_depth)
+            raise DoesNotFit(layer.name, "pixel groups of a row of its feature map", groups, config.accumulator_depth)
+        if is_logits(layer) and shape[1] * groups > config.accumulator_depth:
+            raise DoesNotFit(layer.name, "pixel groups of its feature map", shape[1] * groups, config.accumulator_depth)
         tensor = tensors[layer.name] = _tensor(layer.name, shape, largest, config)
         last_reader |= dict.fromkeys(sources(layer), index)
         if not is_logits(layer):
             rows[layer.name] = -(-shape[0] // config.rows) * tensor.plane
             last_reader[layer.name] = index
-    bases = _allocate(rows, last_reader, 2 * config.picture_rows, config.activation_depth)
+    bases, second = _places(rows, last_reader, _replaced(net, last_reader), config.activation_depth)
+    tensors[PICTURE] = replace(tensors[PICTURE], second=second)
     return {name: replace(tensor, base=bases.get(name, 0)) for name, tensor in tensors.items()}
 
 
@@ -131,21 +165,69 @@ def _term_output(layer, term, source, config):
     return term.output_shape(source.shape)
 
 
-def _allocate(rows, last_reader, start, depth):
-    """First bank row of each tensor: {name: base}, each at the lowest place that is free.
+def _replaced(net, last_reader):
+    """{layer: tensor that it may write over}: its last reader, by a residual alone."""
+    replaced = {}
+    for index, layer in enumerate(net.layers[:-1]):
+        terms = () if isinstance(layer, MaxPool) else layer.terms
+        for skip in (term for term in terms if isinstance(term, Skip)):
+            if (last_reader[skip.source] == index
+                    and all(isinstance(term, Skip) for term in terms if term.source == skip.source)):
+                replaced[layer.name] = skip.source
+    return replaced
 
-    rows: {name: bank rows} of every layer in order. last_reader: {name: index of a layer}. Rows are
-    free again after the last reader, so a layer never writes over what it reads.
+
+def _places(rows, last_reader, replaced, depth):
+    """({name: first bank row}, second): of every tensor, and of the picture's second buffer (0: none).
+
+    rows: {name: bank rows} of the picture and every layer in order. last_reader: {name: index of a layer}.
+    replaced: as from `_replaced`.
+    """
+    picture = rows[PICTURE]
+    two = rows | {PICTURE: 2 * picture}
+    always = last_reader | {PICTURE: len(rows)}             # the next picture comes meanwhile
+    early = list(rows)[1:last_reader[PICTURE] + 2]          # written while the picture is read
+
+    def fitting(depth):
+        """Of the ways that fit, the first."""
+        for second, bases in ((picture, _allocate(two, always, replaced)), (0, _allocate(rows, last_reader, replaced)),
+                              (0, _allocate(rows, last_reader, replaced, early, depth))):
+            if all(0 <= base <= depth - rows[name] for name, base in bases.items()):
+                return bases, second
+        return None
+
+    found = fitting(depth)
+    if found is None:
+        ends = {name: base + rows[name] for name, base in _allocate(rows, last_reader, replaced).items()}
+        need = bisect.bisect_left(range(max(ends.values())), True, lo=depth, key=lambda depth: bool(fitting(depth)))
+        first = next(name for name in ends if ends[name] > depth)
+        raise DoesNotFit(first, "bank rows of activation memory", need, depth)
+    return found
+
+
+def _allocate(rows, last_reader, replaced, from_top=(), depth=0):
+    """First bank row of each tensor: {name: base}, that of what it replaces or the lowest place that is free; of those
+    in `from_top` the highest one below `depth`, negative where there is none.
+
+    Rows are free again after the last reader, so a layer never writes over what it reads but in place.
     """
     bases = {}
-    for index, (name, size) in enumerate(rows.items()):
+    for index, (name, size) in enumerate(rows.items(), -1):         # the picture comes before layer 0
         live = sorted((bases[n], bases[n] + rows[n]) for n in bases if last_reader[n] >= index)
-        base = start
-        for low, high in live:
-            if base + size <= low:
-                break
-            base = max(base, high)
-        if base + size > depth:
-            raise DoesNotFit(name, "bank rows of activation memory", base + size, depth)
-        bases[name] = base
+        if name in replaced:
+            bases[name] = bases[replaced[name]]
+        elif name in from_top:
+            bases[name] = depth - _lowest([(depth - high, depth - low) for low, high in reversed(live)], size) - size
+        else:
+            bases[name] = _lowest(live, size)
     return bases
+
+
+def _lowest(taken, size):
+    """The lowest place for so many rows beside those taken, sorted [(first, behind the last)]."""
+    base = 0
+    for low, high in taken:
+        if base + size <= low:
+            break
+        base = max(base, high)
+    return base

@@ -106,7 +106,9 @@ def _taps(term, config):
     codes = term.codes.astype(np.int64)
     out_channels, _, height, width = codes.shape
     if term.source == PICTURE and config.picture_taps == 3:
-        # a word of the picture holds the pixel's left and right neighbours too: lane kx * 3 + colour
+        # a word of the picture holds the pixel's left and right neighbours too: lane kx * 3 + colour. Of a picture of
+        # one channel the lanes of the other colours are 0: any weight will do.
+        codes = np.pad(codes, ((0, 0), (0, 3 - codes.shape[1]), (0, 0), (0, 0)))
         taps = tuple((ky - term.padding, 0) for ky in range(height))
         return taps, codes.transpose(2, 0, 3, 1).reshape(height, out_channels, -1)
     taps = tuple((ky - term.padding, kx - term.padding)

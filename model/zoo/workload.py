@@ -23,7 +23,7 @@ DEFAULT_DATASET = "cifar10"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Workload:
-    """dataset: its name, or FILES. start: index of the first picture in it. pictures: uint8 (N, 3, H, W).
+    """dataset: its name, or FILES. start: index of the first picture in it. pictures: uint8 (N, C, H, W).
     labels: int64 (N,), None where unknown, or of other classes than the net's.
     classes: names of the classes. names: of the pictures."""
     net: IntegerNet

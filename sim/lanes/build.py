@@ -8,7 +8,7 @@ from accel.rtl.core import Core
 from model.common.errors import UserError
 from model.common.tools import find_compiler, find_cxxrtl
 
-from ..library import CXX_FLAGS, built, compile_sources, rtl_sources, step, write_rtlil
+from ..library import CXX_FLAGS, built, compile_sources, core_identity, rtl_sources, step, write_rtlil
 from .analysis import PixelsDecide, mark_vectors
 from .code import generate
 from .netlist import UnsupportedNetlist, read_netlist, script
@@ -20,7 +20,8 @@ __all__ = ["CORE_PORTS", "Ports", "build", "build_from", "build_simulator"]
 FOLDER = Path(__file__).parent
 DRIVER = FOLDER / "driver.cc"
 INSPECTOR = FOLDER / "inspector.cc"
-HEADERS = (FOLDER / "lanes.h", FOLDER / "simulator.h", FOLDER.parent / "streams.h")
+HEADERS = (FOLDER / "lanes.h", FOLDER / "simulator.h", FOLDER / "sdram_port.h", FOLDER.parent / "streams.h",
+           FOLDER.parent / "sdram_chip.h")
 # What the files are made by: a library is as old as the youngest of them.
 GENERATOR = tuple(FOLDER / f"{name}.py" for name in
                   ("netlist", "analysis", "undefined", "schedule", "expressions", "code", "build")) + HEADERS
@@ -48,12 +49,13 @@ class Ports:
 
 CORE_PORTS = Ports(
     pixels=("pixels__payload",), answers=("logits__payload", "trace__data"),
-    guards=(("logits__payload", "logits__valid"), ("trace__data", "trace__valid"), ("trace__group", "trace__valid")))
+    guards=(("logits__payload", "logits__valid"), ("trace__data", "trace__valid"), ("trace__group", "trace__valid"),
+            ("sdram__dq_o", "sdram__dq_oe")))
 
 
 def build(config, *, one_lane=False, watched=False, target="native"):
     """Path of the library that simulates the core of `config`, built unless it is cached; arguments as below."""
-    return build_simulator(lambda: Core(config), name=config.name, sources=f"{config.digest()}\0{rtl_sources()}",
+    return build_simulator(lambda: Core(config), name=config.name, sources=f"{core_identity(config)}\0{rtl_sources()}",
                            ports=CORE_PORTS, one_lane=one_lane, watched=watched, target=target)
 
 

@@ -1,4 +1,5 @@
 // A core of many lanes behind the streams of sim/streams.h.
+#include "sdram_port.h"
 #include "simulator.h"
 #include "streams.h"
 
@@ -10,10 +11,11 @@ struct Core : Simulator {
     uint8_t *load_valid_flag = flag("load__valid"), *load_ready_flag = flag("load__ready"),
             *pixels_valid_flag = flag("pixels__valid"), *pixels_ready_flag = flag("pixels__ready"),
             *logits_valid_flag = flag("logits__valid"), *logits_ready_flag = flag("logits__ready"),
-            *trace_valid_flag = flag("trace__valid");
+            *trace_valid_flag = flag("trace__valid"), *whole_flag = flag("whole"), *damaged_flag = flag("damaged");
     const uint64_t load_words = words(load_port), pixels_words = words(pixels_port), logits_words = words(logits_port),
                    data_words = words(data_port);
     bool pixel_offered = false;
+    SdramPort sdram{*this};
 
     void load(bool valid, const uint32_t *record) {
         *load_valid_flag = valid;
@@ -31,6 +33,8 @@ struct Core : Simulator {
     bool pixels_ready() const { return *pixels_ready_flag; }
     bool logits_valid() const { return *logits_valid_flag; }
     bool trace_valid() const { return *trace_valid_flag; }
+    bool whole() const { return *whole_flag; }
+    bool damaged() const { return *damaged_flag; }
     void logits(int lane, uint32_t *record) const { get(logits_port, lane, record); }
     void cycles(uint32_t *record) const { get(cycles_port, 0, record); }
     void group(uint32_t *record) const { get(group_port, 0, record); }
@@ -48,5 +52,6 @@ private:
 EXPORT Core *uniqore_open(const char *) { return new Core; }
 EXPORT void uniqore_close(Core *core) { delete core; }
 EXPORT void uniqore_use_lanes(Core *core, int lanes) { core->use_lanes(lanes); }
+EXPORT Sdram *uniqore_sdram(Core *core) { return core->sdram.chip(); }
 EXPORT int uniqore_data_words(Core *core) { return int(core->data_words); }
 EXPORT void uniqore_run(Core *core, Streams *streams, uint64_t max_cycles) { run_streams(*core, streams, max_cycles); }

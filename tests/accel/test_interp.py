@@ -5,11 +5,22 @@ import numpy as np
 import pytest
 
 from accel.compiler.compile import DoesNotFit, compile_net
-from accel.config import R16C16P1, R16C16P2, TINY
+from accel.compiler.placement import bands, place
+from accel.config import R8C8P2, R16C16P1, R16C16P2, TINY
 from accel.interp import Interpreter
 from model.integer import golden
 from model.integer.net import PICTURE, Skip
-from tests.nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures, resnet8_like
+from tests.nets import (
+    SIZES,
+    NetBuilder,
+    corner_pictures,
+    extreme_net,
+    random_net,
+    random_pictures,
+    residual_net,
+    resnet8_like,
+    sized_net,
+)
 
 from .variants import VARIANTS
 
@@ -42,6 +53,37 @@ def pictures_of(net, seed=0):
 def test_random_nets(name, seed):
     net = random_net(seed, VARIANTS[name])
     check(net, VARIANTS[name], pictures_of(net, seed))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_residuals_in_place(name):
+    for seed in range(4):
+        net = residual_net(seed, VARIANTS[name])
+        check(net, VARIANTS[name], pictures_of(net, seed))
+
+
+@pytest.mark.parametrize("config", [
+    replace(R16C16P2, activation_depth=16384), replace(R8C8P2, activation_depth=16384, sdram_hz=100_000_000),
+    replace(TINY, name="2-parts", rows=8, activation_depth=8192, sdram_hz=100_000_000)], ids=lambda config: config.name)
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes(name, config):
+    """Pictures of up to 127 pixels a side and one channel or three, up to 1,000 classes; bands, and one buffer where
+    two do not fit."""
+    net = sized_net(name)
+    check(net, config, pictures_of(net))
+
+
+@pytest.mark.parametrize("name", ["tiny", "2-parts", "16x16x2"])
+def test_one_picture_buffer_with_bands(name):
+    """The least memory that holds the net, and accumulators for a quarter of its first map."""
+    config = replace(VARIANTS[name], sdram_hz=100_000_000)
+    net = sized_net("grey")
+    with pytest.raises(DoesNotFit, match="bank rows of activation memory") as caught:
+        compile_net(net, replace(config, activation_depth=1))
+    least = replace(config, activation_depth=caught.value.need, accumulator_depth=100)
+    assert place(net, least)[PICTURE].second == 0
+    assert [len(bands(place(net, least)[layer.name], least)) for layer in net.layers] == [4, 4, 4, 1, 1]
+    check(net, least, pictures_of(net))
 
 
 @pytest.mark.parametrize("config", [R16C16P2, R16C16P1], ids=lambda config: config.name)
@@ -141,14 +183,15 @@ def test_logits_of_several_terms():
 
 def test_wrong_picture_shape():
     net = random_net(0, TINY)
-    with pytest.raises(ValueError, match="pixels must be"):
+    with pytest.raises(ValueError, match="the picture must be"):
         Interpreter(compile_net(net, TINY)).run(np.zeros((3, 1, 1), np.uint8))
 
 
 def test_a_sum_beyond_the_accumulator_is_no_result():
     """Were the compiler's proof wrong, the interpreter would say so: an image of 22 bits on accumulators of 16."""
     image = compile_net(extreme_net(303, 15), TINY)
-    narrow = Interpreter(replace(image, config=replace(TINY, acc_bits=16)))
+    narrow = Interpreter(replace(image, config=replace(TINY, acc_bits=16),
+                                 thresholds=image.thresholds.clip(-1 << 15, (1 << 15) - 1)))
     white = np.full((3, 3, 3), 255, dtype=np.uint8)
     with pytest.raises(OverflowError, match="of 16 bits is too narrow"):
         narrow.run(white)

@@ -1,6 +1,7 @@
 """The driver of the simulated board: two clocks that know nothing of each other, and a board that does not mind."""
 import random
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -17,13 +18,17 @@ from accel.config import TINY
 from accel.cycles import cycles
 from accel.digest import SYSTEM
 from accel.link import Command
+from accel.rtl.sdram.controller import SdramController
+from accel.rtl.sdram.port import SdramPort
 from accel.rtl.system import System
+from accel.sdram import SdramTiming
 from model.common.errors import UserError
 from model.common.tools import find_compiler, find_cxxrtl
 from model.integer import golden
 from sim.board import CYCLES_PER_BIT, DRIVER, HOST_HZ, PORTS, BoardSimulator, build_board
 from sim.lanes.build import build_simulator
 from sim.library import built, compile_sources, rtl_sources, step, write_rtlil
+from sim.sdram_chip import SdramViolation
 from tests.nets import random_net, random_pictures
 
 RATIOS = (Fraction(1), Fraction(4), Fraction(21, 4), Fraction(1, 3), Fraction(1009, 252), Fraction(97, 101))
@@ -146,7 +151,8 @@ def test_a_board_whose_clock_is_not_locked_answers(small):
 def cxxrtl_board(make_system, sources):
     """Library of the board in CXXRTL, with the same driver."""
     yosys, compiler = find_cxxrtl(), find_compiler()
-    header = Path(__file__).with_name("cxxrtl_board") / "simulator.h"
+    headers = [*sorted(Path(__file__).with_name("cxxrtl_board").glob("*.h")),
+               *(DRIVER.with_name(name) for name in ("sdram_chip.h", "cxxrtl_sdram.h"))]
     # Modules stay where a flat board would keep a compiler busy for minutes.
     script = ("read_rtlil core.il\nsetattr -mod -set keep_hierarchy 1 core.core.array.pe_*_? "
               "core.core.chain_end*.threshold*_?\nwrite_cxxrtl -O6 -g0 core.cc\n")
@@ -155,10 +161,10 @@ def cxxrtl_board(make_system, sources):
         write_rtlil(make_system(), folder / "core.il")
         (folder / "core.ys").write_text(script)
         step([*yosys.command, "-q", "core.ys"], folder)
-        for path in (DRIVER, header):
+        for path in (DRIVER, *headers):
             shutil.copy(path, folder)
         compile_sources(folder, [DRIVER.name], ("-O1", f"-I{yosys.include}"), compiler)
-    return built("board-cxxrtl", [sources, DRIVER.read_text(), header.read_text(), yosys.version, script,
+    return built("board-cxxrtl", [sources, *(path.read_text() for path in (DRIVER, *headers)), yosys.version, script,
                                   compiler.version], make)
 
 
@@ -208,3 +214,65 @@ def test_a_board_in_amaranth_s_own_simulator(small):
     simulator.add_testbench(listener)
     simulator.run()
     assert said == expected
+
+
+class Keeper(wiring.Component):
+    """In the place of a `System` with an SDRAM: writes a word to each of two chunks, then reads both again and again.
+    leds: words of the second chunk that were its word, and whether any word of the first one's was not."""
+    def __init__(self, timing):
+        self.timing = timing
+        super().__init__({"rx": In(1), "locked": In(1), "tx": Out(1, init=1), "leds": Out(32), "sdram": Out(SdramPort())})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.controller = controller = SdramController(self.timing)
+        wiring.connect(m, controller.port, wiring.flipped(self.sdram))
+        word, chunk, written = Signal(16), Signal(), Signal(range(1025))
+        seen, wrong = Signal(31), Signal()
+        m.d.comb += [
+            controller.writes.valid.eq(written != 1024), controller.writes.p.chunk.eq(1000 + written[9]),
+            controller.writes.p.column.eq(written[:9]), controller.writes.p.data.eq(written * 0x35),
+            controller.reads.valid.eq(written == 1024), controller.reads.payload.eq(1000 + chunk),
+            self.leds.eq(Cat(seen, wrong))]
+        m.d.host += self.tx.eq(self.rx)
+        with m.If(controller.writes.valid & controller.writes.ready):
+            m.d.sync += written.eq(written + 1)
+        with m.If(controller.reads.valid & controller.reads.ready):
+            m.d.sync += chunk.eq(~chunk)
+        with m.If(controller.word.valid):
+            m.d.sync += [seen.eq(seen + 1), word.eq(word + 1),
+                         wrong.eq(wrong | (controller.word.data != (word[:10] * 0x35)[:16]))]
+        return m
+
+
+def keeper(timing, **options):
+    sources = f"{Path(__file__).read_text()}{timing}{rtl_sources('accel.rtl.sdram.controller')}"
+    return BoardSimulator(build_simulator(lambda: Keeper(timing), name="keeper", sources=sources, ports=PORTS,
+                                          one_lane=True, driver=DRIVER), **options)
+
+
+TIMING = replace(SdramTiming.of(100_000_000), power_up=500)
+
+
+@pytest.mark.cxx
+def test_a_board_has_its_sdram():
+    """On the core's clock, which is another one than the host's."""
+    board = keeper(TIMING, core_ratio=Fraction(37, 10), sdram=TIMING)
+    board.exchange(b"", 10_000)
+    cycles = board.sdram.cycle
+    assert cycles == 37_000
+    assert not board.line.leds >> 31 and board.line.leds > 0.8 * (cycles - 8 * TIMING.refresh_interval)
+    assert board.sdram.row(1001).tolist() == [0x35 * (512 + k) % 0x10000 for k in range(512)]
+    board.sdram.flip((cycles + 100, 1001, 3, 1))
+    board.exchange(b"", 1000)
+    assert board.line.leds >> 31
+    board.close()
+
+
+@pytest.mark.cxx
+def test_a_board_that_breaks_a_rule_of_its_sdram_is_stopped():
+    board = keeper(replace(TIMING, rcd=2), sdram=TIMING)
+    with pytest.raises(SdramViolation, match=r"^SDRAM, cycle \d+: tRCD: "):
+        for _ in range(100):
+            board.exchange(b"", 1000)
+    board.close()

@@ -79,7 +79,7 @@ def test_streams_run_at_full_speed(open_engine):
     assert all(r.writes is None for r in results)
     one = HEIGHT * WIDTH + LATENCY + PICTURE.n_logits
     runs = -(-len(PICTURES) // engine.lanes)
-    assert abs(engine.simulated_cycles - runs * one - len(PICTURE.biases)) <= 2
+    assert abs(engine.simulated_cycles - runs * one - len(PICTURE.load_words()[0])) <= 2
     engine.close()
 
 

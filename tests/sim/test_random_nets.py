@@ -7,7 +7,8 @@ import pytest
 
 from accel.config import TINY
 from sim.lanes.build import build
-from tests.rtl_check import FUZZED, check_random_net
+from tests.nets import SIZES, sized_net
+from tests.rtl_check import FUZZED, LARGE, check_net, check_random_net, check_residual_net
 
 pytestmark = pytest.mark.cxx
 SEEDS = range(1000, 1030)
@@ -20,3 +21,18 @@ def test_random_nets(config, seeds):
     library = build(config, watched=True)
     for seed in seeds:
         check_random_net(seed, config, library)
+
+
+@pytest.mark.parametrize("config, seeds", [
+    pytest.param(TINY, SEEDS[:12], id=f"few-{TINY.name}"),
+    *(pytest.param(config, SEEDS, id=config.name, marks=pytest.mark.slow) for config in FUZZED)])
+def test_residuals_in_place(config, seeds):
+    library = build(config, watched=True)
+    for seed in seeds:
+        check_residual_net(seed, config, library)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes(name):
+    check_net(sized_net(name), LARGE, build(LARGE, watched=True), count=1)

@@ -6,8 +6,8 @@ instantiated. The shape of the blocks follows the depth, so that no multiplexer 
     depth up to     1024   2048   4096   8192   16384
     bits a block      18      9      4      2       1
 
-A deeper memory is one of 16384 words and one of the rest, with one multiplexer of two behind them. 18432 words of 64
-bits take 64 + 8 blocks, 32768 would take 128.
+A deeper memory, and one that takes fewer blocks so, is one of a power of two words and one of the rest, with a
+multiplexer of two behind them: 18432 words of 64 bits take 64 + 8 blocks, 6144 take 16 + 8, where 8192 take 32.
 """
 from amaranth import *
 from amaranth.lib import memory, wiring
@@ -56,12 +56,23 @@ class BlockMemory(wiring.Component):
 
     @property
     def block_shape(self):
-        """(words, bits) of the DP16KD blocks this memory is made of, up to 16384 words."""
+        """(words, bits) of the DP16KD blocks this memory is made of, where it is not two memories."""
         return next(shape for shape in SHAPES if self.depth <= shape[0])
+
+    @property
+    def low_depth(self):
+        """Words of the first of the two memories that this one is made of; None where it is one."""
+        below = 1 << (self.depth - 1).bit_length() - 1
+        if self.depth <= SHAPES[0][0]:
+            return None
+        if self.depth > DEEPEST:
+            return DEEPEST
+        apart = _blocks(below, self.width) + _blocks(self.depth - below, self.width)
+        return below if apart < _blocks(self.depth, self.width) else None
 
     def elaborate(self, platform):
         m = Module()
-        if self.depth > DEEPEST:
+        if self.low_depth:
             self._two_memories(m)
             return m
         if is_ecp5(platform):
@@ -77,9 +88,9 @@ class BlockMemory(wiring.Component):
         return m
 
     def _two_memories(self, m):
-        m.submodules.low = low = BlockMemory(width=self.width, depth=DEEPEST, init=self.init[:DEEPEST])
-        m.submodules.high = high = BlockMemory(
-            width=self.width, depth=self.depth - DEEPEST, init=self.init[DEEPEST:])
+        below = self.low_depth
+        m.submodules.low = low = BlockMemory(width=self.width, depth=below, init=self.init[:below])
+        m.submodules.high = high = BlockMemory(width=self.width, depth=self.depth - below, init=self.init[below:])
         for number, part in enumerate((low, high)):
             m.d.comb += [part.write_enable.eq(self.write_enable & (self.write_address[-1] == number)),
                          part.write_address.eq(self.write_address), part.write_data.eq(self.write_data),
@@ -127,3 +138,9 @@ class BlockMemory(wiring.Component):
                 groups[byte // 2] |= (word >> low & mask) << (byte % 2 * 9 + at * bits)
         return [Const(sum(group << 20 * k for k, group in enumerate(groups[n:n + 16])), 320)
                 for n in range(0, 1024, 16)]
+
+
+def _blocks(depth, width):
+    """DP16KD blocks of one memory."""
+    bits = next(bits for words, bits in SHAPES if depth <= words)
+    return -(-width // bits)

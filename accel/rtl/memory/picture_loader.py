@@ -5,7 +5,8 @@ The first convolution sees 3 colours only; so that its rows are not idle, a word
     lane 3 * tap + colour = digit of pixel (y, x + tap - 1)     (tap 0 .. 2; zeros outside the picture)
 
 An 8-bit pixel is ceil(8 / a_bits) digits; each has a plane of its own, height * pitch bank rows apart. Arrays of
-fewer than 9 rows hold one tap a word. Two buffers: the next picture may arrive while one is being classified.
+fewer than 9 rows hold one tap a word. With two buffers, the second from bank row `settings.second` on, the next picture
+may arrive while one is being classified; where that is 0 there is one buffer alone, and the next picture waits.
 """
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -26,9 +27,9 @@ class PictureLoader(wiring.Component):
     -------
     pixels : In(stream of isa.PixelWord); o : Out(stream of PictureWrite)
     settings : In(isa.Settings)
-    full : Out(1): the current buffer holds a whole picture; buffer : Out(1): the current buffer
-    release : In(1): the current buffer may be written again, the other one becomes current
-    clear : In(1): forget everything, take no pixels (a net is being loaded)
+    full : Out(1): the current buffer holds a whole picture; buffer : Out(1): the current buffer, 0 where there is one
+    release : In(1): the current buffer may be written again, the other one, if there is one, becomes current
+    clear : In(1): forget everything, take no pixels (a net is being loaded); settings change only while it is up
 
     Throughput: a pixel each a_digits + 2 cycles, less where code writes go first.
     """
@@ -46,9 +47,11 @@ class PictureLoader(wiring.Component):
 
         full = Signal(2)
         writing = Signal()                                       # buffer the pixels go to
+        two_buffers = Signal()
+        m.d.sync += two_buffers.eq(settings.second != 0)
         m.d.comb += self.full.eq(full.bit_select(self.buffer, 1))
         with m.If(self.release):
-            m.d.sync += [full.bit_select(self.buffer, 1).eq(0), self.buffer.eq(~self.buffer)]
+            m.d.sync += [full.bit_select(self.buffer, 1).eq(0), self.buffer.eq(~self.buffer & two_buffers)]
 
         # A word of three taps is complete when the pixel to the right of it is known: one column later.
         lag = taps // 2
@@ -98,5 +101,6 @@ class PictureLoader(wiring.Component):
                 m.d.sync += [column.eq(0), window.eq(0), line.eq(line + 1), row.eq(row + settings.pitch)]
                 m.next = "COMPARE"
                 with m.If(last_line):
-                    m.d.sync += [line.eq(0), row.eq(0), full.bit_select(writing, 1).eq(1), writing.eq(~writing)]
+                    m.d.sync += [line.eq(0), row.eq(0), full.bit_select(writing, 1).eq(1),
+                                 writing.eq(~writing & two_buffers)]
         return ResetInserter(self.clear)(m)

@@ -1,17 +1,16 @@
 """Works an SDRAM: whole chunks read without a gap, words written, refreshes in between.
 
-A command is decided in one cycle and shown at the port in the next. Chunks 0 and 1, both asked for in time, at
-rcd = 3 (cycles of the decision; the port's are one later):
+A command is decided in one cycle and shown at the port in the next. Chunks 0 and 1 after each other, from rest, at
+rcd = 3; cycles of the decision, the port's are one later:
 
-    cycle         0      1      2      3     ...   513    514    515    516    517    518    519   ...   1,027
-    reads         take 0               take 1             take 2
-    decided       ACT 0                READ 0 ..   READ   READ   READ   READ   READ   ACT 2  READ        READ
-                                       (ACT 1 among them)   511  0 of 1  1      2             3           511 of 1
-    word                                          7 cycles behind its READ
+    cycle     0       1       2   3   4       5       ..  513       514     515       516       517     ..  1,029
+    reads     take 0                          take 1
+    decided           ACT 0           READ 0  READ 1  ..  READ 509  ACT 1   READ 510  READ 511  READ 0  ..  READ 511
+    word                                              ..  (word 0 of chunk 0 in cycle 11, of chunk 1 in cycle 524)
 
-The table is that of a start from rest; from then on a chunk takes 513 cycles: 512 READs, and the ACTIVATE of the next
-chunk's row among them. The last READ of a row precharges it. A row that nobody has asked for in time, or one of the
-bank that is being read, is opened after that precharge.
+A chunk takes 513 cycles, whatever comes: 512 READs and, just in time for the next chunk, one cycle in which its row is
+opened where it has been asked for by then, is in another bank and no refresh is due. Else it is opened when the row
+before it has been closed. The last READ of a row precharges it.
 
 State is single bits, and waits are pulses that walk through registers (`line`), so that no command waits for a counter:
 
@@ -57,7 +56,7 @@ class SdramController(wiring.Component):
     Latency: timing.SDRAM_WORD cycles from a READ at the port to its word; from a request that is taken at rest, with no
     refresh due, 1 + rcd + 1 + SDRAM_WORD to its first word. Throughput: a chunk in 513 cycles, a word written a cycle
     (the row of another chunk takes rcd + max(wr - 1, ras - rcd, rc - rcd - rp) + rp + 1 cycles more). Refreshes: when
-    REFRESH_BATCH = 4 are owed, all that are owed at the next end of a row; at most 7 are owed at any time.
+    REFRESH_BATCH = 4 are owed, all that are owed at the next end of a row.
     """
     def __init__(self, timing: SdramTiming):
         self.timing = timing
@@ -81,22 +80,21 @@ class SdramController(wiring.Component):
         closed, opened, reading, writing = Signal(), Signal(), Signal(), Signal()
         bank = Signal.like(chunk_bank)                  # that is read
         last = Signal()                                 # column is the last
-        open_next, next_open = Signal(), Signal()       # ACTIVATE among the READs; its row is open, or will be
-        settled = Signal()                              # the row before the one that is read is precharged
+        near, slot = Signal(), Signal()                 # in the next cycle, in this one there is no READ
+        open_next = Signal()                            # but an ACTIVATE
         due = Signal()                                  # refreshes
 
         # What is decided in this cycle
         read, write, last_read = Signal(), Signal(), Signal()
         activate, refresh, mode, precharge = Signal(), Signal(), Signal(), Signal()
-        start, leave, beside = Signal(), Signal(), Signal()
+        start, leave = Signal(), Signal()
         m.d.comb += [
-            read.eq(reading & ~open_next), last_read.eq(read & last),
+            read.eq(reading & ~slot), last_read.eq(read & last),
             write.eq(writing & held & same & ~due),
             activate.eq(open_next | closed & held & ~due), refresh.eq(closed & due),
             mode.eq(closed & ~due & ~self.ready),
             start.eq(opened & (~reading | last_read)),
-            leave.eq(writing & (due | Mux(held, ~same, self.restart))),
-            beside.eq(reading & settled & held & (chunk_bank != bank) & ~last & ~next_open & ~due)]
+            leave.eq(writing & (due | Mux(held, ~same, self.restart)))]
 
         # Requests
         m.d.comb += [reads.ready.eq(self.ready & ~held),
@@ -115,29 +113,26 @@ class SdramController(wiring.Component):
             m.d.sync += [held.eq(1), is_write.eq(1), same.eq(writes.p.chunk == chunk), chunk.eq(writes.p.chunk),
                          column.eq(writes.p.column), word.eq(writes.p.data)]
 
-        # Waits. What enters `line` at n - 2 has closed the banks n cycles later, or lets a row be opened beside the one
-        # that is read.
-        line = Signal(max(cycles.rfc - 1, cycles.rp, cycles.mrd - 1))
+        # Waits. What enters `line` at n - 2 has closed the banks n cycles later, unless the next row is read by then.
+        line = Signal(max(cycles.rfc, cycles.mrd, 1 + cycles.rp) - 1)
         leaving = Signal(max(cycles.wr - 1, cycles.ras - cycles.rcd, cycles.rc - cycles.rcd - cycles.rp, 2) - 1)
         power_up = Signal(init=1)
-        entering = {cycles.rfc - 2: [refresh], cycles.mrd - 2: [mode]}
-        entering.setdefault(cycles.rp - 1, []).append(last_read)
-        entering.setdefault(cycles.rp - 2, []).append(precharge)
-        m.d.sync += [line.eq(line >> 1), leaving.eq(Cat(leaving[1:], leave))]
-        for stage, pulses in entering.items():
-            m.d.sync += line[stage].eq(Cat(pulses, line[stage + 1:stage + 2]).any())
+        entering = [(refresh, cycles.rfc), (mode, cycles.mrd), (precharge, cycles.rp), (last_read, 1 + cycles.rp)]
+        m.d.sync += leaving.eq(Cat(leaving[1:], leave))
+        for n, stage in enumerate(line):
+            m.d.sync += stage.eq(Cat(line[n + 1:n + 2], *(pulse for pulse, wait in entering if wait - 2 == n)).any())
         rcd_over = activate
         for n in range(cycles.rcd - 2):
             rcd_over, before = Signal(name=f"rcd_{n}"), rcd_over
             m.d.sync += rcd_over.eq(before)
 
         m.d.sync += [
-            closed.eq(closed & ~(held | due | ~self.ready) | line[0] & ~reading & ~next_open),
-            settled.eq(settled & ~last_read | line[0]),
+            closed.eq(closed & ~(held | due | ~self.ready) | line[0] & ~reading),
             opened.eq(opened & ~start | rcd_over),
             reading.eq(reading & ~last_read | start & ~is_write),
             writing.eq(writing & ~leave | start & is_write),
-            open_next.eq(beside), next_open.eq(next_open & ~start | beside)]
+            near.eq(read & (column == COLUMNS - 1 - cycles.rcd)), slot.eq(near),
+            open_next.eq(near & held & (chunk_bank != bank) & ~due)]
         with m.If(start):
             m.d.sync += bank.eq(chunk_bank)
         with m.If(mode):

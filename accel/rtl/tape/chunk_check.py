@@ -15,6 +15,7 @@ class ChunkCheck(wiring.Component):
     Members
     -------
     start : In(1), in a cycle without a word: what comes next is the first word of chunk 0
+    last : In: number of the last chunk, after which comes chunk 0 again
     valid : In(1), word : In(16): a word
     payload : Out(1): it is no check. end : Out(1): it is the last of its chunk, the check
     judged : Out(1), for one cycle, two cycles after `end`; wrong : Out(1), in it: the chunk's check does not hold
@@ -29,7 +30,7 @@ class ChunkCheck(wiring.Component):
     """
     def __init__(self):
         super().__init__({
-            "start": In(1), "valid": In(1), "word": In(16), "payload": Out(1), "end": Out(1),
+            "start": In(1), "last": In(isa.CHUNK_BITS, init=-1), "valid": In(1), "word": In(16), "payload": Out(1), "end": Out(1),
             "judged": Out(1), "wrong": Out(1), "check": Out(32)})
 
     def elaborate(self, platform):
@@ -39,7 +40,7 @@ class ChunkCheck(wiring.Component):
         position, last = Signal(range(tape.CHUNK_WORDS)), Signal()
         number = Signal(isa.CHUNK_BITS)
         valid, word, ends, starts = Signal(), Signal(16), Signal(), Signal()
-        expected, ended = Signal(16), Signal()
+        expected, ended, at_last = Signal(16), Signal(), Signal()
         m.d.comb += [self.end.eq(self.valid & last), self.payload.eq(self.valid & ~last), self.check.eq(whole.crc)]
         m.d.sync += [valid.eq(self.valid), word.eq(self.word), ends.eq(self.end), starts.eq(self.start)]
         with m.If(self.valid):
@@ -48,10 +49,10 @@ class ChunkCheck(wiring.Component):
         m.d.comb += [chunk.data.eq(word), chunk.valid.eq(valid & ~ends), chunk.start.eq(starts | ends),
                      whole.data.eq(word), whole.valid.eq(valid), whole.start.eq(starts),
                      expected.eq(word ^ number)]
-        m.d.sync += [ended.eq(ends), self.wrong.eq(expected != chunk.crc)]
+        m.d.sync += [at_last.eq(number == self.last), ended.eq(ends), self.wrong.eq(expected != chunk.crc)]
         m.d.comb += self.judged.eq(ended)
         with m.If(ends):
-            m.d.sync += number.eq(number + 1)
+            m.d.sync += number.eq(Mux(at_last, 0, number + 1))
         with m.If(self.start):
             m.d.sync += [position.eq(0), last.eq(0), number.eq(0)]
         return m

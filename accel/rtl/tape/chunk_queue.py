@@ -16,9 +16,8 @@ from accel.rtl.timed import Timed
 
 from .distributor import TapeWord
 
-__all__ = ["SLOTS", "ChunkQueue"]
+__all__ = ["ChunkQueue"]
 
-SLOTS = 4                       # so that one is read, one is filled and one is on its way at any time
 DEPTH = timing.BLOCK_MEMORY + 2     # words on their way out: as many as a stop must find room for
 
 
@@ -29,7 +28,7 @@ class Waiting(data.Struct):
 
 
 class ChunkQueue(wiring.Component):
-    """Holds `SLOTS` chunks; a word in and a word out each cycle.
+    """Holds `tape.SLOTS` chunks; a word in and a word out each cycle.
 
     Members
     -------
@@ -50,9 +49,9 @@ class ChunkQueue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = BlockMemory(width=16, depth=SLOTS * tape.CHUNK_WORDS)
+        m.submodules.memory = memory = BlockMemory(width=16, depth=tape.SLOTS * tape.CHUNK_WORDS)
         column_bits = (tape.CHUNK_WORDS - 1).bit_length()
-        slot, column = Signal(range(SLOTS)), Signal(column_bits)                # of the next word
+        slot, column = Signal(range(tape.SLOTS)), Signal(column_bits)                # of the next word
         m.d.comb += [memory.write_enable.eq(self.valid), memory.write_data.eq(self.word),
                      memory.write_address.eq(Cat(column, slot))]
         with m.If(self.end):
@@ -61,8 +60,8 @@ class ChunkQueue(wiring.Component):
             m.d.sync += column.eq(column + 1)
 
         # Out of the memory: as many words are on their way as there is room for at the end of it.
-        committed, there = Signal(range(SLOTS + 1)), Signal()
-        read_slot, read_column, ends = Signal(range(SLOTS)), Signal(column_bits), Signal()
+        committed, there = Signal(range(tape.SLOTS + 1)), Signal()
+        read_slot, read_column, ends = Signal(range(tape.SLOTS)), Signal(column_bits), Signal()
         number, at_last = Signal(isa.CHUNK_BITS), Signal()
         issue, done, claimed = Signal(), Signal(), Signal(range(DEPTH + 1))
         taken = self.o.valid & self.o.ready
@@ -85,7 +84,7 @@ class ChunkQueue(wiring.Component):
         waiting = Signal(data.ArrayLayout(Waiting, DEPTH))
         level = Signal(range(DEPTH + 1))
         m.d.comb += [self.o.valid.eq(level != 0), self.o.payload.eq(waiting[0].tape),
-                     self.freed.eq(taken & waiting[0].frees), self.full.eq((committed >= SLOTS - 1) & (level == DEPTH))]
+                     self.freed.eq(taken & waiting[0].frees), self.full.eq((committed >= tape.SLOTS - 1) & (level == DEPTH))]
         m.d.sync += level.eq(level + put - taken)
         for k in range(DEPTH):
             here = level == k

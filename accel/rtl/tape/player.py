@@ -14,7 +14,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel import isa, timing
+from accel import isa, tape
 from accel.config import AccelConfig
 from accel.rtl.sdram.controller import SdramController
 from accel.rtl.sdram.memory_test import MemoryTest
@@ -22,7 +22,7 @@ from accel.rtl.sdram.port import SdramPort
 from accel.sdram import SdramTiming
 
 from .chunk_check import ChunkCheck
-from .chunk_queue import SLOTS, ChunkQueue
+from .chunk_queue import ChunkQueue
 from .distributor import TapeWord
 
 __all__ = ["TapePlayer"]
@@ -73,18 +73,17 @@ class TapePlayer(wiring.Component):
         kind, word = self.load.p.kind, self.load.p.data
         taken = self.load.valid & self.load.ready
         expected, last, place = Signal(32), Signal(isa.CHUNK_BITS), Signal(isa.CHUNK_BITS + 9)
-        testing, playing, again, quiet = Signal(), Signal(), Signal(), Signal()
-        test_start = Signal()
+        testing, playing, again, quiet, seed = Signal(), Signal(), Signal(), Signal(), Signal(16)
 
         # Requests, of the player or the tester.
-        asked, request = Signal(range(SLOTS + 1)), stream.Signature(isa.CHUNK_BITS).create()
+        asked, request = Signal(range(tape.SLOTS + 1)), stream.Signature(isa.CHUNK_BITS).create()
         chunk, at_last, all_asked = Signal(isa.CHUNK_BITS), Signal(), Signal()
-        wants, accepted, received = Signal(), Signal(), Signal()
+        wants, accepted = Signal(), Signal()
         m.d.comb += [request.payload.eq(chunk), accepted.eq(request.valid & request.ready)]
         m.d.sync += at_last.eq(chunk == last)
         with m.If(accepted):
             m.d.sync += [request.valid.eq(0), chunk.eq(Mux(at_last, 0, chunk + 1)), all_asked.eq(at_last)]
-        with m.Elif(wants & ~request.valid & (asked != SLOTS)):
+        with m.Elif(wants & ~request.valid & (asked != tape.SLOTS)):
             m.d.sync += request.valid.eq(1)
         m.d.sync += asked.eq(asked + accepted - Mux(playing, queue.freed, check.judged & (asked != 0)))
         m.d.comb += [
@@ -93,10 +92,10 @@ class TapePlayer(wiring.Component):
             test.reads.ready.eq(testing & controller.reads.ready), request.ready.eq(~testing & controller.reads.ready)]
 
         # Words that come: checked, and stored while the tape plays.
-        m.d.comb += [check.valid.eq(controller.word.valid & ~testing), check.word.eq(controller.word.data),
+        m.d.comb += [check.last.eq(last), check.valid.eq(controller.word.valid & ~testing), check.word.eq(controller.word.data),
                      queue.valid.eq(check.payload & playing), queue.word.eq(controller.word.data),
                      queue.end.eq(check.end & playing), queue.commit.eq(check.judged & ~check.wrong & playing),
-                     queue.last.eq(last), test.word.eq(controller.word), received.eq(check.judged)]
+                     queue.last.eq(last), test.word.eq(controller.word), test.seed.eq(seed)]
 
         # Words of a load.
         writes = stream.Signature(controller.writes.payload.shape()).create()
@@ -123,7 +122,6 @@ class TapePlayer(wiring.Component):
             m.d.sync += [chunk.eq(0), asked.eq(0), all_asked.eq(0), request.valid.eq(0)]
 
         wrong, count = Signal(), Signal(range(8))
-        m.d.comb += playing.eq(0)
         with m.FSM(init="KEEP" if self.at_configuration else "EMPTY"):
             with m.State("EMPTY"):
                 m.d.comb += self.load.ready.eq(~self.busy & ~writes.valid & controller.ready)
@@ -139,10 +137,13 @@ class TapePlayer(wiring.Component):
                             m.d.sync += [last.eq(isa.Play(word).last), self.resident.eq(isa.Play(word).resident)]
                             m.next = "DRAIN"
                         with m.Case(isa.LoadKind.TEST):
-                            m.d.sync += [self.memory.eq(0), test.seed.eq(word)]
+                            m.d.sync += [self.memory.eq(0), seed.eq(word)]
                             m.next = "TEST"
             with m.State("TEST"):
-                m.d.comb += [testing.eq(1), test_start.eq(~test.busy & ~test.done)]
+                m.d.comb += [testing.eq(1), test.start.eq(1)]
+                m.next = "TESTING"
+            with m.State("TESTING"):
+                m.d.comb += testing.eq(1)
                 with m.If(test.done):
                     m.d.sync += [self.memory.tested.eq(1), self.memory.errors.eq(test.errors),
                                  self.memory.address.eq(test.address)]
@@ -197,6 +198,4 @@ class TapePlayer(wiring.Component):
                 with m.If(self.load.valid & ~self.busy):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
-        m.d.comb += test.start.eq(test_start)
-        assert timing.TAPE_CHUNK
         return m

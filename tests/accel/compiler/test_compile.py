@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from accel.compiler.compile import DoesNotFit, compile_net
-from accel.compiler.placement import place, sources
+from accel.compiler.placement import Tensor, bands, place, sources
 from accel.compiler.terms import kernel_of
 from accel.config import CONFIGS, R8C8P2, R16C16P1, R16C16P2, TINY
 from accel.interp import Interpreter
-from accel.isa import End, Levels, Pass, Source, Tile, heap_order
+from accel.isa import ROW_BITS, Emit, End, Levels, Pass, Settings, Source, Tile, heap_order, unpacked
 from model import zoo
 from model.common.errors import UserError
 from model.integer.net import PICTURE, Layer, MaxPool, Skip
@@ -22,14 +22,29 @@ from tests.nets import NetBuilder, random_net, resnet8_like
 
 def instructions(image):
     """[(layout, fields)]."""
-    return [(layout, SimpleNamespace(**fields)) for layout, fields in Interpreter(image).program]
+    return [(layout, SimpleNamespace(**fields)) for layout, fields, _ in Interpreter(image).program]
+
+
+def of_layer(image, layer):
+    """Its `LayerInfo` and instructions, by its name."""
+    info = next(info for info in image.layers if info.name == layer)
+    return info, instructions(image)[info.start:info.stop]
 
 
 def passes(image, layer):
-    """The passes of a layer, by its index or name."""
-    info = next(info for info in image.layers if info.name == layer)
-    chosen = instructions(image)[info.start:info.stop]
-    return [instruction for layout, instruction in chosen if layout is Pass]
+    """The passes of a layer, by its name, one by one: those of one instruction differ in their base alone."""
+    chosen, plane = [], 0
+    for layout, fields in of_layer(image, layer)[1]:
+        if layout is Source:
+            plane = fields.plane
+        elif layout is Pass:
+            chosen += [SimpleNamespace(**vars(fields) | {"base": (fields.base + k * plane) % (1 << ROW_BITS)})
+                       for k in range(fields.more + 1)]
+    return chosen
+
+
+def tiles(image, layer):
+    return [fields for layout, fields in of_layer(image, layer)[1] if layout is Tile]
 
 
 def small_net(**changes):
@@ -102,8 +117,9 @@ def test_state_changes_only_where_needed(name):
             key = (layout, instruction.half if layout is Levels else 0)
             assert force.get(key) != instruction
             force[key] = instruction
-    assert instructions(image)[-1][0] is End
-    assert [layout for layout, _ in instructions(image)].count(End) == 1
+    *before, (layout, last) = instructions(image)
+    assert layout is Emit and last.last
+    assert not any(layout is End or layout is Emit and fields.last for layout, fields in before)
 
 
 def test_barriers_only_before_unwritten_tensors():
@@ -115,22 +131,21 @@ def test_barriers_only_before_unwritten_tensors():
     d = build.layer(build.conv(b, 4), build.conv(c, 4))
     build.logits(d, 3)
     image = compile_net(build.net(), TINY)
-    tiles = {info.name: [instruction.barrier for layout, instruction in instructions(image)[info.start:info.stop]
-                         if layout is Tile] for info in image.layers}
-    assert tiles == {a: [0, 0], b: [1, 0], c: [0, 0], d: [1], "logits": [1]}
+    assert {info.name: [tile.barrier for tile in tiles(image, info.name)] for info in image.layers} == {
+        a: [0, 0], b: [1, 0], c: [0, 0], d: [1], "logits": [1]}
 
 
 def test_first_and_last_frame_every_tile():
     image = compile_net(random_net(3, TINY), TINY)
-    flags, tiles = [], 0
+    flags, count = [], 0
     for layout, instruction in instructions(image):
         if layout is Tile:
-            tiles += 1
+            count += 1
         elif layout is Pass:
             flags.append((instruction.clear, instruction.final))
     firsts = [index for index, (first, _) in enumerate(flags) if first]
     lasts = [index for index, (_, last) in enumerate(flags) if last]
-    assert len(firsts) == len(lasts) == tiles
+    assert len(firsts) == len(lasts) == count
     assert firsts == [0] + [index + 1 for index in lasts[:-1]]
 
 
@@ -176,8 +191,7 @@ def test_activation_words_are_written_whole():
     build.logits(layer, 2)
     image = compile_net(build.net(), config)
     info = image.layers[0]
-    tiles = [instruction for layout, instruction in instructions(image)[info.start:info.stop] if layout is Tile]
-    assert [tile.part for tile in tiles] == [0, 1, 2, 3] * 2
+    assert [tile.part for tile in tiles(image, layer)] == [0, 1, 2, 3] * 2
     assert info.writes == 8 * 8 * 4
     interpreter = Interpreter(image)
     interpreter.activations[:] = 15
@@ -197,22 +211,112 @@ def test_thresholds_fold_the_bias():
 
 # Places.
 
-@pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("seed", range(5))
-def test_live_tensors_do_not_overlap(name, seed):
-    config = VARIANTS[name]
-    net = random_net(seed, config)
-    tensors = place(net, config)
+def size(tensor, config):
+    """Bank rows."""
+    return -(-tensor.shape[0] // config.rows) * tensor.plane
+
+
+def rows_of(tensor, config):
+    return range(tensor.base, tensor.base + size(tensor, config))
+
+
+def taken_by_pictures(tensors, config):
+    """Bank rows of all picture buffers."""
+    picture = tensors[PICTURE]
+    return range((2 if picture.second else 1) * config.a_digits * picture.plane)
+
+
+def overlap(a, b):
+    return a.start < b.stop and b.start < a.stop
+
+
+def check_places(net, config):
+    """No tensor lies where a live one does, but in place. Returns how many replace another one."""
+    tensors, replaced = place(net, config), 0
+    picture = taken_by_pictures(tensors, config)
+    picture_read = [index for index, layer in enumerate(net.layers) if PICTURE in sources(layer)]
+    assert tensors[PICTURE].second in (0, len(picture) // 2)
     for index, layer in enumerate(net.layers[:-1]):
-        live = {layer.name} | {source for later in net.layers[index:] for source in sources(later)}
-        written = {other.name for other in net.layers[:index + 1]}
-        taken = [range(2 * config.picture_rows)]
-        for tensor in (tensors[name] for name in live & written):
-            size = -(-tensor.shape[0] // config.rows) * tensor.plane
-            rows = range(tensor.base, tensor.base + size)
-            assert rows.stop <= config.activation_depth
-            assert all(rows.start >= other.stop or other.start >= rows.stop for other in taken)
-            taken.append(rows)
+        rows = rows_of(tensors[layer.name], config)
+        assert 0 <= rows.start <= rows.stop <= config.activation_depth
+        if tensors[PICTURE].second or index <= max(picture_read):
+            assert not overlap(rows, picture)
+        later = {name for other in net.layers[index + 1:] for name in sources(other)} - {PICTURE}
+        written = {other.name for other in net.layers[:index]}
+        for name in written & later:                                        # needed after this layer
+            assert not overlap(rows, rows_of(tensors[name], config))
+        for name in written & sources(layer) - later:                       # its last reader is this layer
+            if overlap(rows, rows_of(tensors[name], config)):
+                assert rows == rows_of(tensors[name], config) and tensors[name].shape == tensors[layer.name].shape
+                assert all(isinstance(term, Skip) for term in layer.terms if term.source == name)
+                replaced += 1
+    return replaced
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_live_tensors_do_not_overlap(name):
+    replaced = sum(check_places(random_net(seed, VARIANTS[name]), VARIANTS[name]) for seed in range(12))
+    assert replaced > 0
+
+
+def residual_net(*, last_reader=True, beside=False):
+    """Layer "sum" adds "first" to what "body" makes of it; a layer may read "first" after it, or a convolution in it.
+    """
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    build.layer(build.conv(PICTURE, 8), name="first")
+    build.layer(build.conv("first", 8), name="body")
+    terms = [build.conv("body", 8), build.skip("first")]
+    if beside:
+        terms.append(build.conv("first", 8, kernel=1))
+    name = build.layer(*terms, name="sum")
+    if not last_reader:
+        name = build.layer(build.conv("sum", 4), build.conv("first", 4), name="after")
+    build.logits(name, 3)
+    return build.net()
+
+
+def test_a_residual_writes_over_what_only_it_still_reads():
+    for changes, replaced in (({}, 1), ({"last_reader": False}, 0), ({"beside": True}, 0)):
+        net = residual_net(**changes)
+        assert check_places(net, TINY) == replaced
+        tensors = place(net, TINY)
+        assert (tensors["sum"].base == tensors["first"].base) == bool(replaced)
+
+
+@pytest.mark.parametrize("name, config, need", [
+    ("resnet8-w4a4-cifar10", R16C16P2, (768, 1536)), ("resnet20-w4a4-cifar10", R16C16P2, (768, 1536)),
+    ("resnet8-w4a4-cifar10", R8C8P2, (1024, 2048)), ("resnet20-w4a4-cifar10", R8C8P2, (1024, 2048)),
+    ("resnet18-w4a4-cifar10", R16C16P2, (2048, 3072)), ("vgg-w4a4-cifar10", R16C16P2, (1536, 2560))])
+def test_bank_rows_of_shipped_nets(name, config, need):
+    """The least with one picture buffer, and with two."""
+    net = zoo.load(name)
+    for depth, buffers in zip(need, (1, 2), strict=True):
+        tensors = place(net, replace(config, activation_depth=depth))
+        assert 1 + bool(tensors[PICTURE].second) == buffers
+    fewer = place(net, replace(config, activation_depth=need[1] - 1))
+    assert fewer[PICTURE].second == 0
+    with pytest.raises(DoesNotFit) as caught:
+        place(net, replace(config, activation_depth=need[0] - 1))
+    assert (caught.value.what, caught.value.need) == ("bank rows of activation memory", need[0])
+
+
+@pytest.mark.parametrize("name", ["2-parts", "4-parts", "tiny"])
+def test_tiles_of_a_word_wait_for_each_other_in_place(name):
+    """Where a residual reads lanes that the tile before is about to write: not behind passes enough, and not where
+    nothing is replaced."""
+    config = VARIANTS[name]
+    for kernel, last_reader, waits in ((1, True, True), (3, True, False), (1, False, False)):
+        build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+        build.layer(build.conv(PICTURE, 24), name="first")
+        build.layer(build.conv("first", 24 if kernel == 3 else 1), name="body")
+        build.layer(build.conv("body", 24, kernel=kernel), build.skip("first"), name="sum")
+        after = ["sum"] if last_reader else ["sum", "first"]
+        build.logits(build.layer(*(build.conv(source, 4) for source in after)), 3)
+        image = compile_net(build.net(), replace(config, activation_depth=1024, weight_depth=16384, program_depth=8192,
+                                                 threshold_depth=4096))
+        barriers = [tile.barrier for tile in tiles(image, "sum")]
+        assert barriers == [int(index == 0 or waits and index % config.parts > 0 and index * config.channels < 24)
+                            for index in range(len(barriers))]
 
 
 def test_memory_is_used_again():
@@ -222,8 +326,65 @@ def test_memory_is_used_again():
     for _ in range(6):
         layer = build.layer(build.conv(layer, 16))
     build.logits(layer, 10)
-    bases = [info.base for info in compile_net(build.net(), R16C16P2).layers[:-1]]
-    assert bases == [1024, 1280] * 3
+    image = compile_net(build.net(), R16C16P2)
+    assert [info.base for info in image.layers[:-1]] == [1024, 1280] * 3
+    assert unpacked(Settings, image.settings).second == 512
+
+
+def test_a_picture_takes_the_room_of_its_own_size():
+    build = NetBuilder(np.random.default_rng(0), (3, 5, 7))
+    build.logits(build.layer(build.conv(PICTURE, 4)), 3)
+    settings = unpacked(Settings, compile_net(build.net(), TINY).settings)
+    assert (settings.pitch, settings.plane, settings.second) == (2, 10, 20)
+
+
+def test_a_single_picture_buffer_is_free_after_its_last_reader():
+    """Picture 32 rows, three layers of 16: 48 rows hold the picture with its reader's output, and two layers."""
+    build = NetBuilder(np.random.default_rng(0), (3, 8, 8))
+    name = PICTURE
+    for _ in range(3):
+        name = build.layer(build.conv(name, 4))
+    build.logits(name, 3)
+    image = compile_net(build.net(), replace(TINY, activation_depth=48))
+    assert unpacked(Settings, image.settings).second == 0
+    assert [info.base for info in image.layers[:-1]] == [32, 0, 16]
+
+
+# Bands.
+
+def test_a_large_map_is_computed_in_bands():
+    """A row of 10 pixels is 5 groups: 32 accumulators hold six rows, so 20 rows are four bands of five. A band has the
+    passes and the weights of all others, thresholds are read once."""
+    build = NetBuilder(np.random.default_rng(0), (3, 20, 10))
+    build.layer(build.conv(PICTURE, 6), name="first")
+    build.layer(build.conv("first", 6, stride=2), name="second")
+    build.logits("second", 3)
+    config = replace(TINY, accumulator_depth=32)
+    image = compile_net(build.net(), config)
+    plane = 20 * 3
+    info, _ = of_layer(image, "first")
+    first = tiles(image, "first")
+    assert [(tile.top, tile.height) for tile in first] == [(0, 5), (5, 5), (10, 5), (15, 5)] * 2
+    assert [tile.base for tile in first] == [info.base + word * plane + top * 3 for word in (0, 1)
+                                             for top in (0, 5, 10, 15)]
+    assert [tile.thresholds for tile in first] == [1, 0, 0, 0] * 2
+    assert [tile.barrier for tile in tiles(image, "second")] == [1, 0, 0, 0][:len(tiles(image, "second"))]
+    assert info.writes == 2 * 20 * 5
+    middle = [one.base for one in passes(image, "first") if (one.dy, one.dx) == (0, 0)]
+    assert middle[:8:2] == [0, 5 * 3, 10 * 3, 15 * 3] and middle[1] == plane        # a digit plane each
+
+
+def test_bands_cover_a_tensor():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        height, width = (int(side) for side in rng.integers(1, 128, 2))
+        tensor = Tensor(name="t", shape=(1, height, width), pitch=1, largest=1)
+        groups = -(-width // TINY.pixels_per_cycle)
+        config = replace(TINY, accumulator_depth=int(rng.integers(groups, 4 * groups + 1)))
+        cut = bands(tensor, config)
+        assert [row for top, rows in cut for row in range(top, top + rows)] == list(range(height))
+        most = config.accumulator_depth // groups
+        assert all(1 <= rows <= most for _, rows in cut) and len(cut) == -(-height // most)
 
 
 # What does not fit.
@@ -262,7 +423,8 @@ def test_a_net_that_is_wrong_behind_what_does_not_fit():
     build.logits(build.layer(build.conv(PICTURE, 4)), 2)
     net = build.net()
     broken = replace(net, layers=(*net.layers[:1], replace(net.layers[0], name="image"), *net.layers[1:]))
-    assert refusal(broken) == "image: shape of the picture: needs (3, 32, 32), the limit is (3, 8, 8)"
+    assert refusal(broken, replace(TINY, accumulator_depth=15)) == (
+        "layer0: pixel groups of a row of its feature map: needs 16, the limit is 15")
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -318,13 +480,12 @@ def test_refused_offset():
 @pytest.mark.parametrize("limits, message", [
     (dict(program_depth=19), "layer0: instructions: needs 25, the limit is 19"),
     (dict(program_depth=24), "logits: instructions: needs 25, the limit is 24"),
-    (dict(weight_depth=35), "layer0: weight words: needs 40, the limit is 35"),
+    (dict(weight_depth=32), "layer0: weight words: needs 40, the limit is 32"),
     (dict(threshold_depth=60), "logits: threshold words: needs 66, the limit is 60"),
-    (dict(accumulator_depth=31), "layer0: pixel groups of its feature map: needs 32, "
-                                 "the limit is 31"),
-    (dict(activation_depth=79), "layer0: bank rows of activation memory: needs 80, "
-                                "the limit is 79"),
-    (dict(picture_width=7), "image: shape of the picture: needs (3, 8, 8), the limit is (3, 8, 7)"),
+    (dict(accumulator_depth=3), "layer0: pixel groups of a row of its feature map: needs 4, the limit is 3"),
+    (dict(accumulator_depth=31), "logits: pixel groups of its feature map: needs 32, the limit is 31"),
+    (dict(activation_depth=47), "layer0: bank rows of activation memory: needs 48, the limit is 47"),
+    (dict(activation_depth=31), "image: bank rows of activation memory: needs 48, the limit is 31"),
     (dict(a_bits=3, w_bits=3), "layer0: a_bits: needs 4, the limit is 3"),
 ])
 def test_refused_sizes(limits, message):

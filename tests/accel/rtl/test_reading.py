@@ -18,13 +18,15 @@ from tests.accel.simulate import run_cycles
 from tests.accel.streams import Monitor, simulate, sink, source
 from tests.nets import NetBuilder
 
-THREE_TAPS = replace(TINY, name="three-taps", rows=12)
+THREE_TAPS = replace(TINY, name="three-taps", rows=12, weight_depth=2040)
 THREE_BITS = replace(TINY, name="three-bits", w_bits=3, a_bits=3)
 
 
-def settings_of(config, height, width):
+def settings_of(config, height, width, *, buffers=2):
+    """The second buffer lies behind the first."""
     pitch = -(-width // config.banks)
-    return {"width": width, "height": height, "pitch": pitch, "plane": height * pitch}
+    return {"op": isa.Op.SETTINGS, "width": width, "height": height, "pitch": pitch, "plane": height * pitch,
+            "second": (buffers - 1) * config.a_digits * height * pitch}
 
 
 def words_of(config, picture, buffer):
@@ -38,7 +40,7 @@ def words_of(config, picture, buffer):
             taps = padded[:, y, x:x + 3] if config.picture_taps == 3 else padded[:, y, x + 1:x + 2]
             for digit in range(config.a_digits):
                 lanes = (taps.T.ravel() >> config.a_bits * digit) % (1 << config.a_bits)
-                row = (buffer * config.picture_rows + y * settings["pitch"] + x // config.banks
+                row = (buffer * settings["second"] + y * settings["pitch"] + x // config.banks
                        + digit * settings["plane"])
                 words.append((row, x % config.banks, [*lanes.tolist(), *[0] * (config.rows - len(lanes))]))
     return words
@@ -47,14 +49,14 @@ def words_of(config, picture, buffer):
 class LoaderBench:
     """pixels: uint8 (N, 3), of pictures of `shape` one after the other. control: testbench (ctx, this) that drives
     release and clear."""
-    def __init__(self, config, pixels, shape, control, *, pauses=0.0, seed=0):
+    def __init__(self, config, pixels, shape, control, *, buffers=2, pauses=0.0, seed=0):
         self.dut = dut = PictureLoader(config)
         self.pixels, self.words = Monitor(dut.pixels), Monitor(dut.o)
         self._over = False
         values = [{"r": r, "g": g, "b": b} for r, g, b in pixels.tolist()]
 
         async def whole(ctx):
-            ctx.set(dut.settings, settings_of(config, *shape))
+            ctx.set(dut.settings, settings_of(config, *shape, buffers=buffers))
             await control(ctx, self)
             self._over = True
         simulate(dut, whole, source(dut.pixels, values, pauses=pauses, seed=seed),
@@ -99,6 +101,29 @@ def test_pictures_go_into_two_buffers(config, height, width, pauses):
             await wait(ctx, lambda: ctx.get(dut.full))
     bench = LoaderBench(config, raster(pictures), (height, width), control, pauses=pauses)
     assert bench.written == [word for words in expected for word in words]
+
+
+@pytest.mark.parametrize("pauses", [0.0, 0.6])
+@pytest.mark.parametrize("config", [TINY, THREE_TAPS], ids=lambda config: config.name)
+def test_with_one_buffer_the_next_picture_waits(config, pauses):
+    """Its first pixel is taken when the one before is released, and not earlier."""
+    height, width = 3, 5
+    pictures = np.random.default_rng(5).integers(0, 256, (3, 3, height, width), dtype=np.uint8)
+
+    async def control(ctx, bench):
+        dut = bench.dut
+        for count in (1, 2, 3):
+            await wait(ctx, lambda: ctx.get(dut.full))
+            for _ in range(50):
+                await ctx.tick()
+                assert ctx.get(dut.full) and ctx.get(dut.buffer) == 0
+            assert len(bench.pixels.payloads) == count * height * width
+            ctx.set(dut.release, 1)
+            await ctx.tick()
+            ctx.set(dut.release, 0)
+            assert not ctx.get(dut.full)
+    bench = LoaderBench(config, raster(pictures), (height, width), control, buffers=1, pauses=pauses)
+    assert bench.written == [word for picture in pictures for word in words_of(config, picture, 0)]
 
 
 def test_throughput():

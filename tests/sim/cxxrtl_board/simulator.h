@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core.cc"
+#include "cxxrtl_sdram.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -17,13 +18,16 @@ struct Port {};
 struct Block {};
 struct Shared {
     cxxrtl_design::p_core core;
+    CxxrtlSdram<cxxrtl_design::p_core> sdram{core};
     uint8_t rx = 1, tx = 1, locked = 0;
 
     // One edge of the clocks that are true. Outputs are those before it.
     void rise(bool core_clock, bool host_clock) {
         core.p_rx.set<uint8_t>(rx);
         core.p_locked.set<uint8_t>(locked);
+        if (core_clock) sdram.offer();
         core.step();
+        if (core_clock) sdram.take();
         tx = uint8_t(current(core.p_tx).data[0]);
         core.p_clk.set<bool>(core_clock);
         core.p_host__clk.set<bool>(host_clock);

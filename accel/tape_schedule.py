@@ -1,0 +1,162 @@
+"""When the words of a tape that is played are in the rings: the exact model of `accel.rtl.tape` and the SDRAM.
+
+Cycle 0 is the first one of the picture's counter. Before it the rings are as full as they get, and four chunks wait
+behind them. From then on everything follows from when the core reads what, to the cycle: a word is taken a cycle after
+the one before, or when its chunk is there, or when its block has room.
+"""
+import math
+from collections import deque
+
+from . import isa, tape, timing
+from .sdram import SdramSchedule, SdramTiming
+
+__all__ = ["LoadedSchedule", "TapeSchedule", "tape_schedule"]
+
+LONG_AGO = -math.inf
+SLOTS = tape.SLOTS
+RESTARTED = -1                      # cycle in which the SDRAM's controller begins anew
+
+
+def tape_schedule(image):
+    """The schedule of what the core of `image` reads."""
+    return LoadedSchedule() if image.resident else TapeSchedule(image.config)
+
+
+class LoadedSchedule:
+    """Of a net that is loaded once: everything is always there."""
+
+    def instruction(self):
+        return LONG_AGO
+
+    def weights(self):
+        return LONG_AGO
+
+    def thresholds(self, count):
+        return LONG_AGO
+
+    def instruction_taken(self, cycle):
+        pass
+
+    def weights_free(self, cycle):
+        pass
+
+    def thresholds_read(self, cycle, count):
+        pass
+
+
+class TapeSchedule:
+    """Of a net that is played. The methods are called in the order of the tape, each `..._taken`, `_free` and `_read`
+    before what needs its room: the core cannot do otherwise. They return the first cycle in which what they name is
+    there."""
+
+    def __init__(self, config):
+        self._sdram = SdramSchedule(SdramTiming.of(config.sdram_hz))
+        self._last = LONG_AGO           # cycle of the last word taken
+        self._state = LONG_AGO          # first cycle of the distributor's state after it
+        self._word = 0                  # payload words taken
+        self._stored = None             # number of the first chunk that is not there from the beginning
+        self._freed = []                # of each chunk: cycle in which its last word was taken
+        self._asked = LONG_AGO          # cycle in which the last request for a chunk was taken
+        self._block_words = config.rows * tape.words_of(config.channels * config.w_bits)
+        self._threshold_words = tape.words_of(config.acc_bits)
+        self._program = _Ring(config.program_depth)
+        self._weights = _Ring(config.weight_depth // config.rows)
+        self._thresholds = _Ring(config.threshold_depth)
+        self._within = False            # the last words were a pass's, and another pass's may follow
+
+    def instruction(self):
+        """The next instruction."""
+        begin = max(self._state + 1, self._program.room(1))
+        self._take(begin + 1, tape.words_of(isa.INSTRUCTION_BITS))
+        self._state, self._within = self._last + 2, False
+        return self._last + 3
+
+    def weights(self):
+        """The weight words of the next pass."""
+        room = self._weights.room(1)
+        if not self._within:
+            begin = max(self._state + 1, room)
+        elif room <= self._last:        # there was room in the very cycle of the last word
+            begin = self._last
+        else:
+            begin = max(self._state, room)
+        self._operands(begin, self._block_words)
+        self._within = True
+        return self._last + 2
+
+    def thresholds(self, count):
+        """The thresholds of a tile, or of an `Emit`."""
+        self._operands(max(self._state + 1, self._thresholds.room(count)), count * self._threshold_words)
+        return self._last + 2
+
+    def instruction_taken(self, cycle):
+        """The oldest instruction is."""
+        self._program.free(cycle, 1)
+
+    def weights_free(self, cycle):
+        """The oldest pass's weight words are."""
+        self._weights.free(cycle, 1)
+
+    def thresholds_read(self, cycle, count):
+        """So many thresholds are read, one a cycle, the first in cycle `cycle`."""
+        self._thresholds.free(cycle, count)
+
+    def _operands(self, begin, words):
+        self._take(begin + 1, words)
+        self._state = self._last + 1
+
+    def _take(self, cycle, count):
+        """Takes `count` words, the first not before `cycle`."""
+        if cycle > LONG_AGO and self._stored is None:
+            self._stored = self._word // tape.PAYLOAD_WORDS + SLOTS
+        cycle = max(cycle, self._last + 1)
+        while count:
+            chunk, position = divmod(self._word, tape.PAYLOAD_WORDS)
+            if position == 0:
+                cycle = max(cycle, self._arrival(chunk))
+            here = min(count, tape.PAYLOAD_WORDS - position)
+            cycle, count, self._word = cycle + here, count - here, self._word + here
+            if position + here == tape.PAYLOAD_WORDS:
+                self._freed.append(cycle - 1)
+        self._last = cycle - 1
+
+    def _arrival(self, chunk):
+        """First cycle in which a word of the chunk may be taken."""
+        if self._stored is None or chunk < self._stored:
+            return LONG_AGO
+        # Slots are asked for again in the order in which they become free; those before the start do not count.
+        free = self._freed[chunk - SLOTS]
+        valid = max(free, self._asked) + timing.TAPE_REQUEST
+        self._asked, _, last = (RESTARTED + cycle for cycle in self._sdram.read(valid - RESTARTED))
+        return last + timing.TAPE_CHUNK
+
+
+class _Ring:
+    """Room in a ring of `capacity` units."""
+
+    def __init__(self, capacity):
+        self._capacity = capacity
+        self._reserved = self._freed = 0
+        self._newest = LONG_AGO         # cycle of the last unit freed that was needed
+        self._frees = deque()           # (cycle of the first unit, units), one a cycle
+
+    def room(self, count):
+        """First cycle in which there is room for `count` more, which are reserved."""
+        self._reserved += count
+        needed = self._reserved - self._capacity
+        cycle = LONG_AGO
+        while self._freed < needed:
+            first, units = self._frees[0]
+            used = min(units, needed - self._freed)
+            self._freed += used
+            cycle = first + used - 1
+            if used == units:
+                self._frees.popleft()
+            else:
+                self._frees[0] = first + used, units - used
+            self._newest = cycle
+        return max(cycle, self._newest if needed > 0 else LONG_AGO) + timing.CREDIT
+
+    def free(self, cycle, units):
+        """So many units are, one a cycle, the first in cycle `cycle`."""
+        self._frees.append((cycle, units))
