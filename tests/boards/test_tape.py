@@ -12,7 +12,7 @@ from boards import stream, ulx3s
 from boards.host import Device, DeviceError, FrameReader
 from model.common.errors import UserError
 from sim.board import CYCLES_PER_BIT, HOST_HZ, BoardSimulator
-from tests.boards.tape_core import CONFIG, WRONG_ADDRESS, TapeImage, build_tape_board
+from tests.boards.tape_core import CHIP, CONFIG, WRONG_ADDRESS, TapeImage, build_tape_board
 from tests.sim.board_port import BoardPort
 
 pytestmark = pytest.mark.cxx
@@ -28,7 +28,7 @@ def library():
 
 @pytest.fixture
 def port(library):
-    port = BoardPort(library)
+    port = BoardPort(library, sdram=CHIP)
     yield port
     port.board.close()
 
@@ -100,7 +100,7 @@ class SlowAdapter(BoardPort):
 @pytest.mark.parametrize("adapter", [BoardPort, SlowAdapter])
 def test_a_load_keeps_the_line_busy(library, adapter):
     """98 of 100 bits on the line are the tape's, start and stop bits counted; without its beginning and end."""
-    port, image, at = adapter(library), TapeImage(seed=3, chunks=120), {}
+    port, image, at = adapter(library, sdram=CHIP), TapeImage(seed=3, chunks=120), {}
     sent = [0]
     with connect(port) as device:
         write = port.write
@@ -130,7 +130,7 @@ def test_an_upload_that_is_cut_at_any_byte_goes_on(library, seed):
     ends = np.cumsum([len(frame) for frame in frames]).tolist()
     for _ in range(5):
         cut = chance.choice([chance.randrange(len(octets) + 1), chance.choice(ends) + chance.randrange(-2, 3)])
-        port, seen = BoardPort(library), []
+        port, seen = BoardPort(library, sdram=CHIP), []
         port.board.exchange(octets[:cut], 0)
         with connect(port) as device:
             assert device.load(image, lambda done, total, seen=seen: seen.append(done))
@@ -167,7 +167,7 @@ def test_a_load_whose_words_are_gone_starts_from_nothing(library, port, what, mo
             count[0] += 1
             if count[0] == 4 and what == "switched off":
                 port.board.close()
-                port.board = BoardSimulator(library)
+                port.board = BoardSimulator(library, sdram=CHIP)
             elif count[0] == 4:
                 write(load_frames(other, 200)[0])
         write(octets)
@@ -231,8 +231,8 @@ class Forgetful:
         return octets
 
 
-@pytest.mark.parametrize("kind, numbers", [
-    (Command.BEGIN_LOAD, [1]), (Command.LOAD, [1]), (Command.LOAD, [2, 3]), (Command.LOAD, [11]), (Command.END_LOAD, [1])])
+@pytest.mark.parametrize("kind, numbers", [(Command.BEGIN_LOAD, [1]), (Command.LOAD, [1]), (Command.LOAD, [2, 3]),
+                                           (Command.LOAD, [11]), (Command.END_LOAD, [1])])
 def test_a_lost_answer_does_not_lose_a_load(port, kind, numbers, monkeypatch):
     """Nor is anything sent twice where the next answer comes."""
     monkeypatch.setattr("boards.host.TAPE_PART", 200)
@@ -324,7 +324,8 @@ def test_parts_of_a_picture_that_do_not_belong_together_are_none(port):
         assert converse(port, link.frame(Command.RESET, 9)) == [(Command.RESET | link.REPLY, 9, b"")]
         for part, fault in zip(order, faults, strict=True):
             [(kind, _, payload)] = converse(port, link.frame(parts[part][0], part, parts[part][1]), 60_000)
-            assert (kind == Command.ERROR | link.REPLY) == (fault is not None) and (fault is None or payload[0] == fault)
+            assert (kind == Command.ERROR | link.REPLY) == (fault is not None)
+            assert fault is None or payload[0] == fault
         if faults[-1] is None:
             assert payload[:-6] == expected
 
@@ -390,8 +391,8 @@ def test_a_memory_test_of_a_host_before_is_waited_for(port):
 
 
 @pytest.mark.parametrize("seed, code, text", [
-    (7, 0, "32 MB written and read: no errors, "), (0x8001, 1, "32 MB written and read: 1 wrong words, the first at byte "
-                                                    "2,386,092 (0x02468AC), ")])
+    (7, 0, "32 MB written and read: no errors, "),
+    (0x8003, 1, "32 MB written and read: 3 wrong words, the first at byte 2,386,092 (0x02468AC), ")])
 def test_stream_tests_the_memory(port, capsys, monkeypatch, seed, code, text):
     monkeypatch.setattr("boards.host._open", lambda name, baud: port)
     monkeypatch.setattr(stream.secrets, "randbits", lambda bits: seed)
