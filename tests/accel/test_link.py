@@ -1,4 +1,6 @@
 """Limits of the UART protocol that a net can meet."""
+import hashlib
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -22,11 +24,22 @@ def test_an_answer_fits_a_frame():
     assert link.net_fields(image_of(classes=most))["n_logits"] == most
     sentence = f"wide has answers of {4 * most + 10} bytes, a frame of the UART carries {link.MAX_PAYLOAD}"
     with pytest.raises(UserError, match=f"^{sentence}$"):
-        link.image_entries(image_of(classes=most + 1))
+        link.tape_fields(image_of(classes=most + 1))
 
 
-def test_a_picture_fits_a_frame():
-    large = replace(R16C16P2, picture_height=40, picture_width=40)
-    assert link.net_fields(image_of(side=36, config=large))["pixel_bytes"] == 3888
-    with pytest.raises(UserError, match="wide has pictures of 4107 bytes"):
-        link.net_fields(image_of(side=37, config=large))
+def test_a_picture_of_any_size_comes_in_parts():
+    """As large as a tape can say it: 127 x 127 pixels, three bytes each."""
+    tall = replace(R16C16P2, activation_depth=16384, sdram_hz=None)
+    assert link.net_fields(image_of(side=127, config=tall))["pixels"] == link.MAX_PIXELS == 127 * 127
+    assert link.MAX_PICTURE_PART % 3 == 0 and link.MAX_PICTURE_PART <= link.MAX_PAYLOAD - 2
+
+
+def test_the_tape_on_the_line():
+    """Its bytes, what BEGIN_LOAD and END_LOAD say of them."""
+    image = image_of()
+    octets, begin, end = link.tape_fields(image)
+    assert octets == image.tape.astype("<u2").tobytes()
+    assert begin == {"tape": int.from_bytes(hashlib.sha256(octets).digest()[:8], "little"), "chunks": len(image.tape)}
+    assert end == {"check": zlib.crc32(octets), "resident": 1, **link.net_fields(image)}
+    deep = image_of(config=replace(R16C16P2, program_depth=1))
+    assert link.tape_fields(deep)[2]["resident"] == 0
