@@ -13,8 +13,8 @@ from model.common.errors import UserError
 from tests.nets import NetBuilder
 
 
-def image_of(*, classes=10, side=8, config=R16C16P2):
-    build = NetBuilder(np.random.default_rng(1), (3, side, side), "wide")
+def image_of(*, classes=10, config=R16C16P2):
+    build = NetBuilder(np.random.default_rng(1), (3, 8, 8), "wide")
     build.logits(build.layer(build.conv("image", 4)), classes)
     return compile_net(build.net(), config)
 
@@ -29,8 +29,8 @@ def test_an_answer_fits_a_frame():
 
 def test_a_picture_of_any_size_comes_in_parts():
     """As large as a tape can say it: 127 x 127 pixels, three bytes each."""
-    tall = replace(R16C16P2, activation_depth=16384, sdram_hz=None)
-    assert link.net_fields(image_of(side=127, config=tall))["pixels"] == link.MAX_PIXELS == 127 * 127
+    largest = replace(image_of(), picture_shape=(127, 127))
+    assert link.net_fields(largest)["pixels"] == link.MAX_PIXELS == 127 * 127
     assert link.MAX_PICTURE_PART % 3 == 0 and link.MAX_PICTURE_PART <= link.MAX_PAYLOAD - 2
 
 
