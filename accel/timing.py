@@ -26,7 +26,7 @@ __all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_OPERANDS", "ACCUMU
            "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CHUNK_QUEUE",
            "CORRECTION", "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_FIELDS", "ELEMENT_HOP",
            "ELEMENT_PRODUCTS", "FETCH", "IM2COL", "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ",
-           "IM2COL_WORDS", "INSTRUCTION", "LEVEL_DECODER", "LOAD", "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM",
+           "IM2COL_WORDS", "LEVEL_DECODER", "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM",
            "MULTIPLIER", "NEXT_PASS", "OFFER", "SDRAM_READ", "SDRAM_WORD", "SHIFT", "START", "STREAM_REGISTER",
            "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "THRESHOLD_STAGE", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array",
            "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
@@ -39,7 +39,6 @@ SHIFT = 2                                           # value to value << shift
 STREAM_REGISTER = 1                                 # payload in to payload out
 
 # Memories
-LOAD = 1 + BLOCK_MEMORY_WRITE                       # a load word to an address that reads it
 ACTIVATION_WRITE = 1 + BLOCK_MEMORY_WRITE           # codes to an address that reads them
 ACTIVATION_READ = BLOCK_MEMORY + 1                  # bank rows to words
 
@@ -93,7 +92,6 @@ LOGIT_SHIFT = 1                                     # the sequencer's shift to t
 
 # The sequencer
 FETCH = BLOCK_MEMORY + 1                            # program address to the execution of its instruction
-INSTRUCTION = 1 + FETCH                             # execution of an instruction to that of the next
 NEXT_PASS = 2                                       # a pass taken to the offer of the next one of its instruction
 OFFER = 1                                           # weight words there to the offer of their pass
 START = 1                                           # execution of an instruction to the first cycle of its work
