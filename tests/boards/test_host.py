@@ -167,7 +167,8 @@ def test_pictures_that_a_caller_leaves_do_not_disturb_what_follows(port, nets):
 
 @pytest.mark.parametrize("octets, fault", [
     (link.frame(Command.INFO, 9, version=2), Fault.VERSION), (link.frame(0x55, 9), Fault.COMMAND),
-    (link.frame(Command.INFER, 9, bytes(5)), Fault.LENGTH), (link.frame(Command.BEGIN_LOAD, 9, bytes(20)), Fault.CONFIG),
+    (link.frame(Command.INFER, 9, bytes(5)), Fault.LENGTH),
+    (link.frame(Command.BEGIN_LOAD, 9, bytes(20)), Fault.CONFIG),
     (link.frame(Command.BEGIN_LOAD, 9, bytes(8)), Fault.LENGTH), (link.frame(Command.LOAD, 9, bytes(16)), Fault.ORDER),
     (link.frame(Command.END_LOAD, 9, bytes(17)), Fault.ORDER), (link.frame(Command.PIXELS, 9, bytes(2)), Fault.LENGTH),
     (link.frame(Command.MEMORY_TEST, 9, bytes(2)), Fault.NO_MEMORY)])
