@@ -12,6 +12,7 @@ from model.common.command import positive_number
 from model.common.errors import UserError
 
 from .board import CYCLES_PER_BIT, BoardSimulator, build_board, core_ratio
+from .sdram import sdram_timing
 
 __all__ = ["add_arguments", "run", "serve"]
 
@@ -42,10 +43,13 @@ def run(options):
         _refuse_taken(link)
     config = CONFIGS[options.config]
     image = None if options.net == "none" else compile_net(zoo.load(options.net or zoo.DEFAULT), config)
+    if image is not None and not image.resident:
+        raise UserError(f"{image.net_name} does not fit the memories of {config.name}, and a board starts with what "
+                        "they hold: serve 'none', and upload it with stream")
     library = build_board(config, image=image, cycles_per_bit=options.cycles_per_bit)
     with _opened_terminal() as (master, slave):
         board = BoardSimulator(library, bit_cycles=options.cycles_per_bit,
-                               core_ratio=options.core_ratio or core_ratio(config))
+                               core_ratio=options.core_ratio or core_ratio(config), sdram=sdram_timing(config))
         try:
             port = os.ttyname(slave)
             with _linked(link, port) if link else nullcontext():

@@ -90,8 +90,9 @@ class Assembler:
         more = last["more"] + 1
         follows = last | {"base": (last["base"] + more * self._source["plane"]) % (1 << ROW_BITS), "more": 0,
                           "clear": 0, "final": fields["final"], "logits": fields["logits"]}
-        joined = last | {"final": fields["final"], "logits": fields["logits"], "more": more}
-        return joined if fields == follows else None
+        if fields != follows:
+            return None
+        return last | {"final": fields["final"], "logits": fields["logits"], "more": more}
 
     def weights(self):
         """The weight memory, uint64 words."""

@@ -5,8 +5,9 @@
     program_data                           word of a
     state            READ_0     READ_1     TAKE        EXECUTE     READ_0
 
-`READ_0` lasts until the instruction is there, `EXECUTE` until a `Pass` is accepted, until the logits of an `Emit` are sent, or, for an `End`, until the pipeline
-has drained. An `Emit` with `last` ends the program as an `End` does, from the cycle after its last logit was taken on.
+`READ_0` lasts until the instruction is there, `EXECUTE` until a `Pass` is accepted, until the logits of an `Emit` are
+sent, or, for an `End`, until the pipeline has drained. An `Emit` with `last` ends the program as an `End` does, from
+the cycle after its last logit was taken on.
 All other instructions take one cycle of it: they write registers of the next pass, which go along with every pass that
 is offered. A pass is offered when its weight words are there. Of several passes in one instruction the next one is
 offered `timing.NEXT_PASS` cycles after one was taken:
@@ -41,8 +42,8 @@ class InstructionFetch(wiring.Component):
     picture_full : In(1): a picture waits; hold : In(1): it must not start
     ask : Out(1): it would; go : In(1): it may, in this cycle
     instruction_there, weights_there, thresholds_there : In(1): the next instruction, the weight words of the next pass
-        and the next thresholds are in the memories; instruction_taken, weights_taken, thresholds_taken : Out(1), for one
-        cycle each: they count for the one at hand (thresholds: of an `Emit`)
+        and the next thresholds are in the memories; instruction_taken, weights_taken, thresholds_taken : Out(1), for
+        one cycle each: they count for the one at hand (thresholds: of an `Emit`)
     start : Out(1), for one cycle: the program of a picture begins; release : Out(1), for one cycle: it has ended, the
         picture is not needed any more
     passes : Out(stream of PassRequest): the next pass. A barrier goes along with the first pass of its tile alone
@@ -65,7 +66,8 @@ class InstructionFetch(wiring.Component):
             "program_address": Out(range(config.program_depth)), "program_data": In(isa.INSTRUCTION_BITS),
             "picture_full": In(1), "hold": In(1), "ask": Out(1), "go": In(1),
             **{f"{what}_there": In(1) for what in ("instruction", "weights", "thresholds")},
-            **{f"{what}_taken": Out(1) for what in ("instruction", "weights", "thresholds")}, "start": Out(1), "release": Out(1),
+            **{f"{what}_taken": Out(1) for what in ("instruction", "weights", "thresholds")},
+            "start": Out(1), "release": Out(1),
             "passes": Out(stream.Signature(PassRequest(config))),
             "read_thresholds": Out(1), "thresholds_busy": In(1), "drained": In(1),
             "emits": Out(stream.Signature(isa.Emit)), "logit_offered": In(1),
