@@ -1,9 +1,9 @@
 """The exact cycle model: what the sequencer's counter shows for a picture, without running anything.
 
 It follows `rtl.control` instruction by instruction, and `rtl.tape` word by word (`accel.tape_schedule`). The counter
-stands still while a logit is on offer: logits are taken at once here, a cycle each. Pixels and weights have no influence,
-nor has the loading of the next picture. From one picture's last logit to the next one's start it takes a few cycles
-more; for a net that is played, until the rings are full again.
+stands still while a logit is on offer: logits are taken at once here, a cycle each. Pixels and weights have no
+influence, nor has the loading of the next picture. From one picture's last logit to the next one's start it takes a few
+cycles more; for a net that is played, until the rings are full again.
 """
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """What is loaded into the memories to run one net, and how to read a trace of it.
 
-The file is an .npz: the arrays program, weights and thresholds, and a JSON header with all the rest
-and a digest of everything.
+The file is an .npz: the arrays program, weights and thresholds, the tape that they make, and a JSON header with all the
+rest and a digest of everything.
 """
 import binascii
 import functools
@@ -138,7 +138,7 @@ def save(image, path):
     header["digest"] = _digest(header, image)
     arrays = {name: getattr(image, name) for name in ARRAYS}
     with replacing(path) as file:
-        np.savez(file, header=np.array(json.dumps(header)), **arrays)
+        np.savez(file, header=np.array(json.dumps(header)), tape=image.tape, **arrays)
 
 
 def load(path):
@@ -148,6 +148,7 @@ def load(path):
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(str(file["header"][()]))
             arrays = {name: file[name] for name in ARRAYS}
+            words = file["tape"]
     except UserError:
         raise
     except OSError as error:
@@ -159,7 +160,7 @@ def load(path):
     try:
         stored = header.pop("digest")
         image = _from_header(header, arrays)
-        intact = stored == _digest(header, image) and all(
+        intact = stored == _digest(header, image) and np.array_equal(words, image.tape) and all(
             array.dtype == ARRAYS[name] and array.ndim == 1 for name, array in arrays.items())
     except (AttributeError, KeyError, TypeError, ValueError):
         intact = False
@@ -171,12 +172,13 @@ def load(path):
 def _header(image):
     header = {name: value for name, value in asdict(image).items() if name not in ARRAYS}
     header["image_shape"] = header.pop("picture_shape")
-    return {"format": FORMAT, "config_digest": image.config.digest(), **header, "config": image.config.header()}
+    return {"format": FORMAT, "config_digest": image.config.digest(), "resident": image.resident, **header,
+            "config": image.config.header()}
 
 
 def _from_header(header, arrays):
     fields = {name: value for name, value in header.items()
-              if name not in ("format", "config_digest", "image_shape")}
+              if name not in ("format", "config_digest", "resident", "image_shape")}
     layers = [LayerInfo(**layer | {"shape": tuple(layer["shape"])}) for layer in header["layers"]]
     return Image(**fields | arrays | {
         "config": AccelConfig.of_header(header["config"]), "layers": tuple(layers),

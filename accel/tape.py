@@ -20,8 +20,8 @@ import numpy as np
 
 from . import isa
 
-__all__ = ["CHUNK_BYTES", "CHUNK_WORDS", "PAYLOAD_WORDS", "SLOTS", "chunk_check", "chunks", "SHORT_BITS", "operands_of", "payload",
-           "words_of"]
+__all__ = ["CHUNK_BYTES", "CHUNK_WORDS", "PAYLOAD_WORDS", "SHORT_BITS", "SLOTS", "chunk_check", "chunks", "operands_of",
+           "payload", "words_of"]
 
 CHUNK_WORDS = 512
 CHUNK_BYTES = 2 * CHUNK_WORDS

@@ -222,8 +222,10 @@ class Device:
         if not found:
             raise DeviceError("the gateware has a configuration that this program does not know: flash the one that "
                               "came with it")
+        # Of configurations that differ in the SDRAM alone, which the digest does not know.
         sdram_hz = self.info.clock_hz if self.info.sdram_bytes else None
-        return found[0] if found[0].sdram_hz == sdram_hz else replace(found[0], sdram_hz=sdram_hz)
+        config = next((config for config in found if (config.sdram_hz is None) == (sdram_hz is None)), found[0])
+        return config if config.sdram_hz == sdram_hz else replace(config, sdram_hz=sdram_hz)
 
     def status(self):
         """A constant view of `link.Status`."""

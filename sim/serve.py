@@ -43,6 +43,9 @@ def run(options):
         _refuse_taken(link)
     config = CONFIGS[options.config]
     image = None if options.net == "none" else compile_net(zoo.load(options.net or zoo.DEFAULT), config)
+    if image is not None and not image.resident:
+        raise UserError(f"{image.net_name} does not fit the memories of {config.name}, and a board starts with what "
+                        "they hold: serve 'none', and upload it with stream")
     library = build_board(config, image=image, cycles_per_bit=options.cycles_per_bit)
     with _opened_terminal() as (master, slave):
         board = BoardSimulator(library, bit_cycles=options.cycles_per_bit,

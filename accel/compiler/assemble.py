@@ -4,6 +4,7 @@ import numpy as np
 from amaranth import Shape
 from amaranth.lib import data
 
+from accel import tape
 from accel.isa import *
 from model.common.bits import pack_fields
 
@@ -11,6 +12,8 @@ from .placement import DoesNotFit
 
 __all__ = ["Assembler"]
 
+CHUNK_LIMIT = 1 << CHUNK_BITS
+INSTRUCTION_WORDS = tape.words_of(INSTRUCTION_BITS)
 OPS = {layout: op for op, layout in LAYOUTS.items()}
 
 
@@ -24,6 +27,7 @@ class Assembler:
         self.config = config
         self.layer = None
         self.program, self.thresholds = [], []
+        self._tape_words = INSTRUCTION_WORDS            # of the settings
         self._weights = []              # of (rows, channels), in memory order
         self._source = None
         self._pass = None               # fields of a pass that is not in the program yet: others may still join it
@@ -40,7 +44,10 @@ class Assembler:
             if not low <= value <= high:
                 raise DoesNotFit(self.layer, f"{name} of the {op.name} instruction", value,
                                  low if value < low else high)
-        self.program.append(layout.const({"op": op, **fields}).as_bits())
+        instruction = layout.const({"op": op, **fields})
+        self.program.append(instruction.as_bits())
+        _, count, bits = tape.operands_of(self.config, layout, instruction)
+        self._tape_words += INSTRUCTION_WORDS + count * tape.words_of(bits)
 
     def flush(self):
         """Nothing joins the last pass any more."""
@@ -83,7 +90,9 @@ class Assembler:
         more = last["more"] + 1
         follows = last | {"base": (last["base"] + more * self._source["plane"]) % (1 << ROW_BITS), "more": 0,
                           "clear": 0, "final": fields["final"], "logits": fields["logits"]}
-        return last | {"final": fields["final"], "logits": fields["logits"], "more": more} if fields == follows else None
+        if fields != follows:
+            return None
+        return last | {"final": fields["final"], "logits": fields["logits"], "more": more}
 
     def weights(self):
         """The weight memory, uint64 words."""
@@ -105,13 +114,14 @@ class Assembler:
             raise DoesNotFit(layer, memory, *self._depths()[memory])
 
     def _depths(self):
-        """{memory: (words used, words there)}, of memories that have to hold all of it."""
+        """{memory: (words used, words there)}, of memories that have to hold all of it: the SDRAM the tape, or, without
+        one, the three memories that the tape fills."""
         config = self.config
-        if config.sdram_hz is not None:
-            return {}
-        return {"weight words": (len(self._weights) * config.rows, config.weight_depth),
-                "threshold words": (len(self.thresholds), config.threshold_depth),
-                "instructions": (len(self.program), config.program_depth)}
+        if config.sdram_hz is None:
+            return {"weight words": (len(self._weights) * config.rows, config.weight_depth),
+                    "threshold words": (len(self.thresholds), config.threshold_depth),
+                    "instructions": (len(self.program), config.program_depth)}
+        return {"chunks of the tape": (-(-self._tape_words // tape.PAYLOAD_WORDS), CHUNK_LIMIT)}
 
     def _halves(self, table):
         """`Levels.table` of each half; every program starts with the identity in force."""

@@ -20,14 +20,17 @@ from accel import isa
 from accel.config import TINY
 from accel.rtl.sdram.port import SdramPort
 from accel.rtl.system import System
+from accel.sdram import SdramTiming
 from sim.board import DRIVER, HOST_HZ, PORTS
 from sim.lanes.build import build_simulator
 from sim.library import rtl_sources
 
-__all__ = ["CONFIG", "TEST_CYCLES", "WRONG_ADDRESS", "TapeCore", "TapeImage", "build_tape_board"]
+__all__ = ["CHIP", "CONFIG", "TEST_CYCLES", "WRONG_ADDRESS", "TapeCore", "TapeImage", "build_tape_board"]
 
 CONFIG = replace(TINY, name="tape core", picture_width=96, picture_height=96, activation_depth=16384,
                  sdram_hz=100_000_000)
+# Of a chip that nobody uses: it needs no refresh.
+CHIP = replace(SdramTiming.of(CONFIG.sdram_hz), refresh_interval=1 << 60)
 WORDS = 16                  # of a tape that it looks at
 TEST_CYCLES = 30_000
 WRONG_ADDRESS = 0x123456    # word address of the first one
