@@ -1,13 +1,14 @@
 """The exact cycle model: what the sequencer's counter shows for a picture, without running anything.
 
 It follows `rtl.control` instruction by instruction, and `rtl.tape` word by word (`accel.tape_schedule`). The counter
-stands still while a logit is on offer: logits are taken at once here, a cycle each. Pixels and weights have no influence,
-nor has the loading of the next picture. From one picture's last logit to the next one's start it takes a few cycles
-more; for a net that is played, until the rings are full again.
+stands still while a logit is on offer: logits are taken at once here, a cycle each. Pixels and weights have no
+influence, nor has the loading of the next picture. From one picture's last logit to the next one's start it takes a few
+cycles more; for a net that is played, until the rings are full again.
 """
 from dataclasses import dataclass
 
 from . import isa, timing
+from .tape import operands_of
 from .tape_schedule import tape_schedule
 
 __all__ = ["LayerCycles", "PassTime", "cycles", "layer_cycles", "schedule"]
@@ -86,7 +87,7 @@ def schedule(image):
         if layout is isa.Tile:
             barrier, tokens = fields.barrier, fields.groups * fields.height
             if fields.thresholds:
-                there = rings.thresholds(config.threshold_words)
+                there = rings.thresholds(*operands_of(config, layout, fields)[1:])
                 begin = max(execute + timing.START, last_threshold_token + drained, there)
                 thresholds_ready = begin + timing.START + config.threshold_words
                 rings.thresholds_read(begin + timing.START, config.threshold_words)
@@ -114,7 +115,7 @@ def schedule(image):
                 last_threshold_token = last_token
             read = accept + 1
         elif layout is isa.Emit:
-            there = rings.thresholds(2 * int(fields.count))
+            there = rings.thresholds(*operands_of(config, layout, fields)[1:])
             accept = max(execute, pass_end, last_token + drained, thresholds_ready, there)
             last_offer = accept + int(fields.count) * (timing.LOGIT + 1)
             for logit in range(int(fields.count)):

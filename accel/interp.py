@@ -50,7 +50,7 @@ class Interpreter:
     def _source(self, _, **fields):
         self.read = fields
 
-    def _tile(self, operands, thresholds, **fields):
+    def _tile(self, operands, thresholds, short, **fields):
         config = self.config
         self.written = fields
         self.sums = np.zeros(config.channels, dtype=np.int64)
@@ -161,9 +161,9 @@ def _read_tape(config, words):
         at += pieces.size
         return (pieces << np.arange(0, 16 * pieces.shape[1], 16, dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
 
-    def thresholds(count):
-        sign = 1 << config.acc_bits - 1
-        return (take(count, config.acc_bits).astype(np.int64) ^ sign) - sign
+    def thresholds(count, bits):
+        sign = 1 << bits - 1
+        return (take(count, bits).astype(np.int64) ^ sign) - sign
 
     while True:
         layout, word = decode(take(1, INSTRUCTION_BITS)[0])
@@ -172,9 +172,9 @@ def _read_tape(config, words):
             codes = take((fields["more"] + 1) * config.rows, config.channels * config.w_bits)
             operands = unpack_fields(codes[:, None], config.w_bits, config.channels)
         elif layout is Tile and fields["thresholds"]:
-            operands = thresholds(config.threshold_words)
+            operands = thresholds(config.threshold_words, 16 if fields["short"] else config.acc_bits)
         elif layout is Emit:
-            operands = thresholds(2 * fields["count"])
+            operands = take(2 * fields["count"], 16).astype(np.int64)
         program.append((layout, fields, operands))
         if layout is End or layout is Emit and fields["last"]:
             return program

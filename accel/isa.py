@@ -12,7 +12,8 @@ each pass is one weight-stationary run of the array over all pixels of an output
     Emit     waits for the pipeline to drain and sends logits; ends the program with the last of the picture
     End      ends the program: waits for the pipeline to drain, gives the picture buffer back
 
-What an instruction needs follows it on the tape (`accel.tape`): weight words a `Pass`, thresholds a `Tile` and an `Emit`.
+What an instruction needs follows it on the tape (`accel.tape`): weight words a `Pass`, thresholds a `Tile` and an
+`Emit`.
 
 Arithmetic of a pass, for output channel c and each pixel of a group (all modulo 2**acc_bits, which is exact because the
 compiler proves the final sum in range):
@@ -40,9 +41,9 @@ from amaranth import signed
 from amaranth.lib import data, enum
 
 __all__ = ["Op", "Source", "Tile", "Levels", "Pass", "Emit", "End", "INSTRUCTION_BITS", "LAYOUTS", "LoadWord",
-           "Settings", "Play", "PixelWord", "LogitWord", "BETA_BITS", "CHUNK_BITS", "DROP_BITS", "HALF_BITS", "LoadKind",
-           "MORE_BITS", "MemoryReport", "PITCH_BITS", "ROW_BITS", "SHIFT_BITS", "SIDE_BITS", "decode", "heap_order",
-           "unpacked"]
+           "Settings", "Play", "PixelWord", "LogitWord", "BETA_BITS", "CHUNK_BITS", "DROP_BITS", "HALF_BITS",
+           "LoadKind", "MORE_BITS", "MemoryReport", "PITCH_BITS", "ROW_BITS", "SHIFT_BITS", "SIDE_BITS", "decode",
+           "heap_order", "unpacked"]
 
 INSTRUCTION_BITS = 64
 ROW_BITS = 14              # bank row address
@@ -94,7 +95,8 @@ class Tile(data.Struct):
     """An output tile of 2 * chains channels, all rows of its tensor or a band of them. groups = ceil(width /
     pixels_per_cycle). height: of the band. top: its first row.
 
-    thresholds: its thresholds are read. barrier: its first pass waits until everything before is written.
+    thresholds: its thresholds are read; short: they have 16 bits on the tape. barrier: its first pass waits until
+    everything before is written.
     """
     op: Op
     base: ROW_BITS
@@ -105,6 +107,7 @@ class Tile(data.Struct):
     groups: SIDE_BITS
     top: SIDE_BITS
     thresholds: 1
+    short: 1
     barrier: 1
 
 

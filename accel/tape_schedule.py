@@ -31,7 +31,7 @@ class LoadedSchedule:
     def weights(self):
         return LONG_AGO
 
-    def thresholds(self, count):
+    def thresholds(self, count, bits):
         return LONG_AGO
 
     def instruction_taken(self, cycle):
@@ -58,7 +58,6 @@ class TapeSchedule:
         self._freed = []                # of each chunk: cycle in which its last word was taken
         self._asked = LONG_AGO          # cycle in which the last request for a chunk was taken
         self._block_words = config.rows * tape.words_of(config.channels * config.w_bits)
-        self._threshold_words = tape.words_of(config.acc_bits)
         self._program = _Ring(config.program_depth)
         self._weights = _Ring(config.weight_depth // config.rows)
         self._thresholds = _Ring(config.threshold_depth)
@@ -84,9 +83,9 @@ class TapeSchedule:
         self._within = True
         return self._last + 2
 
-    def thresholds(self, count):
-        """The thresholds of a tile, or of an `Emit`."""
-        self._operands(max(self._state + 1, self._thresholds.room(count)), count * self._threshold_words)
+    def thresholds(self, count, bits):
+        """The thresholds of a tile, or of an `Emit`, of so many bits each on the tape."""
+        self._operands(max(self._state + 1, self._thresholds.room(count)), count * tape.words_of(bits))
         return self._last + 2
 
     def instruction_taken(self, cycle):

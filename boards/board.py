@@ -16,9 +16,9 @@ class Board:
     family: name of its module here, its command and its files ("ulx3s"). title: as people write it.
     device: the FPGA, as --device has it ("85F").
     platform: "module:class" of its platform in amaranth-boards, which is imported only where it is needed.
-    config: the accelerator. clock_hz: Fraction; the PLL makes exactly this clock for it. asked_hz: Fraction, the clock
-    that place and route is to work for, or None for `clock_hz`: asked for more it may reach more. What must be met is
-    `clock_hz`.
+    config: the accelerator. One with an SDRAM needs a resource "sdram" of 16 bits, and has `clock_hz` as its clock.
+    clock_hz: Fraction; the PLL makes exactly this clock for it. asked_hz: Fraction, the clock that place and route is
+    to work for, or None for `clock_hz`: asked for more it may reach more. What must be met is `clock_hz`.
     oscillator, uart: resources of the platform, number 0: a clock, the host side's; `rx`, pulled up, and `tx`.
     pulled_up: names of further pins that the FPGA pulls up and else leaves alone.
     leds: resources of the platform, (name, number) each, at most 8 LEDs in all; one with subsignals is a LED a
@@ -51,6 +51,8 @@ class Board:
             raise ValueError(f"clock_hz must be a positive Fraction, not {self.clock_hz!r}")
         if self.asked_hz is not None and not (isinstance(self.asked_hz, Fraction) and self.asked_hz >= self.clock_hz):
             raise ValueError(f"asked_hz must be a Fraction of at least clock_hz, not {self.asked_hz!r}")
+        if self.config.sdram_hz not in (None, self.clock_hz):
+            raise ValueError(f"the configuration's SDRAM is timed for {self.config.sdram_hz} Hz, not {self.clock_hz}")
 
     @property
     def name(self):

@@ -3,6 +3,8 @@
     oscillator -> clock of the host side, domain `host`
                -> PLL -> gate -> clock of the core, domain `sync`
     UART pins <-> System -> LEDs
+                     |
+                 SDRAM pins, where the configuration has one
 """
 from fractions import Fraction
 
@@ -14,10 +16,12 @@ from accel.rtl.system import System
 
 from .beat_light import BeatLight
 from .clocking import PllClock, pll_plan
+from .sdram_pins import add_sdram_pins
 
 __all__ = ["Top", "led_levels", "make_platform", "oscillator_hz"]
 
 PULL_UPS = "pull_ups"           # resource of the pins that a board has in `pulled_up`
+SDRAM = "sdram"                 # resource that amaranth-boards has
 
 
 class Top(Elaboratable):
@@ -55,6 +59,8 @@ class Top(Elaboratable):
         m.submodules.light = light = DomainRenamer("host")(BeatLight(clock_hz=host_hz))
         m.d.comb += [system.rx.eq(rx.i), tx.o.eq(system.tx), system.locked.eq(locked),
                      light.busy.eq(system.leds[-1]), light.beat.eq(system.beat)]
+        if board.config.sdram_hz is not None:
+            add_sdram_pins(m, system.sdram, platform.request(SDRAM, 0, dir="-"))
         levels = led_levels(Cat(system.leds[:-1], light.led), len(leds))
         for i, led in enumerate(leds):
             m.submodules[f"led{i}"] = led
@@ -102,12 +108,14 @@ def oscillator_hz(board, platform):
 
 
 def make_platform(board):
-    """The board's platform: pull-ups as `Board` says, and no openFPGALoader among the tools a build needs."""
+    """The board's platform: pull-ups as `Board` says, an SDRAM's pins with the FPGA's own drive, and no openFPGALoader
+    among the tools a build needs."""
     base = board.platform_class()
+    changes = {(board.uart, 0): lambda resource: _with_pull_up(resource, "rx"), (SDRAM, 0): _fast}
 
     class Platform(base):
         required_tools = ["yosys", "nextpnr-ecp5", "ecppack"]
-        resources = [_with_pull_up(resource, "rx") if (resource.name, resource.number) == (board.uart, 0) else resource
+        resources = [changes.get((resource.name, resource.number), lambda same: same)(resource)
                      for resource in base.resources]
         if board.pulled_up:
             resources.append(Resource(PULL_UPS, 0, Pins(" ".join(board.pulled_up), dir="i"),
@@ -120,3 +128,9 @@ def _with_pull_up(resource, name):
     parts = [Subsignal(part.name, *part.ios, part.attrs, Attrs(PULLMODE="UP")) if part.name == name else part
              for part in resource.ios]
     return Resource(resource.name, resource.number, *parts, resource.attrs)
+
+
+def _fast(resource):
+    """The resource with fast edges and the FPGA's own drive: amaranth-boards has 4 mA, the weakest."""
+    attributes = {name: value for name, value in resource.attrs.items() if name != "DRIVE"}
+    return Resource(resource.name, resource.number, *resource.ios, Attrs(**attributes | {"SLEWRATE": "FAST"}))

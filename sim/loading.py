@@ -1,4 +1,6 @@
 """How a net comes into a simulated core: by its load stream, or, a long one, straight into its SDRAM."""
+from itertools import pairwise
+
 import numpy as np
 
 from accel.isa import LoadKind
@@ -16,7 +18,7 @@ def through_back_door(kinds, words, row):
     the SDRAM, uint16 (512,).
     """
     begins = np.flatnonzero(kinds == LoadKind.BEGIN.value)
-    for begin, end in zip(begins, [*begins[1:], len(kinds)], strict=True):
+    for begin, end in pairwise([*begins, len(kinds)]):
         tape = words[begin:end][kinds[begin:end] == LoadKind.WORD.value]
         for k in range(0, len(tape), COLUMNS):
             part = tape[k:k + COLUMNS]

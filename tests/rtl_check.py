@@ -12,14 +12,19 @@ from sim.engine import NO_GAPS, Gaps
 from sim.engines import open_engine
 from tests.nets import corner_pictures, random_net, random_pictures, residual_net
 
-__all__ = ["FUZZED", "LARGE", "check_net", "check_random_net", "check_residual_net"]
+__all__ = ["FUZZED", "LARGE", "PLAYED", "check_net", "check_random_net", "check_residual_net"]
 
-# Small, and different in every parameter that the RTL is made of.
-FUZZED = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
+# Small, and different in every parameter that the RTL is made of. Some nets of the 3 bits have one picture buffer, and
+# many of the parts several bands a layer.
+FUZZED = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3, activation_depth=112),
           replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4, picture_width=20),
-          replace(TINY, name="tiny-parts", rows=8),
+          replace(TINY, name="tiny-parts", rows=8, accumulator_depth=16),
           # the picture's taps side by side
           replace(TINY, name="tiny-three-taps", rows=12, chains=3, weight_depth=2040)]
+
+# Rings that hold hardly any net, so that an SDRAM plays it. The clock is slow, so that the SDRAM wakes up in 5,000
+# cycles.
+PLAYED = replace(TINY, name="tiny-played", weight_depth=64, threshold_depth=64, program_depth=32, sdram_hz=25_000_000)
 
 # Memories for all of `tests.nets.SIZES`, some in bands, one with a single picture buffer.
 LARGE = replace(TINY, name="tiny-large", activation_depth=16384, accumulator_depth=512, weight_depth=8192,

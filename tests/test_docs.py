@@ -14,7 +14,7 @@ import uniqore
 from accel import link, timing
 from accel.compiler.compile import compile_net
 from accel.config import DEFAULT
-from accel.cycles import cycles
+from accel.cycles import cycles, layer_cycles
 from accel.isa import LAYOUTS
 from boards.index import BOARDS
 from model import zoo
@@ -238,3 +238,13 @@ def test_the_table_of_builds_is_that_of_the_committed_ones():
                f"| {build['seconds'] // 60} min {build['seconds'] % 60} s "
                f"| {build['net']}: {count:,}, {float(board.clock_hz / count):,.1f} |")
         assert row in table
+
+
+@pytest.mark.slow
+def test_the_table_of_a_large_resnet_is_that_of_its_script():
+    page = read(ROOT / "docs" / "architecture.md")
+    script = runpy.run_path(str(ROOT / "docs" / "imagenet.py"))
+    assert "\n".join(script["table"]()) in page
+    assert f"{float(script['bytes_a_cycle']()):.3f} bytes a cycle" in page
+    image = compile_net(script["trunk"](), script["ROOMY"])
+    assert f"{sum(layer.cycles for layer in layer_cycles(image)[1:]):,} cycles" in page

@@ -4,6 +4,7 @@ import numpy as np
 from amaranth import Shape
 from amaranth.lib import data
 
+from accel import tape
 from accel.isa import *
 from model.common.bits import pack_fields
 
@@ -11,6 +12,8 @@ from .placement import DoesNotFit
 
 __all__ = ["Assembler"]
 
+CHUNK_LIMIT = 1 << CHUNK_BITS
+INSTRUCTION_WORDS = tape.words_of(INSTRUCTION_BITS)
 OPS = {layout: op for op, layout in LAYOUTS.items()}
 
 
@@ -24,25 +27,33 @@ class Assembler:
         self.config = config
         self.layer = None
         self.program, self.thresholds = [], []
+        self._tape_words = INSTRUCTION_WORDS            # of the settings
         self._weights = []              # of (rows, channels), in memory order
         self._source = None
-        self._pass = None               # fields of the pass at the end of the program; None where another may not join
+        self._pass = None               # fields of a pass that is not in the program yet: others may still join it
+        self._known_halves = {}         # level table: its halves
         self._table = self._halves(None)
         self._full = {}                 # memory: layer that no longer found room in it
 
     def emit(self, layout, **fields):
         """Append an instruction."""
-        self._pass = None
-        self.program.append(self._word(layout, fields))
-
-    def _word(self, layout, fields):
+        self.flush()
         op = OPS[layout]
         for name, value in fields.items():
             low, high = _limits(data.Layout.cast(layout)[name].shape)
             if not low <= value <= high:
                 raise DoesNotFit(self.layer, f"{name} of the {op.name} instruction", value,
                                  low if value < low else high)
-        return layout.const({"op": op, **fields}).as_bits()
+        instruction = layout.const({"op": op, **fields})
+        self.program.append(instruction.as_bits())
+        _, count, bits = tape.operands_of(self.config, layout, instruction)
+        self._tape_words += INSTRUCTION_WORDS + count * tape.words_of(bits)
+
+    def flush(self):
+        """Nothing joins the last pass any more."""
+        if self._pass is not None:
+            fields, self._pass = self._pass, None
+            self.emit(Pass, **fields)
 
     def source(self, tensor, stride, *, picture):
         """The tensor that the next passes read: an instruction where it changes."""
@@ -67,21 +78,21 @@ class Assembler:
             self._weights.append(weights[::-1])         # the last row enters the array first
         fields |= {"base": base % (1 << ROW_BITS), "repeat": weights is None, "more": 0}
         joined = self._joined(fields)
-        if joined:
-            self.program[-1] = self._word(Pass, joined)
-        else:
-            self.emit(Pass, **fields)
+        if not joined:
+            self.flush()
         self._pass = joined or fields
 
     def _joined(self, fields):
-        """The pass at the end of the program with this one behind it as one instruction; None where it is not one."""
+        """The last pass with this one behind it as one instruction; None where it is not one."""
         last = self._pass
         if last is None or last["repeat"] or last["final"] or last["more"] == (1 << MORE_BITS) - 1:
             return None
         more = last["more"] + 1
         follows = last | {"base": (last["base"] + more * self._source["plane"]) % (1 << ROW_BITS), "more": 0,
                           "clear": 0, "final": fields["final"], "logits": fields["logits"]}
-        return last | {"final": fields["final"], "logits": fields["logits"], "more": more} if fields == follows else None
+        if fields != follows:
+            return None
+        return last | {"final": fields["final"], "logits": fields["logits"], "more": more}
 
     def weights(self):
         """The weight memory, uint64 words."""
@@ -90,6 +101,7 @@ class Assembler:
 
     def end_layer(self):
         """Note the layer if a memory overflows with it."""
+        self.flush()
         for memory, (need, limit) in self._depths().items():
             if need > limit:
                 self._full.setdefault(memory, self.layer)
@@ -102,16 +114,22 @@ class Assembler:
             raise DoesNotFit(layer, memory, *self._depths()[memory])
 
     def _depths(self):
-        """{memory: (words used, words there)}, of memories that have to hold all of it."""
+        """{memory: (words used, words there)}, of memories that have to hold all of it: the SDRAM the tape, or, without
+        one, the three memories that the tape fills."""
         config = self.config
-        if config.sdram_hz is not None:
-            return {}
-        return {"weight words": (len(self._weights) * config.rows, config.weight_depth),
-                "threshold words": (len(self.thresholds), config.threshold_depth),
-                "instructions": (len(self.program), config.program_depth)}
+        if config.sdram_hz is None:
+            return {"weight words": (len(self._weights) * config.rows, config.weight_depth),
+                    "threshold words": (len(self.thresholds), config.threshold_depth),
+                    "instructions": (len(self.program), config.program_depth)}
+        return {"chunks of the tape": (-(-self._tape_words // tape.PAYLOAD_WORDS), CHUNK_LIMIT)}
 
     def _halves(self, table):
         """`Levels.table` of each half; every program starts with the identity in force."""
+        if table not in self._known_halves:
+            self._known_halves[table] = self._halves_of(table)
+        return self._known_halves[table]
+
+    def _halves_of(self, table):
         bits = self.config.w_bits
         entries = np.arange(1 << bits) if table is None else np.array(table)
         word = int(pack_fields(entries[None], bits)[0, 0])

@@ -14,6 +14,7 @@ from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
 from accel.image import Image, LayerInfo
 from accel.isa import *
+from accel.tape import SHORT_BITS
 from model.common.errors import UserError
 from model.integer import store
 from model.integer.net import PICTURE, MaxPool, Skip, macs
@@ -106,7 +107,7 @@ class _LayerCompiler:
             for band in bands(self.out, self.config):
                 passes = self._passes(index, band) if index * self.config.channels < channels else []
                 first = band[0] == 0
-                self._tile(index, band, thresholds=first,
+                self._tile(index, band, thresholds=first, short=first and _is_short(chosen),
                            barrier=first and (barrier and index == 0 or self._waits(index, band, passes)))
                 if passes:
                     self._emit_passes(passes, logits=False)
@@ -122,19 +123,20 @@ class _LayerCompiler:
         self._check_range("logits", low + bias.min(), high + bias.max(), -limit, limit - 1)
         for index, begin in enumerate(range(0, channels, self.config.channels)):
             chosen = bias[begin:begin + self.config.channels]
-            self._tile(index, (0, height), thresholds=0, barrier=1)
+            self._tile(index, (0, height), thresholds=0, short=0, barrier=1)
             self._emit_passes(self._passes(index, (0, height)), logits=True)
             halves = np.stack([chosen & 0xFFFF, chosen >> 16 & 0xFFFF], axis=1)
             self.assembler.thresholds += halves.ravel().tolist()
             self.assembler.emit(Emit, count=len(chosen), last=begin + len(chosen) == channels)
 
-    def _tile(self, index, band, *, thresholds, barrier):
+    def _tile(self, index, band, *, thresholds, short, barrier):
         """band: first row and rows."""
         word, part = divmod(index, self.config.parts)
         top, height = band
         base = 0 if is_logits(self.layer) else self.out.base + word * self.out.plane + top * self.out.pitch
         self.assembler.emit(Tile, base=base, part=part, pitch=self.out.pitch, width=self.out.shape[2], height=height,
-                            top=top, groups=self.groups, thresholds=thresholds, barrier=barrier)
+                            top=top, groups=self.groups, thresholds=thresholds, short=short,
+                            barrier=barrier)
 
     def _waits(self, index, band, passes):
         """Whether output tile `index` has to wait until the one before it is written: both belong to the same words,
@@ -187,6 +189,8 @@ class _LayerCompiler:
         """Codes (rows, channels) for output tile `index` and input word `word` of (OC, lanes)."""
         rows, channels = self.config.rows, self.config.channels
         tile = codes[index * channels:(index + 1) * channels, word * rows:(word + 1) * rows].T
+        if tile.shape == (rows, channels):
+            return tile
         padding = ((0, rows - tile.shape[0]), (0, channels - tile.shape[1]))
         return np.pad(tile, padding, constant_values=kernel.unused)
 
@@ -225,6 +229,12 @@ class _LayerCompiler:
         if low < lowest or high > highest:
             raise DoesNotFit(self.layer.name, f"range of the {what}", f"{low} .. {high}",
                              f"{lowest} .. {highest}")
+
+
+def _is_short(thresholds):
+    """Whether they all fit the short form of the tape."""
+    limit = 1 << SHORT_BITS - 1
+    return bool(thresholds.min() >= -limit and thresholds.max() < limit)
 
 
 def _settings(picture):

@@ -29,6 +29,10 @@ LEDS = {"ulx3s": "B2 C2 C1 D2 D1 E2 E1 H3", "icesugar_pro": "A11 A12 B11", "icep
 PULLED_UP = {"ulx3s": "F1 L2"}                                              # the ESP32's enable and its GPIO0
 UARTS = {"ulx3s": "M1 L4", "icesugar_pro": "A9 B9", "icepi_zero": "K16 K15"}      # rx tx
 
+# ras_n cas_n we_n, ba, a, cke, cs_n, dqm, dq, clk
+SDRAMS = {"ulx3s": "R20 T19 T20 P19 N20 M20 M19 L20 L19 K20 K19 K18 J20 J19 H20 N19 G20 G19 F20 P20 U19 E20 "
+                   "J16 L18 M18 N18 P18 T18 T17 U20 E19 D20 D19 C20 E18 F18 J18 J17 F19"}
+
 each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 
 
@@ -73,6 +77,25 @@ def test_a_clock_that_is_asked_for_is_a_fraction_and_not_below_the_board_s(clock
     assert replace(board, asked_hz=board.clock_hz).asked_hz == board.clock_hz
 
 
+def test_an_sdram_is_timed_for_the_clock_that_it_has():
+    board = BOARDS["ulx3s-85f"]
+    with pytest.raises(ValueError, match="the configuration's SDRAM is timed for 100000000 Hz, not 131250000"):
+        replace(board, config=replace(board.config, sdram_hz=100_000_000))
+
+
+@pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if board.family in SDRAMS])
+def test_the_sdram_s_pins_are_the_board_s_fast_and_of_full_strength(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("boards.top.System", SmallSystem)
+    board = BOARDS[name]
+    board = replace(board, config=replace(board.config, sdram_hz=int(board.clock_hz)))
+    prepare(board, net=None, baud=link.BAUD, folder=tmp_path)
+    constraints = (tmp_path / "top.lpf").read_text()
+    assert re.findall(r'LOCATE COMP "sdram[^"]+" SITE "([^"]+)"', constraints) == SDRAMS[board.family].split()
+    buffers = re.findall(r'IOBUF PORT "sdram[^"]+" (.*);', constraints)
+    assert len(buffers) == len(SDRAMS[board.family].split())
+    assert all("SLEWRATE=FAST" in buffer and "DRIVE" not in buffer for buffer in buffers)
+
+
 @each_board
 def test_the_pins_are_the_board_s(board, tmp_path, monkeypatch):
     monkeypatch.setattr("boards.top.System", SmallSystem)
@@ -82,7 +105,9 @@ def test_the_pins_are_the_board_s(board, tmp_path, monkeypatch):
     assert [sites["uart_0__rx__io"], sites["uart_0__tx__io"]] == UARTS[board.family].split()
     held = [site for name, site in sites.items() if "pull_ups" in name]
     assert held == PULLED_UP.get(board.family, "").split()
-    assert len(sites) == len(LEDS[board.family].split()) + len(held) + 3           # and the oscillator
+    sdram = [site for name, site in sites.items() if "sdram" in name]
+    assert sdram == (SDRAMS[board.family].split() if board.config.sdram_hz is not None else [])
+    assert len(sites) == len(LEDS[board.family].split()) + len(held) + len(sdram) + 3           # and the oscillator
     option = {"12F": "--12k", "25F": "--25k", "45F": "--45k", "85F": "--85k"}[board.device]
     assert option in (tmp_path / "build_top.sh").read_text()
 

@@ -137,9 +137,11 @@ class FakeCore(wiring.Component):
 
 @dataclass(frozen=True, eq=False)
 class FakeImage:
-    """What the engines use of an `accel.image.Image`. biases: int32 (N_LOGITS,). tape: uint16 (chunks, 512)."""
+    """What the engines use of an `accel.image.Image`. biases: int32 (N_LOGITS,). tape: uint16 (chunks, 512), of which
+    the first `loaded` words are loaded, or all."""
     biases: np.ndarray
     chunks: int = 1
+    loaded: int | None = None
     n_logits: int = N_LOGITS
     picture_shape: tuple = (HEIGHT, WIDTH)
 
@@ -150,7 +152,7 @@ class FakeImage:
         return words.reshape(self.chunks, COLUMNS)
 
     def load_words(self):
-        words = self.tape.reshape(-1)
+        words = self.tape.reshape(-1)[:self.loaded]
         check = int(words.sum(dtype=np.uint32))
         kinds = [LoadKind.BEGIN, *[LoadKind.WORD] * len(words), LoadKind.CHECK, LoadKind.CHECK, LoadKind.PLAY]
         return (np.array([kind.value for kind in kinds], np.uint8),

@@ -221,7 +221,8 @@ class Keeper(wiring.Component):
     leds: words of the second chunk that were its word, and whether any word of the first one's was not."""
     def __init__(self, timing):
         self.timing = timing
-        super().__init__({"rx": In(1), "locked": In(1), "tx": Out(1, init=1), "leds": Out(32), "sdram": Out(SdramPort())})
+        super().__init__({"rx": In(1), "locked": In(1), "tx": Out(1, init=1), "leds": Out(32),
+                          "sdram": Out(SdramPort())})
 
     def elaborate(self, platform):
         m = Module()

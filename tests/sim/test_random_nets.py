@@ -8,24 +8,23 @@ import pytest
 from accel.config import TINY
 from sim.lanes.build import build
 from tests.nets import SIZES, sized_net
-from tests.rtl_check import FUZZED, LARGE, check_net, check_random_net, check_residual_net
+from tests.rtl_check import FUZZED, LARGE, PLAYED, check_net, check_random_net, check_residual_net
 
 pytestmark = pytest.mark.cxx
 SEEDS = range(1000, 1030)
+CONFIGS = [pytest.param(TINY, SEEDS[:12], id=f"few-{TINY.name}"),
+           pytest.param(PLAYED, SEEDS[:6], id=f"few-{PLAYED.name}"),
+           *(pytest.param(config, SEEDS, id=config.name, marks=pytest.mark.slow) for config in (*FUZZED, PLAYED))]
 
 
-@pytest.mark.parametrize("config, seeds", [
-    pytest.param(TINY, SEEDS[:12], id=f"few-{TINY.name}"),
-    *(pytest.param(config, SEEDS, id=config.name, marks=pytest.mark.slow) for config in FUZZED)])
+@pytest.mark.parametrize("config, seeds", CONFIGS)
 def test_random_nets(config, seeds):
     library = build(config, watched=True)
     for seed in seeds:
         check_random_net(seed, config, library)
 
 
-@pytest.mark.parametrize("config, seeds", [
-    pytest.param(TINY, SEEDS[:12], id=f"few-{TINY.name}"),
-    *(pytest.param(config, SEEDS, id=config.name, marks=pytest.mark.slow) for config in FUZZED)])
+@pytest.mark.parametrize("config, seeds", CONFIGS)
 def test_residuals_in_place(config, seeds):
     library = build(config, watched=True)
     for seed in seeds:

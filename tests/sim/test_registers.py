@@ -20,9 +20,12 @@ from model.integer.golden import forward
 from sim import cxxrtl
 from sim.inspector import Inspector
 from sim.lanes.build import build
+from sim.loading import through_back_door
 from sim.payload import pack, records, unpack
+from sim.sdram import sdram_timing
+from sim.sdram_chip import PINS, SdramChip
 from tests.nets import random_net, random_pictures
-from tests.rtl_check import FUZZED
+from tests.rtl_check import FUZZED, PLAYED
 
 pytestmark = pytest.mark.cxx
 LANE = 5                    # that of the compared picture
@@ -35,11 +38,17 @@ class Stimulus:
 
     def __init__(self, image, pictures, others, seed):
         """pictures, others: uint8 (N, 3, H, W), of the compared lane and of the rest."""
-        targets, addresses, words = image.load_words()
-        self._words = numbers(pack(LoadWord, target=targets, address=addresses, data=words))
+        kinds, words = image.load_words()
+        timing = sdram_timing(image.config)
+        self._chip = SdramChip(timing) if timing else None
+        if self._chip:
+            kinds, words = through_back_door(kinds, words, self._chip.row)
+        self._words = numbers(pack(LoadWord, kind=kinds, data=words))
         self._pixels, self._others = (numbers(pack(PixelWord, **{
             colour: batch[:, c].reshape(-1) for c, colour in enumerate("rgb")})) for batch in (pictures, others))
         self._chance = random.Random(seed)
+        self._pads, self._dq_i = (1, 1, 1, 0, 0, 0, 0), 0
+        self.begun = False              # a word has been taken: an SDRAM was asleep before
         self._offered = False
         self.logits = []
 
@@ -50,18 +59,24 @@ class Stimulus:
         return {"load__valid": int(bool(self._words)), "load__payload": self._words[0] if self._words else 0,
                 "pixels__valid": int(self._offered), "pixels__payload": self._pixels[0] if self._offered else 0,
                 "logits__ready": int(self._chance.random() < 0.5),
+                **({"sdram__dq_i": self._dq_i} if self._chip else {}),
                 "others": self._others[0] if self._offered else 0}
 
     def take(self, inputs, outputs):
         """Moves on by what was transferred in the cycle."""
         if inputs["load__valid"] and outputs["load__ready"]:
             self._words.pop(0)
+            self.begun = True
         if inputs["pixels__valid"] and outputs["pixels__ready"]:
             self._pixels.pop(0)
             self._others.pop(0)
             self._offered = False
         if inputs["logits__ready"] and outputs["logits__valid"]:
             self.logits.append(outputs["logits__payload"])
+        if self._chip:
+            word = self._chip.clock(*self._pads)
+            self._dq_i = 0 if word is None else word
+            self._pads = [outputs[f"sdram__{pin}"] for pin in PINS]
 
 
 def numbers(records):
@@ -81,8 +96,8 @@ def drive(model, inputs):
 
 
 def outputs_of(lanes):
-    names = "load__ready", "pixels__ready", "logits__valid", "logits__payload"
-    return {name: lanes.get(name, LANE) for name in names}
+    names = ["load__ready", "pixels__ready", "logits__valid", "logits__payload", *(f"sdram__{pin}" for pin in PINS)]
+    return {name: lanes.get(name, LANE) for name in names if name in lanes.widths}
 
 
 def register_signals(core, design, names):
@@ -116,8 +131,10 @@ def check_three(config, net, seed, limit=None):
     compared = registers_of_both(lanes, second, core, signals)
     ports = {"load__valid": core.load.valid, "load__payload": core.load.payload, "pixels__valid": core.pixels.valid,
              "pixels__payload": core.pixels.payload, "logits__ready": core.logits.ready}
+    if config.sdram_hz:
+        ports["sdram__dq_i"] = core.sdram.dq_i
     assert len(compared) > 300, "names no longer agree between Amaranth, yosys and CXXRTL"
-    last = limit or (PICTURES + 1) * 3 * cycles(image) + 10_000
+    last = limit or (PICTURES + 1) * 3 * cycles(image) + 10_000 + 4 * image.tape.size
 
     async def bench(ctx):
         for cycle in range(last):
@@ -127,7 +144,7 @@ def check_three(config, net, seed, limit=None):
             for model in (lanes, second):
                 drive(model, inputs)
             await ctx.tick()
-            for name in compared:
+            for name in compared if stimulus.begun else ():
                 value = ctx.get(signals[name].as_unsigned())
                 got = lanes.get(name, LANE), second.get(name)
                 assert got == (value, value), f"cycle {cycle}: {name} is {value:#x} in pysim, {got} in lanes, CXXRTL"
@@ -160,7 +177,7 @@ def test_the_first_cycles():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", FUZZED, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [*FUZZED, PLAYED], ids=lambda config: config.name)
 def test_whole_pictures(config):
     check_three(config, smallest_net(config), seed=2)
 
@@ -177,7 +194,7 @@ def test_large_cores(name):
     lanes, second = Inspector(build(config)), Inspector(cxxrtl.build(config))
     compared = registers_of_both(lanes, second, Core(config), lanes.widths)
     assert len(compared) > 1000, "names no longer agree between yosys and CXXRTL"
-    for cycle in range(4 * cycles(image) + 20_000):
+    for cycle in range(4 * cycles(image) + 20_000 + 4 * image.tape.size):
         inputs = stimulus.inputs()
         for model in (lanes, second):
             drive(model, inputs)

@@ -1,6 +1,12 @@
 """The model of the SDRAM chip: data, and that it stops at whatever a data sheet forbids."""
 import pytest
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+from amaranth.sim import Simulator
 
+from accel import timing
+from accel.rtl.sdram.port import SdramPort
 from accel.sdram import SdramTiming
 from sim.sdram_chip import SdramChip, SdramViolation
 
@@ -141,3 +147,38 @@ def test_early_refreshes_are_no_credit():
     early = [("REF", 0, 0), 10] * 20
     run([*INITIALIZATION, *early, 880])
     assert stopped([*INITIALIZATION, *early, 910]).rule == "refresh"
+
+
+class Pins(wiring.Component):
+    """A port that a testbench drives, and a register of what comes."""
+    port: Out(SdramPort())
+    word: Out(16)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.word.eq(self.port.dq_i)
+        return m
+
+
+def test_the_registers_of_the_pads():
+    """In a simulation a READ has its word at the port `timing.SDRAM_READ` cycles later, for one cycle."""
+    dut, seen = Pins(), []
+    _, chip = run([*INITIALIZATION, ("ACT", 2, 5), 3])
+    chip.row(5 * 4 + 2)[:] = 0x4242
+
+    async def bench(ctx):
+        for command, level in zip(("ras_n", "cas_n", "we_n"), PINS["READ"], strict=True):
+            ctx.set(getattr(dut.port, command), level)
+        ctx.set(dut.port.bank, 2)
+        for cycle in range(12):
+            seen.append(ctx.get(dut.port.dq_i))
+            await ctx.tick()
+            if cycle == 0:
+                ctx.set(dut.port.cas_n, 1)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_process(chip.process(dut.port))
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert [cycle for cycle, word in enumerate(seen) if word == 0x4242] == [timing.SDRAM_READ]

@@ -4,43 +4,41 @@ import pytest
 
 from accel.compiler.compile import compile_net
 from accel.config import TINY
-from accel.image import Image
-from accel.isa import Target
 from model.integer.golden import forward
 from sim.compiled import CompiledEngine, UndefinedValue
 from sim.engine import NO_GAPS
 from sim.engines import timeout_cycles
-from sim.lanes.build import build
+from sim.lanes.build import CORE_PORTS, build, build_simulator
 from tests.nets import random_net, random_pictures
 
+from .fake_core import HEIGHT, N_LOGITS, WIDTH, FakeCore, FakeImage
+
 pytestmark = pytest.mark.cxx
-NET = random_net(3, TINY)
+BIASES = np.array([5, -7, 2**31 - 10**6], np.int32)
 
 
-def run(monkeypatch, target=None, word=None):
-    """Logits of a few pictures; that word of a target is not loaded."""
-    image, load_words = compile_net(NET, TINY), Image.load_words
-
-    def all_but_one(image):
-        targets, addresses, words = load_words(image)
-        kept = (targets != target) | (addresses != word) if target is not None else slice(None)
-        return targets[kept], addresses[kept], words[kept]
-    monkeypatch.setattr(Image, "load_words", all_but_one)
-    pictures = random_pictures(NET, 3, 0)
+def test_a_net_that_is_loaded_whole_is_defined():
+    net = random_net(3, TINY)
+    image, pictures = compile_net(net, TINY), random_pictures(net, 3, 0)
     engine = CompiledEngine(image, build(TINY, watched=True), timeout=timeout_cycles(image, NO_GAPS))
+    np.testing.assert_array_equal([result.logits for result in engine.run(pictures)], forward(net, pictures))
+    engine.close()
+
+
+def run_short(words):
+    """Logits of a picture where so many words of the biases are loaded, and those that it should have."""
+    with open(FakeCore.elaborate.__code__.co_filename) as file:
+        library = build_simulator(FakeCore, name="fake", sources=file.read(), ports=CORE_PORTS, watched=True)
+    image, pictures = FakeImage(BIASES, loaded=words), np.full((1, 3, HEIGHT, WIDTH), 9, np.uint8)
+    engine = CompiledEngine(image, library, timeout=1000)
     try:
-        return [result.logits for result in engine.run(pictures)], forward(NET, pictures)
+        return [result.logits for result in engine.run(pictures)], image.logits(pictures)
     finally:
         engine.close()
 
 
-def test_a_net_that_is_loaded_whole_is_defined(monkeypatch):
-    np.testing.assert_array_equal(*run(monkeypatch))
-
-
-@pytest.mark.parametrize("target, memory", [(Target.PROGRAM, "program"), (Target.WEIGHTS, "weights"),
-                                            (Target.THRESHOLDS, "thresholds")], ids=lambda value: str(value))
-def test_a_word_that_is_not_loaded_is_told_where_it_is_used(monkeypatch, target, memory):
-    with pytest.raises(UndefinedValue, match=rf"^cycle \d+: the .* is undefined, since it depends on a word of "
-                                             rf"memories\.{memory}\.storage.* that nobody has written$"):
-        run(monkeypatch, target.value, 2)
+def test_a_word_that_is_not_loaded_is_told_where_it_is_used():
+    np.testing.assert_array_equal(*run_short(2 * N_LOGITS))
+    with pytest.raises(UndefinedValue, match=r"^cycle \d+: the output logits__payload is undefined, since it depends "
+                                             r"on a word of biases.* that nobody has written$"):
+        run_short(2 * N_LOGITS - 2)

@@ -5,8 +5,9 @@
     program_data                           word of a
     state            READ_0     READ_1     TAKE        EXECUTE     READ_0
 
-`READ_0` lasts until the instruction is there, `EXECUTE` until a `Pass` is accepted, until the logits of an `Emit` are sent, or, for an `End`, until the pipeline
-has drained. An `Emit` with `last` ends the program as an `End` does, from the cycle after its last logit was taken on.
+`READ_0` lasts until the instruction is there, `EXECUTE` until a `Pass` is accepted, until the logits of an `Emit` are
+sent, or, for an `End`, until the pipeline has drained. An `Emit` with `last` ends the program as an `End` does, from
+the cycle after its last logit was taken on.
 All other instructions take one cycle of it: they write registers of the next pass, which go along with every pass that
 is offered. A pass is offered when its weight words are there. Of several passes in one instruction the next one is
 offered `timing.NEXT_PASS` cycles after one was taken:
@@ -41,8 +42,8 @@ class InstructionFetch(wiring.Component):
     picture_full : In(1): a picture waits; hold : In(1): it must not start
     ask : Out(1): it would; go : In(1): it may, in this cycle
     instruction_there, weights_there, thresholds_there : In(1): the next instruction, the weight words of the next pass
-        and the next thresholds are in the memories; instruction_taken, weights_taken, thresholds_taken : Out(1), for one
-        cycle each: they count for the one at hand (thresholds: of an `Emit`)
+        and the next thresholds are in the memories; instruction_taken, weights_taken, thresholds_taken : Out(1), for
+        one cycle each: they count for the one at hand (thresholds: of an `Emit`)
     start : Out(1), for one cycle: the program of a picture begins; release : Out(1), for one cycle: it has ended, the
         picture is not needed any more
     passes : Out(stream of PassRequest): the next pass. A barrier goes along with the first pass of its tile alone
@@ -65,7 +66,8 @@ class InstructionFetch(wiring.Component):
             "program_address": Out(range(config.program_depth)), "program_data": In(isa.INSTRUCTION_BITS),
             "picture_full": In(1), "hold": In(1), "ask": Out(1), "go": In(1),
             **{f"{what}_there": In(1) for what in ("instruction", "weights", "thresholds")},
-            **{f"{what}_taken": Out(1) for what in ("instruction", "weights", "thresholds")}, "start": Out(1), "release": Out(1),
+            **{f"{what}_taken": Out(1) for what in ("instruction", "weights", "thresholds")},
+            "start": Out(1), "release": Out(1),
             "passes": Out(stream.Signature(PassRequest(config))),
             "read_thresholds": Out(1), "thresholds_busy": In(1), "drained": In(1),
             "emits": Out(stream.Signature(isa.Emit)), "logit_offered": In(1),
@@ -81,13 +83,16 @@ class InstructionFetch(wiring.Component):
         source, tile = Signal(isa.Source, reset_less=True), Signal(isa.Tile, reset_less=True)
         table = Signal.like(self.passes.p.table, reset_less=True)
         state, request = self.passes.p.state, instruction[:Shape.cast(isa.Pass).width]
-        last_pass = Signal()                            # the one at hand is the last of its instruction
+        # The pass at hand: whether it is the last of its instruction, and what that one says of the last.
+        last_pass, final, logits = Signal(), Signal(), Signal()
         m.d.comb += [state.instruction.eq(fields[isa.Op.PASS]), state.source.eq(source), state.tile.eq(tile),
-                     state.instruction.final.eq(fields[isa.Op.PASS].final & last_pass),
-                     state.instruction.logits.eq(fields[isa.Op.PASS].logits & last_pass),
+                     state.instruction.final.eq(final), state.instruction.logits.eq(logits),
                      self.passes.p.table.eq(table), self.emits.p.eq(fields[isa.Op.EMIT])]
         with m.If(self.busy & ~self.logit_offered):
             m.d.sync += self.cycles.eq(self.cycles + 1)
+
+        def at_hand(one, last):
+            m.d.sync += [last_pass.eq(last), final.eq(one.final & last), logits.eq(one.logits & last)]
 
         def offer(one):
             """The pass at hand, as soon as its words are there."""
@@ -122,7 +127,7 @@ class InstructionFetch(wiring.Component):
                 m.d.comb += self.instruction_taken.eq(1)
                 m.d.sync += [instruction.eq(self.program_data), self.program_address.eq(self.program_address + 1)]
                 coming = seen_as(isa.Pass, self.program_data)
-                m.d.sync += last_pass.eq(coming.more == 0)
+                at_hand(coming, coming.more == 0)
                 with m.If(coming.op == isa.Op.PASS):
                     offer(coming)
                 m.next = "EXECUTE"
@@ -130,7 +135,8 @@ class InstructionFetch(wiring.Component):
                 one = fields[isa.Op.PASS]
                 following = isa.Pass(request)
                 m.d.sync += [following.base.eq(one.base + source.plane), following.more.eq(one.more - 1),
-                             following.clear.eq(0), last_pass.eq(one.more == 1)]
+                             following.clear.eq(0)]
+                at_hand(one, one.more == 1)
                 offer(one)
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):

@@ -78,7 +78,8 @@ class PassPipeline(wiring.Component):
         self.config = config
         super().__init__({
             "passes": In(stream.Signature(PassRequest(config))), "rewind": In(1), "clear": In(1),
-            "ended": In(1), "words_free": Out(1), "second": In(isa.ROW_BITS), "picture_buffer": In(1), "thresholds_busy": In(1),
+            "ended": In(1), "words_free": Out(1), "second": In(isa.ROW_BITS), "picture_buffer": In(1),
+            "thresholds_busy": In(1),
             "weight_address": Out(range(config.weight_depth)), "table": Out(config.w_bits << config.w_bits),
             "token": Out(Token), "window": Out(Window()), "state": Out(PassState()),
             "drained": Out(1), "thresholds_free": Out(1, init=1)})

@@ -62,7 +62,8 @@ class NetMemories(wiring.Component):
                            [int(t) % (1 << config.acc_bits) for t in threshold_words])}
         addresses = {"program": write.program_address, "weights": write.weight_address,
                      "thresholds": write.threshold_address}
-        reads = {"program": (self.program_address, self.program_data), "weights": (self.weight_address, self.weight_data),
+        reads = {"program": (self.program_address, self.program_data),
+                 "weights": (self.weight_address, self.weight_data),
                  "thresholds": (self.threshold_address, self.threshold_data)}
         for name, (width, depth, init) in memories.items():
             m.submodules[name] = memory = BlockMemory(width=width, depth=depth, init=init)
@@ -75,8 +76,8 @@ class NetMemories(wiring.Component):
                      self.ended.eq(distributor.ended), self.settings.eq(distributor.settings)]
         credits = {"program": (Credits(capacity=config.program_depth), "instruction", self.instruction_taken),
                    "weights": (Credits(capacity=config.weight_depth // config.rows), "weights", self.words_free),
-                   "thresholds": (Credits(capacity=config.threshold_depth, largest=config.threshold_words), "thresholds",
-                                  self.threshold_read)}
+                   "thresholds": (Credits(capacity=config.threshold_depth, largest=config.threshold_words),
+                                  "thresholds", self.threshold_read)}
         m.d.comb += credits["thresholds"][0].wanted.eq(distributor.thresholds_wanted)
         for name, (ring, what, free) in credits.items():
             m.submodules[f"{name}_credits"] = ring

@@ -30,7 +30,8 @@ class ChunkCheck(wiring.Component):
     """
     def __init__(self):
         super().__init__({
-            "start": In(1), "last": In(isa.CHUNK_BITS, init=-1), "valid": In(1), "word": In(16), "payload": Out(1), "end": Out(1),
+            "start": In(1), "last": In(isa.CHUNK_BITS, init=(1 << isa.CHUNK_BITS) - 1), "valid": In(1),
+            "word": In(16), "payload": Out(1), "end": Out(1),
             "judged": Out(1), "wrong": Out(1), "check": Out(32)})
 
     def elaborate(self, platform):

@@ -84,7 +84,8 @@ class ChunkQueue(wiring.Component):
         waiting = Signal(data.ArrayLayout(Waiting, DEPTH))
         level = Signal(range(DEPTH + 1))
         m.d.comb += [self.o.valid.eq(level != 0), self.o.payload.eq(waiting[0].tape),
-                     self.freed.eq(taken & waiting[0].frees), self.full.eq((committed >= tape.SLOTS - 1) & (level == DEPTH))]
+                     self.freed.eq(taken & waiting[0].frees),
+                     self.full.eq((committed >= tape.SLOTS - 1) & (level == DEPTH))]
         m.d.sync += level.eq(level + put - taken)
         for k in range(DEPTH):
             here = level == k

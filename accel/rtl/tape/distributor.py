@@ -79,7 +79,7 @@ class Distributor(wiring.Component):
         word, position = self.words.p.word, Signal(range(max(item_words.values())))
         left = Signal(range(max(config.threshold_words, config.rows, 2 << isa.SIDE_BITS) + 1))  # items of the block
         passes = Signal(isa.MORE_BITS)
-        to_weights, to_thresholds, final_item = Signal(), Signal(), Signal()
+        to_weights, to_thresholds, short, final_item = Signal(), Signal(), Signal(), Signal()
         settled = Signal()                                  # the reservation of the last instruction is counted
         over, at_end = Signal(), Signal()       # the last instruction; the last word taken is the last of the tape
         picture = Signal(isa.Settings, init=isa.Settings.from_bits(self.at_configuration), reset_less=True)
@@ -102,8 +102,9 @@ class Distributor(wiring.Component):
             with m.If(enable):
                 m.d.sync += addresses[name].eq(Mux(addresses[name] == depths[name] - 1, 0, addresses[name] + 1))
         low = {name: isa.INSTRUCTION_BITS - 16 * count for name, count in item_words.items()}
+        threshold = Mux(short, item[-tape.SHORT_BITS:].as_signed(), item[low["thresholds"]:].as_signed())
         m.d.comb += write.data.eq(Mux(ring["weights"], item[low["weights"]:],
-                                      Mux(ring["thresholds"], item[low["thresholds"]:], item)))
+                                      Mux(ring["thresholds"], threshold, item)))
 
         instruction = {layout: layout(item[:Shape.cast(layout).width]) for layout in isa.LAYOUTS.values()}
         op = instruction[isa.End].op
@@ -134,14 +135,15 @@ class Distributor(wiring.Component):
                             m.d.sync += to_weights.eq(1)
                             m.next = "SETTLE"
                     with m.Case(isa.Op.TILE):
-                        m.d.sync += [self.thresholds_wanted.eq(config.threshold_words),
+                        m.d.sync += [short.eq(instruction[isa.Tile].short),
+                                     self.thresholds_wanted.eq(config.threshold_words),
                                      left.eq(config.threshold_words - 1)]
                         with m.If(instruction[isa.Tile].thresholds):
                             m.d.sync += to_thresholds.eq(1)
                             m.next = "SETTLE"
                     with m.Case(isa.Op.EMIT):
                         count = instruction[isa.Emit].count
-                        m.d.sync += [self.thresholds_wanted.eq(count << 1), left.eq((count << 1) - 1),
+                        m.d.sync += [short.eq(1), self.thresholds_wanted.eq(count << 1), left.eq((count << 1) - 1),
                                      to_thresholds.eq(1), over.eq(instruction[isa.Emit].last)]
                         m.next = "SETTLE"
                     with m.Case(isa.Op.END):
@@ -161,7 +163,7 @@ class Distributor(wiring.Component):
             with m.State("OPERANDS"):
                 m.d.comb += [self.words.ready.eq(1),
                              final_item.eq(position == Mux(to_weights, item_words["weights"] - 1,
-                                                           item_words["thresholds"] - 1))]
+                                                           Mux(short, 0, item_words["thresholds"] - 1)))]
                 with m.If(taken & final_item):
                     m.d.sync += [position.eq(0), left.eq(left - 1), ring["weights"].eq(to_weights),
                                  ring["thresholds"].eq(to_thresholds)]

@@ -45,7 +45,8 @@ class LoadedTape(wiring.Component):
         wrong, expected = Signal(), Signal(32)
         taken = self.load.valid & self.load.ready
         kind, word = self.load.p.kind, self.load.p.data
-        m.d.comb += [self.resident.eq(1), self.go.eq(1), self.hold.eq(self.load.valid | ~self.whole), self.clear.eq(~self.whole), check.word.eq(word)]
+        m.d.comb += [self.resident.eq(1), self.go.eq(1), self.hold.eq(self.load.valid | ~self.whole),
+                     self.clear.eq(~self.whole), check.word.eq(word)]
         m.d.sync += wrong.eq(wrong | check.judged & check.wrong)
         with m.If(self.words.ready):
             m.d.sync += self.words.valid.eq(0)

@@ -92,7 +92,8 @@ class TapePlayer(wiring.Component):
             test.reads.ready.eq(testing & controller.reads.ready), request.ready.eq(~testing & controller.reads.ready)]
 
         # Words that come: checked, and stored while the tape plays.
-        m.d.comb += [check.last.eq(last), check.valid.eq(controller.word.valid & ~testing), check.word.eq(controller.word.data),
+        m.d.comb += [check.last.eq(last), check.valid.eq(controller.word.valid & ~testing),
+                     check.word.eq(controller.word.data),
                      queue.valid.eq(check.payload & playing), queue.word.eq(controller.word.data),
                      queue.end.eq(check.end & playing), queue.commit.eq(check.judged & ~check.wrong & playing),
                      queue.last.eq(last), test.word.eq(controller.word), test.seed.eq(seed)]
@@ -103,7 +104,8 @@ class TapePlayer(wiring.Component):
         m.d.comb += [
             controller.writes.valid.eq(Mux(testing, test.writes.valid, writes.valid)),
             controller.writes.payload.eq(Mux(testing, test.writes.payload, writes.payload)),
-            test.writes.ready.eq(testing & controller.writes.ready), writes.ready.eq(~testing & controller.writes.ready)]
+            test.writes.ready.eq(testing & controller.writes.ready),
+            writes.ready.eq(~testing & controller.writes.ready)]
         with m.If(writes.valid & writes.ready):
             m.d.sync += [writes.valid.eq(0), place.eq(place + 1)]
 

@@ -10,14 +10,14 @@ import pytest
 from accel.compiler.compile import DoesNotFit, compile_net
 from accel.compiler.placement import Tensor, bands, place, sources
 from accel.compiler.terms import kernel_of
-from accel.config import CONFIGS, R8C8P2, R16C16P1, R16C16P2, TINY
+from accel.config import CONFIGS, R8C8P2, R8C8P2_ONCHIP, R16C16P1, R16C16P2, TINY
 from accel.interp import Interpreter
 from accel.isa import ROW_BITS, Emit, End, Levels, Pass, Settings, Source, Tile, heap_order, unpacked
 from model import zoo
 from model.common.errors import UserError
 from model.integer.net import PICTURE, Layer, MaxPool, Skip
 from tests.accel.variants import VARIANTS
-from tests.nets import NetBuilder, random_net, resnet8_like
+from tests.nets import NetBuilder, random_net, resnet8_like, sized_net
 
 
 def instructions(image):
@@ -402,12 +402,18 @@ def refusal(net, config=TINY):
     return str(error).partition(": layer ")[2].partition("; it fits")[0]
 
 
+def wide_net():
+    """A layer of 64 channels of 32 x 32 pixels."""
+    build = NetBuilder(np.random.default_rng(0), (3, 32, 32), "wide")
+    build.logits(build.max_pool(build.layer(build.conv(PICTURE, 64))), 10)
+    return build.net()
+
+
 @pytest.mark.parametrize("name, config, fitting", [
-    ("resnet8half-w4a4-cifar10", TINY, "configuration 8x8x2"), ("resnet8-w4a4-cifar10", R8C8P2, "configuration 16x8x2"),
-    ("resnet20-w4a4-cifar10", R16C16P2, "configuration 16x16x2-deep"), ("vgg-w4a4-cifar10", R16C16P2,
-                                                                        "no shipped configuration")])
+    ("resnet8half-w4a4-cifar10", TINY, "configuration 8x8x2"),
+    ("resnet8-w4a4-cifar10", R8C8P2_ONCHIP, "configuration 8x8x2"), ("wide", R8C8P2, "configuration 16x8x2")])
 def test_a_configuration_with_room_is_named(name, config, fitting):
-    net = zoo.load(name)
+    net = wide_net() if name == "wide" else zoo.load(name)
     with pytest.raises(DoesNotFit) as caught:
         compile_net(net, config)
     assert re.fullmatch(f"{name} does not fit {config.name}: layer [^;]*, the limit is [^;]*; it fits {fitting}",
@@ -415,6 +421,12 @@ def test_a_configuration_with_room_is_named(name, config, fitting):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)       # processes hand it on
     if fitting.startswith("configuration "):
         compile_net(net, CONFIGS[fitting.removeprefix("configuration ")])
+
+
+def test_no_configuration_with_room():
+    with pytest.raises(DoesNotFit, match="layer image: bank rows of activation memory: needs 9216, the limit is 512; "
+                                         "it fits no shipped configuration"):
+        compile_net(sized_net("96x96"), TINY)
 
 
 def test_a_net_that_is_wrong_behind_what_does_not_fit():
@@ -537,3 +549,15 @@ def test_refused_structures():
     uneven = replace(layer, terms=(layer.terms[0], replace(layer.terms[0], stride=2)))
     with pytest.raises(UserError, match="layer0: its terms give outputs of shapes"):
         compile_net(replace(net, layers=(uneven, logits)), TINY)
+
+
+def test_a_tape_longer_than_the_sdram(monkeypatch):
+    """With an SDRAM the memories on the chip are rings, and the tape's chunks count; this net has three."""
+    config = replace(TINY, weight_depth=8, threshold_depth=64, program_depth=1, sdram_hz=100_000_000)
+    image = compile_net(small_net(), config)
+    assert not image.resident
+    need = len(image.tape)
+    monkeypatch.setattr("accel.compiler.assemble.CHUNK_LIMIT", need)
+    compile_net(small_net(), config)
+    monkeypatch.setattr("accel.compiler.assemble.CHUNK_LIMIT", need - 1)
+    assert refusal(small_net(), config).endswith(f": chunks of the tape: needs {need}, the limit is {need - 1}")
