@@ -32,7 +32,7 @@ CONFIG = replace(TINY, name="tape core", picture_width=96, picture_height=96, ac
 # Of a chip that nobody uses: it needs no refresh.
 CHIP = replace(SdramTiming.of(CONFIG.sdram_hz), refresh_interval=1 << 60)
 WORDS = 16                  # of a tape that it looks at
-TEST_CYCLES = 30_000
+TEST_CYCLES = 200_000
 WRONG_ADDRESS = 0x123456    # word address of the first one
 
 
