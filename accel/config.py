@@ -7,10 +7,8 @@ __all__ = ["CONFIGS", "DEFAULT", "R16C16P1", "R16C16P2", "R16C8P2", "R8C8P2", "R
            "TINY_SDRAM", "AccelConfig"]
 
 
-# What files and digests call fields that have other names here: a format does not change with a name.
-FILE_NAMES = {"picture_height": "image_height", "picture_width": "image_width"}
 # Fields of older files that say nothing of what is computed.
-FORMER_FIELDS = ("clock_hz", "placed_and_routed")
+FORMER_FIELDS = ("clock_hz", "placed_and_routed", "image_height", "image_width")
 MACS_PER_MULTIPLIER = {4: 4, 3: 6, 2: 8}        # see `rtl.packing`
 
 
@@ -32,7 +30,6 @@ class AccelConfig:
     accumulator_depth: pixel groups of one output tile.
     weight_depth: words of `2 * chains * w_bits` bits. threshold_depth: words of `acc_bits`.
     program_depth: instructions.
-    picture_height, picture_width: the largest picture; two buffers of that size are kept.
     lut_elements: processing elements, the last ones, that multiply in LUTs where the chip has too few multipliers.
     sdram_hz: the core's clock in Hz where an SDRAM holds nets that are too long for the memories, which are rings then;
         None without one.
@@ -49,8 +46,6 @@ class AccelConfig:
     weight_depth: int = 8192
     threshold_depth: int = 4096
     program_depth: int = 1024
-    picture_height: int = 32
-    picture_width: int = 32
     lut_elements: int = 0
     sdram_hz: int | None = None
 
@@ -59,7 +54,6 @@ class AccelConfig:
                                 ("a_bits", 2, 4), ("acc_bits", 16, 32), ("activation_depth", 1, 16384),
                                 ("accumulator_depth", 1, 16384), ("weight_depth", 1, 32768),
                                 ("threshold_depth", 1, 16384), ("program_depth", 1, 16384),
-                                ("picture_height", 1, 127), ("picture_width", 1, 127),
                                 ("lut_elements", 0, self.rows * self.chains)]:
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
@@ -135,13 +129,12 @@ class AccelConfig:
 
     def header(self):
         """The fields as files hold them, {name: value}."""
-        return {FILE_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        return asdict(self)
 
     @classmethod
     def of_header(cls, header):
         """The inverse of `header`, of older versions' too. TypeError for fields that are none of it."""
-        names = {file_name: name for name, file_name in FILE_NAMES.items()}
-        return cls(**{names.get(name, name): value for name, value in header.items() if name not in FORMER_FIELDS})
+        return cls(**{name: value for name, value in header.items() if name not in FORMER_FIELDS})
 
     def digest(self):
         """Hex digest of every parameter that decides which images run: not of name, kind of multiplier and clock."""
@@ -160,7 +153,7 @@ R8C8P2 = AccelConfig(name="8x8x2", rows=8, chains=4, weight_depth=4096, threshol
 R8C8P2_ONCHIP = replace(R8C8P2, name="8x8x2-onchip", sdram_hz=None)
 R16C16P1 = AccelConfig(name="16x16x1", pixels_per_cycle=1, activation_depth=4096)
 TINY = AccelConfig(name="tiny", rows=4, chains=2, activation_depth=512, accumulator_depth=128, weight_depth=2048,
-                   threshold_depth=1024, program_depth=1024, picture_height=8, picture_width=8)
+                   threshold_depth=1024, program_depth=1024)
 TINY_1PX = replace(TINY, name="tiny-1px", pixels_per_cycle=1)
 # Rings that hold a small part of a net at a time.
 TINY_SDRAM = replace(TINY, name="tiny-sdram", weight_depth=16, threshold_depth=64, program_depth=16,

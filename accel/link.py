@@ -207,10 +207,11 @@ def digest_number(digest):
 
 def info_of(config, *, clock_hz, baud):
     """Fields of `Info` that a configuration, its clock (Fraction, Hz; rounded down) and its baud rate fix."""
-    same = ("rows", "channels", "pixels_per_cycle", "w_bits", "a_bits", "acc_bits", "picture_width", "picture_height",
-            "activation_depth", "accumulator_depth", "weight_depth", "threshold_depth", "program_depth")
+    same = ("rows", "channels", "pixels_per_cycle", "w_bits", "a_bits", "acc_bits", "activation_depth",
+            "accumulator_depth", "weight_depth", "threshold_depth", "program_depth")
     return {"protocol": PROTOCOL, "gateware": list(GATEWARE), "config": digest_number(config.digest()),
             "clock_hz": int(clock_hz), "baud": int(baud), "max_payload": MAX_PAYLOAD, "window": WINDOW,
+            "picture_width": isa.LONGEST_SIDE, "picture_height": isa.LONGEST_SIDE,
             "sdram_bytes": SDRAM_BYTES if config.sdram_hz else 0, **{name: getattr(config, name) for name in same}}
 
 

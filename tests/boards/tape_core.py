@@ -27,7 +27,7 @@ from sim.library import rtl_sources
 
 __all__ = ["CHIP", "CONFIG", "TEST_CYCLES", "WRONG_ADDRESS", "TapeCore", "TapeImage", "build_tape_board"]
 
-CONFIG = replace(TINY, name="tape core", picture_width=96, picture_height=96, activation_depth=16384,
+CONFIG = replace(TINY, name="tape core", activation_depth=16384,
                  sdram_hz=100_000_000)
 # Of a chip that nobody uses: it needs no refresh.
 CHIP = replace(SdramTiming.of(CONFIG.sdram_hz), refresh_interval=1 << 60)

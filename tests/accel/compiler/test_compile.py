@@ -528,7 +528,7 @@ def test_refused_sources():
 
 def test_refused_logits():
     """Each accumulator fits, their sum over the picture does not."""
-    config = replace(TINY, picture_height=32, picture_width=32, accumulator_depth=1024, acc_bits=32,
+    config = replace(TINY, accumulator_depth=1024, acc_bits=32,
                      activation_depth=2048)
     build = NetBuilder(np.random.default_rng(0), (3, 32, 32))
     layer = build.layer(build.conv(PICTURE, 4))

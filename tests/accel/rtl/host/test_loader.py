@@ -207,7 +207,7 @@ def test_of_more_than_the_tape_nothing_is_taken(gap):
     assert len(Bench(host, gap=gap).words) == 1 + 1024
 
 
-SIZES = [{"n_logits": 0}, {"n_logits": 1023}, {"n_logits": 1024}, {"n_logits": 0xFFFF}, {"pixels": 0}, {"pixels": 65},
+SIZES = [{"n_logits": 0}, {"n_logits": 1023}, {"n_logits": 1024}, {"n_logits": 0xFFFF}, {"pixels": 0}, {"pixels": 127 * 127 + 1},
          {"pixels": 0x8001}, {"pixels": 0xFFFF}]
 
 
@@ -224,8 +224,8 @@ def test_sizes_that_cannot_be_are_refused_and_the_load_stays(config):
         for lie in lies:
             await bench.end(ctx, Fault.SIZES, **lie)
             assert bench.state(ctx) == (1024, 1, None)
-        await bench.end(ctx, n_logits=1, pixels=64, flags=0xFE | flags)
-        assert bench.state(ctx) == (1024, 0, {"net": NEW["net"], "n_logits": 1, "pixels": 64})
+        await bench.end(ctx, n_logits=1, pixels=127 * 127, flags=0xFE | flags)
+        assert bench.state(ctx) == (1024, 0, {"net": NEW["net"], "n_logits": 1, "pixels": 127 * 127})
     assert Bench(host, config=config, net=OLD).words == [
         (BEGIN, 0), *words_of(bytes(1024)), *end_of(1, resident=flags)]
 
