@@ -12,6 +12,7 @@ from model.common.files import refuse_unwritable, replacing
 from .config import CONFIGS, DEFAULT
 from .cycles import cycles, layer_cycles
 from .image import save
+from .isa import CHUNK_BITS
 from .verilog import core_verilog
 
 __all__ = ["main", "parser"]
@@ -58,10 +59,14 @@ def _compile(options):
     config = CONFIGS[options.config]
     image = compile_net(zoo.load(options.net), config)
     save(image, options.output)
-    used = ", ".join(f"{len(words)} of {depth} {what}" for words, depth, what in (
-        (image.program, config.program_depth, "instructions"),
-        (image.weights, config.weight_depth, "weight words"),
-        (image.thresholds, config.threshold_depth, "threshold words")))
+    memories = ((image.program, config.program_depth, "instructions"),
+                (image.weights, config.weight_depth, "weight words"),
+                (image.thresholds, config.threshold_depth, "threshold words"))
+    if image.resident:
+        used = ", ".join(f"{len(words)} of {depth} {what}" for words, depth, what in memories)
+    else:
+        used = (", ".join(f"{len(words)} {what}" for words, _, what in memories)
+                + f"; played from SDRAM, {len(image.tape)} of {1 << CHUNK_BITS} chunks")
     print(f"{options.output}: {image.net_name} for {config.name}: {used}")
 
 

@@ -148,7 +148,7 @@ def load(path):
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(str(file["header"][()]))
             arrays = {name: file[name] for name in ARRAYS}
-            words = file["tape"]
+            words = file["tape"] if "tape" in file.files else None      # older versions have none
     except UserError:
         raise
     except OSError as error:

@@ -17,10 +17,10 @@ from model.common.errors import UserError
 from . import isa, tape
 
 __all__ = ["BAUD", "CHUNK_BYTES", "GATEWARE", "LOGIT_BYTES", "MAX_CHUNKS", "MAX_LOGITS", "MAX_PAYLOAD",
-           "MAX_PICTURE_PART", "MAX_TAPE_PART", "PROTOCOL", "RESULT_TAIL", "SDRAM_BYTES", "SYNC", "WINDOW", "BeginLoad",
-           "Command", "EndLoad", "Fault", "Header", "Info", "LoadOffset", "MemoryState", "MemoryTest", "PictureOffset",
-           "REPLY", "Status", "as_bytes", "digest_number", "frame", "from_bytes", "info_of", "net_fields", "size",
-           "tape_fields"]
+           "MAX_PICTURE_PART", "MAX_PIXELS", "MAX_TAPE_PART", "PROTOCOL", "RESULT_TAIL", "SDRAM_BYTES", "SYNC",
+           "WINDOW", "BeginLoad", "Command", "EndLoad", "Fault", "Header", "Info", "LoadOffset", "MemoryState",
+           "MemoryTest", "PictureOffset", "REPLY", "Status", "as_bytes", "digest_number", "frame", "from_bytes",
+           "info_of", "net_fields", "size", "tape_fields"]
 
 PROTOCOL = 1
 GATEWARE = (4, 0, 0)        # major, minor, patch: a host refuses another major
@@ -33,6 +33,7 @@ RESULT_TAIL = 6             # bytes of an answer to INFER after its logits: clas
 MAX_LOGITS = (MAX_PAYLOAD - RESULT_TAIL) // LOGIT_BYTES
 REPLY = 0x80                # added to a command's number in its answer
 CHUNK_BYTES = tape.CHUNK_BYTES
+MAX_PIXELS = isa.LONGEST_SIDE ** 2  # of the largest picture that a tape can describe
 MAX_CHUNKS = 1 << isa.CHUNK_BITS
 SDRAM_BYTES = MAX_CHUNKS * CHUNK_BYTES
 
@@ -98,8 +99,6 @@ class Info(data.Struct):
     w_bits: 8
     a_bits: 8
     acc_bits: 8
-    picture_width: 8
-    picture_height: 8
     activation_depth: 16
     accumulator_depth: 16
     weight_depth: 16
@@ -211,7 +210,6 @@ def info_of(config, *, clock_hz, baud):
             "accumulator_depth", "weight_depth", "threshold_depth", "program_depth")
     return {"protocol": PROTOCOL, "gateware": list(GATEWARE), "config": digest_number(config.digest()),
             "clock_hz": int(clock_hz), "baud": int(baud), "max_payload": MAX_PAYLOAD, "window": WINDOW,
-            "picture_width": isa.LONGEST_SIDE, "picture_height": isa.LONGEST_SIDE,
             "sdram_bytes": SDRAM_BYTES if config.sdram_hz else 0, **{name: getattr(config, name) for name in same}}
 
 

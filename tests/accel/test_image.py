@@ -1,5 +1,7 @@
 """Image files, memory words and the decoding of traces."""
-from dataclasses import asdict
+import zlib
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ from hypothesis.extra import numpy as arrays
 
 from accel import image as image_module
 from accel.compiler.compile import compile_net
-from accel.config import TINY, AccelConfig
+from accel.config import TINY, TINY_SDRAM, AccelConfig
 from accel.image import load, save
-from accel.isa import Settings, Target
+from accel.isa import LoadKind, Play, Settings, unpacked
 from model.common.bits import pack_fields, unpack_fields
 from model.common.errors import UserError
 from tests.nets import random_net
@@ -54,16 +56,34 @@ def test_fields_are_an_amaranth_array():
 
 
 def test_load_words(image):
-    target, address, words = image.load_words()
-    assert (target.dtype, address.dtype, words.dtype) == (np.uint8, np.uint32, np.uint64)
-    for kind, memory in ((Target.PROGRAM, image.program), (Target.WEIGHTS, image.weights),
-                         (Target.THRESHOLDS, image.thresholds.view(np.uint64)),
-                         (Target.SETTINGS, np.array([image.settings]))):
-        chosen = target == kind.value
-        np.testing.assert_array_equal(address[chosen], np.arange(len(memory)))
-        np.testing.assert_array_equal(words[chosen], memory)
-    settings = Settings.from_bits(image.settings)
+    """BEGIN, the tape, both halves of its check, PLAY."""
+    kinds, words = image.load_words()
+    assert (kinds.dtype, words.dtype) == (np.uint8, np.uint16)
+    assert [LoadKind(int(kind)) for kind in kinds] == [
+        LoadKind.BEGIN, *[LoadKind.WORD] * image.tape.size, LoadKind.CHECK, LoadKind.CHECK, LoadKind.PLAY]
+    assert words[0] == 0
+    np.testing.assert_array_equal(words[1:-3], image.tape.reshape(-1))
+    assert int(words[-3]) | int(words[-2]) << 16 == zlib.crc32(image.tape.astype("<u2").tobytes())
+    play = unpacked(Play, words[-1])
+    assert (play.last, play.resident) == (len(image.tape) - 1, 1)
+    settings = unpacked(Settings, image.settings)
     assert (settings.height, settings.width) == image.picture_shape
+
+
+@pytest.mark.parametrize("memory", ["program", "weights", "thresholds"])
+def test_resident(image, memory):
+    """A net that one of the memories does not hold whole is played: PLAY says so."""
+    depth = f"{memory.removesuffix('s') if memory != 'program' else memory}_depth"
+    need = len(getattr(image, memory))
+    exact = replace(image, config=SimpleNamespace(**vars(image.config) | {depth: need}))
+    short = replace(image, config=SimpleNamespace(**vars(image.config) | {depth: need - 1}))
+    assert exact.resident and not short.resident
+
+
+def test_a_net_that_is_played():
+    played = compile_net(random_net(0, TINY), TINY_SDRAM)
+    assert not played.resident
+    assert unpacked(Play, played.load_words()[1][-1]).resident == 0
 
 
 # Files.
@@ -102,8 +122,12 @@ def test_foreign_files(tmp_path):
         np.save(file, np.arange(3))
     assert refusal(path).endswith("not an accelerator image")
     with open(path, "wb") as file:
-        np.savez(file, header=np.array("{}"), **{name: np.zeros(1) for name in image_module.ARRAYS})
-    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-1)")
+        np.savez(file, header=np.array("{}"), **{name: np.zeros(1) for name in [*image_module.ARRAYS, "tape"]})
+    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-2)")
+    with open(path, "wb") as file:                              # one of version 1 has no tape
+        np.savez(file, header=np.array('{"format": "uniqore-image-1"}'),
+                 **{name: np.zeros(1) for name in image_module.ARRAYS})
+    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-2)")
 
 
 def test_truncated_files(image, tmp_path):
@@ -164,15 +188,16 @@ def test_other_arrays(image, tmp_path):
     save(image, path)
     with np.load(path) as file:
         content = dict(file)
-    content["weights"] = content["weights"] ^ np.uint64(1)
-    with open(path, "wb") as file:
-        np.savez(file, **content)
-    assert refusal(path).endswith("its digest is not that of its contents")
+    for name in ("weights", "tape"):
+        changed = content | {name: content[name] ^ content[name].dtype.type(1)}
+        with open(path, "wb") as file:
+            np.savez(file, **changed)
+        assert refusal(path).endswith("its digest is not that of its contents")
 
 
 def test_files_of_older_versions(image, tmp_path, monkeypatch):
-    """Configurations had a clock once."""
-    header = image.config.header() | {"clock_hz": 1e8, "placed_and_routed": False}
+    """Configurations had a clock and a largest picture once."""
+    header = image.config.header() | {"clock_hz": 1e8, "placed_and_routed": False, "image_height": 8, "image_width": 8}
     monkeypatch.setattr(AccelConfig, "header", lambda config: header)
     save(image, tmp_path / "net.npz")
     monkeypatch.undo()

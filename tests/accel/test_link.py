@@ -1,6 +1,7 @@
-"""Limits of the UART protocol that a net can meet, and what it tells of a net."""
-import binascii
+"""Limits of the UART protocol that a net can meet."""
 import hashlib
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from model.common.errors import UserError
 from tests.nets import NetBuilder
 
 
-def image_of(*, classes=10, side=8, config=R16C16P2):
-    build = NetBuilder(np.random.default_rng(1), (3, side, side), "wide")
+def image_of(*, classes=10, config=R16C16P2):
+    build = NetBuilder(np.random.default_rng(1), (3, 8, 8), "wide")
     build.logits(build.layer(build.conv("image", 4)), classes)
     return compile_net(build.net(), config)
 
@@ -26,20 +27,19 @@ def test_an_answer_fits_a_frame():
         link.tape_fields(image_of(classes=most + 1))
 
 
-def test_what_a_board_is_told_of_a_net():
-    image = image_of(side=32)
+def test_a_picture_of_any_size_comes_in_parts():
+    """As large as a tape can say it: 127 x 127 pixels, three bytes each."""
+    largest = replace(image_of(), picture_shape=(127, 127))
+    assert link.net_fields(largest)["pixels"] == link.MAX_PIXELS == 127 * 127
+    assert link.MAX_PICTURE_PART % 3 == 0 and link.MAX_PICTURE_PART <= link.MAX_PAYLOAD - 2
+
+
+def test_the_tape_on_the_line():
+    """Its bytes, what BEGIN_LOAD and END_LOAD say of them."""
+    image = image_of()
     octets, begin, end = link.tape_fields(image)
-    assert octets == image.tape.astype("<u2").tobytes() and len(octets) == 1024 * begin["chunks"]
-    assert begin["tape"].to_bytes(8, "little") == hashlib.sha256(octets).digest()[:8]
-    assert end == {"check": binascii.crc32(octets), "resident": 1, "n_logits": 10, "pixels": 32 * 32,
-                   "net": int.from_bytes(bytes.fromhex(image.net_digest)[:8], "little")}
-
-
-def test_the_largest_picture_has_a_number_of_bytes_that_info_holds():
-    assert 3 * 127 * 127 < 1 << dict(link.Info.as_shape())["pixel_bytes"].width
-
-
-def test_the_longest_parts_fill_a_frame():
-    assert link.size(link.LoadOffset) + link.MAX_TAPE_PART == link.MAX_PAYLOAD
-    assert link.MAX_PAYLOAD - 3 < link.size(link.PictureOffset) + link.MAX_PICTURE_PART <= link.MAX_PAYLOAD
-    assert link.MAX_TAPE_PART % 2 == 0 and link.MAX_PICTURE_PART % 3 == 0
+    assert octets == image.tape.astype("<u2").tobytes()
+    assert begin == {"tape": int.from_bytes(hashlib.sha256(octets).digest()[:8], "little"), "chunks": len(image.tape)}
+    assert end == {"check": zlib.crc32(octets), "resident": 1, **link.net_fields(image)}
+    deep = image_of(config=replace(R16C16P2, program_depth=1))
+    assert link.tape_fields(deep)[2]["resident"] == 0

@@ -48,11 +48,21 @@ def test_bad_input(tmp_path, capsys, arguments, message):
 
 def test_a_net_that_does_not_fit(capsys, tmp_path):
     output = tmp_path / "image.npz"
-    assert main(["compile", "resnet20-w4a4-cifar100", "-o", str(output)]) == 2
+    assert main(["compile", "resnet20-w4a4-cifar100", "--config", "8x8x2-onchip", "-o", str(output)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: resnet20-w4a4-cifar100 does not fit 16x16x2: layer ")
-    assert error.endswith("; it fits configuration 16x16x2-deep\n") and error.count("\n") == 1
+    assert error.startswith("error: resnet20-w4a4-cifar100 does not fit 8x8x2-onchip: layer ")
+    assert error.endswith("; it fits configuration 8x8x2\n") and error.count("\n") == 1
     assert not output.exists()
+
+
+def test_a_net_that_is_played(capsys, tmp_path):
+    output = tmp_path / "image.npz"
+    assert main(["compile", "resnet20-w4a4-cifar100", "-o", str(output)]) == 0
+    image = load(output)
+    assert not image.resident
+    assert capsys.readouterr().out == (
+        f"{output}: resnet20-w4a4-cifar100 for 16x16x2: {len(image.program)} instructions, {len(image.weights)} weight "
+        f"words, {len(image.thresholds)} threshold words; played from SDRAM, {len(image.tape)} of 32768 chunks\n")
 
 
 @pytest.mark.parametrize("verb", ["compile", "verilog"])

@@ -27,12 +27,11 @@ from sim.library import rtl_sources
 
 __all__ = ["CHIP", "CONFIG", "TEST_CYCLES", "WRONG_ADDRESS", "TapeCore", "TapeImage", "build_tape_board"]
 
-CONFIG = replace(TINY, name="tape core", activation_depth=16384,
-                 sdram_hz=100_000_000)
+CONFIG = replace(TINY, name="tape core", activation_depth=16384, sdram_hz=100_000_000)
 # Of a chip that nobody uses: it needs no refresh.
 CHIP = replace(SdramTiming.of(CONFIG.sdram_hz), refresh_interval=1 << 60)
 WORDS = 16                  # of a tape that it looks at
-TEST_CYCLES = 200_000
+TEST_CYCLES = 30_000
 WRONG_ADDRESS = 0x123456    # word address of the first one
 
 

@@ -106,7 +106,7 @@ class Loader(wiring.Component):
             link.Command.BEGIN_LOAD: (C(link.digest_number(config.digest()), 64), link.Fault.CONFIG),
             link.Command.LOAD: (self.load_next, link.Fault.ORDER)}
         sizes = Cat(self.net.n_logits != 0, self.net.n_logits <= link.MAX_LOGITS, self.net.pixels != 0,
-                    self.net.pixels <= isa.LONGEST_SIDE ** 2,
+                    self.net.pixels <= link.MAX_PIXELS,
                     ending.resident[0] if config.sdram_hz is None else C(1))
 
         forget = [self.net.eq(0), self.loading.eq(0)]

@@ -1,6 +1,6 @@
 """Answers: a header, then bytes that are read by address.
 
-    address    0 .. 57   58 .. 95   96 .. 99    100
+    address    0 .. 55   56 .. 93   94 .. 97    98
     bytes      Info      Status     load_next   Fault
 
     cycle      0    1       2        3       4      5       6

@@ -402,18 +402,12 @@ def refusal(net, config=TINY):
     return str(error).partition(": layer ")[2].partition("; it fits")[0]
 
 
-def wide_net():
-    """A layer of 64 channels of 32 x 32 pixels."""
-    build = NetBuilder(np.random.default_rng(0), (3, 32, 32), "wide")
-    build.logits(build.max_pool(build.layer(build.conv(PICTURE, 64))), 10)
-    return build.net()
-
-
 @pytest.mark.parametrize("name, config, fitting", [
     ("resnet8half-w4a4-cifar10", TINY, "configuration 8x8x2"),
-    ("resnet8-w4a4-cifar10", R8C8P2_ONCHIP, "configuration 8x8x2"), ("wide", R8C8P2, "configuration 16x8x2")])
+    ("resnet8-w4a4-cifar10", R8C8P2_ONCHIP, "configuration 8x8x2"),
+    ("vgg-w4a4-cifar10", R8C8P2, "configuration 16x8x2")])
 def test_a_configuration_with_room_is_named(name, config, fitting):
-    net = wide_net() if name == "wide" else zoo.load(name)
+    net = zoo.load(name)
     with pytest.raises(DoesNotFit) as caught:
         compile_net(net, config)
     assert re.fullmatch(f"{name} does not fit {config.name}: layer [^;]*, the limit is [^;]*; it fits {fitting}",
@@ -528,8 +522,7 @@ def test_refused_sources():
 
 def test_refused_logits():
     """Each accumulator fits, their sum over the picture does not."""
-    config = replace(TINY, accumulator_depth=1024, acc_bits=32,
-                     activation_depth=2048)
+    config = replace(TINY, accumulator_depth=1024, acc_bits=32, activation_depth=2048)
     build = NetBuilder(np.random.default_rng(0), (3, 32, 32))
     layer = build.layer(build.conv(PICTURE, 4))
     build.layers.append(Layer(name="logits", bias=np.zeros(2, np.int32), terms=(

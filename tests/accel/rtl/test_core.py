@@ -14,6 +14,7 @@ from accel.compiler.compile import compile_net
 from accel.config import TINY, TINY_1PX
 from accel.cycles import cycles, schedule
 from accel.interp import Interpreter
+from accel.isa import Pass, Tile
 from accel.rtl.core import Core
 from sim.engine import Gaps
 from sim.engines import timeout_cycles
@@ -94,9 +95,14 @@ def test_every_tile_is_written_when_the_schedule_says():
     [result] = engine.run(picture)
     groups, written = result.writes[0], engine.write_cycles
     program = Interpreter(image).program
-    ends = [p for p in schedule(image)[1] if program[p.index][1]["final"] and not program[p.index][1]["logits"]]
-    tokens = [layer.shape[1] * -(-layer.shape[2] // image.config.pixels_per_cycle) for layer in image.layers
-              for _ in range(sum(layer.start <= p.index < layer.stop for p in ends))]
+    lasts = {p.index: p for p in schedule(image)[1]}        # of several passes in one instruction the last
+    tile, ends, tokens = None, [], []
+    for index, (layout, fields, _) in enumerate(program):
+        if layout is Tile:
+            tile = fields
+        elif layout is Pass and fields["final"] and not fields["logits"]:
+            ends.append(lasts[index])
+            tokens.append(tile["height"] * tile["groups"])
     first = np.cumsum([0, *tokens])
     assert first[-1] == len(groups)
     late = image.config.rows + timing.drain(image.config)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from amaranth import Value
+from amaranth.lib import data
 
 from accel import isa, timing
 from accel.config import TINY
@@ -12,8 +13,13 @@ from accel.rtl.control.fetch import InstructionFetch
 from tests.accel.simulate import run_cycles
 
 TWO_BITS = replace(TINY, name="two-bits", w_bits=2, a_bits=2)
+RING = replace(TINY, name="ring", program_depth=16)
 THREE_BITS = replace(TINY, name="three-bits", w_bits=3, a_bits=3)
-FREE = {"picture_full": 1, "hold": 0, "thresholds_busy": 0, "drained": 1, "logit_offered": 0, "passes": 1, "emits": 1}
+THERE = {"instruction_there": 1, "weights_there": 1, "thresholds_there": 1}
+FREE = {"picture_full": 1, "hold": 0, "go": 1, "thresholds_busy": 0, "drained": 1, "logit_offered": 0, "passes": 1,
+        "emits": 1} | THERE
+FLAGS = ("ask", "start", "release", "busy", "read_thresholds", "instruction_taken", "weights_taken", "thresholds_taken",
+         "cycles")
 
 
 def instruction(op, **fields):
@@ -26,14 +32,16 @@ def low(op, word):
 
 
 def random_program(rng):
-    """Instructions of all kinds, with random bits in all fields and behind them."""
-    ops = rng.choices([isa.Op.SOURCE, isa.Op.TILE, isa.Op.LEVELS, isa.Op.PASS, isa.Op.PASS, isa.Op.EMIT], k=14)
-    return [rng.getrandbits(61) << 3 | op.value for op in [*ops, isa.Op.END]]
+    """16 instructions of all kinds, with random bits in all fields and behind them, few passes each."""
+    ops = rng.choices([isa.Op.SOURCE, isa.Op.TILE, isa.Op.LEVELS, isa.Op.PASS, isa.Op.PASS, isa.Op.EMIT], k=15)
+    few = ~(isa.Pass.const({"more": 0x3F}).as_bits() & ~isa.Pass.const({"more": 3}).as_bits())
+    return [(rng.getrandbits(61) << 3 | op.value) & (few if op == isa.Op.PASS else -1) for op in [*ops, isa.Op.END]]
 
 
-def run(config, program, inputs, cycles):
+def run(config, program, inputs, cycles, *, rewind=True):
     """(inputs, outputs) of each cycle. inputs(cycle): a dict as `FREE`; `passes` and `emits` are the other side's
-    ready. What is handed on is an integer, 0 where nothing is."""
+    ready. rewind: with each start, as of a net that is loaded once; else the next picture's program lies behind. What
+    is handed on is an integer, 0 where nothing is."""
     dut, given, outputs, addresses = InstructionFetch(config), [], [], [0] * timing.BLOCK_MEMORY
 
     def stimulus(ctx, cycle):
@@ -41,11 +49,11 @@ def run(config, program, inputs, cycles):
         for name, value in given[-1].items():
             ctx.set(getattr(dut, name).ready if name in ("passes", "emits") else getattr(dut, name), value)
         ctx.set(dut.program_data, program[addresses[-timing.BLOCK_MEMORY] % len(program)])
+        ctx.set(dut.rewind, ctx.get(dut.start) if rewind else 0)
         addresses.append(ctx.get(dut.program_address))
 
     def sample(ctx, cycle):
-        outputs.append({name: ctx.get(getattr(dut, name))
-                        for name in ("start", "release", "busy", "read_thresholds", "cycles")})
+        outputs.append({name: ctx.get(getattr(dut, name)) for name in FLAGS})
         outputs[-1] |= {name: ctx.get(Value.cast(port.payload)) if ctx.get(port.valid) else 0
                         for name, port in (("passes", dut.passes), ("emits", dut.emits))}
 
@@ -53,11 +61,11 @@ def run(config, program, inputs, cycles):
     return given, outputs
 
 
-def reference(config, program, given):
+def reference(config, program, given, *, rewind=True):
     """The outputs that follow from the program and the inputs."""
-    nothing = dict.fromkeys(("start", "release", "busy", "read_thresholds", "cycles", "passes", "emits"), 0)
+    nothing = dict.fromkeys((*FLAGS, "passes", "emits"), 0)
     outputs = [dict(nothing) for _ in given]
-    source = tile = 0
+    source = tile = at = 0
 
     def until(cycle, name, value, ready):
         """Offers `value` until it is taken; the cycle in which it is."""
@@ -68,12 +76,32 @@ def reference(config, program, given):
                 return cycle
             cycle += 1
 
+    def first(cycle, name):
+        """The first cycle from `cycle` on in which something is there."""
+        while not given[cycle][name]:
+            cycle += 1
+        return cycle
+
+    def requests(word):
+        """The passes of an instruction, as numbers."""
+        one = isa.unpacked(isa.Pass, low(isa.Op.PASS, word))
+        fields = {name: one[name] for name, _ in data.Layout.cast(isa.Pass)}
+        plane = isa.unpacked(isa.Source, source).plane
+        for left in reversed(range(one.more + 1)):
+            fields |= {"more": left, "final": one.final and not left, "logits": one.logits and not left}
+            yield isa.Pass.const(fields).as_bits()
+            fields |= {"base": (fields["base"] + plane) % (1 << isa.ROW_BITS), "clear": 0}
+
     def picture(cycle):
-        nonlocal source, tile
+        nonlocal source, tile, at
         outputs[cycle]["start"] = 1
+        at = 0 if rewind else at
         table = sum(u << u * config.w_bits for u in range(1 << config.w_bits))
-        execute = cycle + 1 + timing.FETCH
-        for word in program:
+        read = cycle + 1
+        while True:
+            execute = first(read, "instruction_there") + timing.FETCH
+            outputs[execute - 1]["instruction_taken"] = 1
+            word, at = program[at % len(program)], at + 1
             op = isa.Op(word % 8)
             if op == isa.Op.SOURCE:
                 source = low(op, word)
@@ -86,30 +114,38 @@ def reference(config, program, given):
                 table = (table & ~mask | isa.unpacked(isa.Levels, word).table << 32 * half) % (
                     1 << (config.w_bits << config.w_bits))
             elif op == isa.Op.PASS:
-                parts = [(isa.Op.PASS, low(op, word)), (isa.Op.SOURCE, source), (isa.Op.TILE, tile)]
-                request, at = 0, 0
-                for kind, bits in parts:
-                    request |= bits << at
-                    at += len(isa.LAYOUTS[kind].const({}).as_value())
-                execute = until(execute, "passes", request | table << at, lambda now: (1, now["passes"]))
-                tile &= ~isa.Tile.const({"barrier": 1}).as_bits()
+                fetched = execute - 1
+                for one in requests(word):
+                    if not isa.unpacked(isa.Pass, one).repeat:
+                        fetched = first(fetched, "weights_there")
+                        outputs[fetched]["weights_taken"] = 1
+                    parts = [(isa.Op.PASS, one), (isa.Op.SOURCE, source), (isa.Op.TILE, tile)]
+                    request, bit = 0, 0
+                    for kind, bits in parts:
+                        request |= bits << bit
+                        bit += len(isa.LAYOUTS[kind].const({}).as_value())
+                    execute = until(fetched + timing.OFFER, "passes", request | table << bit,
+                                    lambda now: (1, now["passes"]))
+                    fetched = execute + timing.NEXT_PASS - timing.OFFER
+                    tile &= ~isa.Tile.const({"barrier": 1}).as_bits()
             elif op == isa.Op.EMIT:
                 def emitted(now):
-                    offered = now["drained"] and not now["thresholds_busy"]
+                    offered = now["drained"] and not now["thresholds_busy"] and now["thresholds_there"]
                     return offered, offered and now["emits"]
                 execute = until(execute, "emits", low(op, word), emitted)
+                outputs[execute]["thresholds_taken"] = 1
                 if isa.unpacked(isa.Emit, word).last:
                     return until(execute + 1, "release", 1, lambda now: (now["drained"], now["drained"])) + 1
             else:
                 return until(execute, "release", 1, lambda now: (now["drained"], now["drained"])) + 1
-            execute += timing.INSTRUCTION
+            read = execute + 1
 
     cycle = 0
     try:
         while True:
-            while not given[cycle]["picture_full"] or given[cycle]["hold"]:
-                cycle += 1
-            cycle = picture(cycle)
+            asked = given[cycle]["picture_full"] and not given[cycle]["hold"]
+            outputs[cycle]["ask"] = int(asked)
+            cycle = picture(cycle) if asked and given[cycle]["go"] else cycle + 1
     except IndexError:
         pass                                                # the run ends here, in the middle of a picture or not
     for before, inputs, now in zip(outputs, given, outputs[1:], strict=False):
@@ -156,6 +192,60 @@ def test_hold_keeps_a_picture_waiting():
     assert when(outputs, "start") == [4]
 
 
+def test_a_picture_asks_and_starts_when_it_may():
+    """`ask` stays up until then; with `go` alone nothing starts."""
+    program = [instruction(isa.Op.END)]
+    _, outputs = run(TINY, program, lambda cycle: FREE | {"picture_full": cycle != 2, "go": cycle in (0, 2, 9)}, 16)
+    assert when(outputs, "start") == [0, 9]
+    assert when(outputs, "ask") == [0, *range(5, 10), 14, 15]
+
+
+def test_what_is_not_there_is_waited_for():
+    """An instruction before it is read, weight words until the cycle before their pass is offered, thresholds of
+    logits until these are."""
+    program = [instruction(isa.Op.PASS), instruction(isa.Op.EMIT, count=3, last=1)]
+    from_cycle = {"instruction_there": 6, "weights_there": 10, "thresholds_there": 17}
+    _, outputs = run(TINY, program, lambda cycle: FREE | {name: cycle >= begin for name, begin in from_cycle.items()},
+                     18)
+    assert when(outputs, "start") == [0]
+    assert when(outputs, "instruction_taken") == [8, 14]
+    assert when(outputs, "weights_taken") == [10] and when(outputs, "passes") == [10 + timing.OFFER]
+    assert when(outputs, "emits") == when(outputs, "thresholds_taken") == [17]
+
+
+def test_words_of_a_repeated_pass_are_not_waited_for():
+    program = [instruction(isa.Op.PASS, repeat=1), instruction(isa.Op.END)]
+    _, outputs = run(TINY, program, lambda cycle: FREE | {"weights_there": 0}, 12)
+    assert when(outputs, "passes") == [4] and not when(outputs, "weights_taken")
+
+
+def test_several_passes_in_one_instruction():
+    """Each a plane further, `timing.NEXT_PASS` cycles after the one before; the first clears, the last is final and the
+    logits'. Weight words are counted for each; here they come late for the third."""
+    program = [instruction(isa.Op.SOURCE, plane=(1 << isa.ROW_BITS) - 5),
+               instruction(isa.Op.PASS, base=8, dy=-1, clear=1, final=1, logits=1, more=3), instruction(isa.Op.END)]
+    _, outputs = run(TINY, program, lambda cycle: FREE | {"weights_there": not 10 < cycle < 15}, 24)
+    assert when(outputs, "passes") == [8, 8 + timing.NEXT_PASS, 16, 16 + timing.NEXT_PASS]
+    assert when(outputs, "weights_taken") == [7, 9, 15, 17]
+    assert when(outputs, "instruction_taken")[:3] == [3, 7, 18 + timing.FETCH]
+    passes = [isa.unpacked(isa.Pass, outputs[cycle]["passes"]) for cycle in when(outputs, "passes")]
+    assert [(one.base, one.dy, one.clear, one.final, one.logits) for one in passes] == [
+        (8, -1, 1, 0, 0), (3, -1, 0, 0, 0), ((1 << isa.ROW_BITS) - 2, -1, 0, 0, 0),
+        ((1 << isa.ROW_BITS) - 7, -1, 0, 1, 1)]
+
+
+@pytest.mark.parametrize("depth", [4, 1024])
+def test_the_program_goes_on_until_it_is_rewound(depth):
+    """Behind the end of one picture's program lies the next one's, round and round in a ring: every other picture has a
+    pass."""
+    program = [instruction(isa.Op.TILE), instruction(isa.Op.END), instruction(isa.Op.PASS), instruction(isa.Op.END)]
+    config = replace(TINY, program_depth=depth)
+    _, outputs = run(config, program, lambda cycle: FREE, 40, rewind=False)
+    assert when(outputs, "start") == [0, 9, 18, 27, 36] and when(outputs, "passes") == [13, 31]
+    _, outputs = run(config, program, lambda cycle: FREE, 40)
+    assert when(outputs, "start") == [0, 9, 18, 27, 36] and not when(outputs, "passes")
+
+
 def test_a_barrier_goes_along_with_one_pass():
     program = [instruction(isa.Op.TILE, barrier=1), *[instruction(isa.Op.PASS)] * 3, instruction(isa.Op.END)]
     _, outputs = run(TINY, program, lambda cycle: FREE | {"passes": cycle % 7 == 0}, 60)
@@ -165,10 +255,10 @@ def test_a_barrier_goes_along_with_one_pass():
     assert requests == {14: True, 21: False, 28: False, 42: True, 49: False, 56: False}
 
 
-@pytest.mark.parametrize("config", [TINY, THREE_BITS, TWO_BITS], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [TINY, THREE_BITS, TWO_BITS, RING], ids=lambda config: config.name)
 @pytest.mark.parametrize("pace", [1.0, 0.6, 0.3])
-@pytest.mark.parametrize("seed", range(2))
-def test_random_programs(config, pace, seed):
+@pytest.mark.parametrize("rewind, seed", [(True, 0), (False, 1)])
+def test_random_programs(config, pace, rewind, seed):
     """pace: chance in each cycle that the other side of a handshake is ready, that all has drained, and so on."""
     rng = random.Random(seed)
     program = random_program(rng)
@@ -176,6 +266,6 @@ def test_random_programs(config, pace, seed):
     def inputs(cycle):
         return {name: int((rng.random() < pace) == bool(free)) for name, free in FREE.items()}
 
-    given, outputs = run(config, program, inputs, 800 if pace < 0.5 else 250)
+    given, outputs = run(config, program, inputs, 1000 if pace < 0.5 else 350, rewind=rewind)
     assert when(outputs, "release") and len(when(outputs, "start")) > 1
-    assert outputs == reference(config, program, given)
+    assert outputs == reference(config, program, given, rewind=rewind)

@@ -10,9 +10,10 @@ from accel.config import TINY, TINY_1PX
 from accel.rtl.control.passes import PassPipeline
 from tests.accel.simulate import run_cycles
 
-# `rows` decides the shortest pass, and with `chains` and `a_bits` how long it takes to drain.
-TWELVE_ROWS = replace(TINY, name="twelve-rows", rows=12)
-TWO_BITS = replace(TINY, name="two-bits", w_bits=2, a_bits=2, rows=8)
+# `rows` decides the shortest pass, and with `chains` and `a_bits` how long it takes to drain. Two have rings of few
+# weight words, one of them of no power of two.
+TWELVE_ROWS = replace(TINY, name="twelve-rows", rows=12, weight_depth=36)
+TWO_BITS = replace(TINY, name="two-bits", w_bits=2, a_bits=2, rows=8, weight_depth=32)
 CONFIGS = [TINY, TINY_1PX, TWELVE_ROWS, TWO_BITS]
 LAYOUTS = {"instruction": isa.Pass, "source": isa.Source, "tile": isa.Tile}
 
@@ -34,12 +35,12 @@ class Request:
             "instruction": {"op": isa.Op.PASS, "base": pick(1 << isa.ROW_BITS), "dy": pick(-1, 2), "dx": pick(-1, 2),
                             "shift": pick(16), "beta_shift": pick(16), "beta": pick(-2048, 2048), "clear": pick(2),
                             "final": self.final, "maximum": pick(2), "repeat": self.repeat, "logits": pick(2),
-                            "drop": pick(4)},
+                            "drop": pick(4), "more": pick(64)},
             "source": {"op": isa.Op.SOURCE, "width": pick(128), "height": pick(128), "pitch": pick(64),
-                       "stride2": pick(2), "picture": pick(2)},
+                       "plane": pick(1 << isa.ROW_BITS), "stride2": pick(2), "picture": pick(2)},
             "tile": {"op": isa.Op.TILE, "base": pick(1 << isa.ROW_BITS), "part": pick(16), "pitch": pick(64),
-                     "width": pick(128), "height": self.height, "groups": self.groups, "thresholds": pick(2),
-                     "barrier": self.barrier}}
+                     "width": pick(128), "height": self.height, "groups": self.groups, "top": pick(128),
+                     "thresholds": pick(2), "short": pick(2), "barrier": self.barrier}}
         self.table = pick(1 << 64)
 
     @property
@@ -47,14 +48,17 @@ class Request:
         return self.groups * self.height
 
 
-def run(config, requests, *, buffer=0, busy=0.0, seed=0, starts=True, after=100):
-    """What happened: cycles in which each request was offered first and taken, thresholds_busy, start and outputs of
-    each cycle. busy: chance of thresholds_busy in a cycle, drawn anew each time; start comes now and then between
-    passes."""
+SECOND = 300                                        # bank row of the second picture buffer
+
+
+def run(config, requests, *, buffer=0, busy=0.0, seed=0, rewinds=True, clear=(), after=100):
+    """What happened: cycles in which each request was offered first and taken, thresholds_busy, rewind, ended and
+    outputs of each cycle. busy: chance of thresholds_busy in a cycle, drawn anew each time; rewind comes now and then
+    between passes, and ended where all has drained. clear: its cycles."""
     dut, rng = PassPipeline(config), random.Random(seed)
     table_bits = config.w_bits << config.w_bits
-    trace = {name: [] for name in ("ready", "busy", "start", "weight_address", "table", "token", "window", "state",
-                                   "drained", "thresholds_free")}
+    trace = {name: [] for name in ("ready", "busy", "rewind", "ended", "words_free", "weight_address", "table", "token",
+                                   "window", "state", "drained", "thresholds_free")}
     offered, taken = [], []
     cycles = after + sum(
         request.wait + max(request.tokens, timing.shortest_pass(config)) + 1 + request.barrier * timing.drain(config)
@@ -66,7 +70,10 @@ def run(config, requests, *, buffer=0, busy=0.0, seed=0, starts=True, after=100)
         ctx.set(dut.thresholds_busy, int(rng.random() < busy))
         waited = taken[-1] + 1 if taken else 0
         valid = k < len(requests) and cycle >= waited + requests[k].wait
-        ctx.set(dut.start, int(starts and not valid and rng.random() < 0.1))
+        ctx.set(dut.second, SECOND)
+        ctx.set(dut.clear, int(cycle in clear))
+        ctx.set(dut.rewind, int(rewinds and not valid and rng.random() < 0.1))
+        ctx.set(dut.ended, int(rewinds and not valid and ctx.get(dut.drained) and rng.random() < 0.2))
         ctx.set(dut.passes.valid, int(valid))
         if valid:
             if len(offered) == k:
@@ -86,16 +93,28 @@ def run(config, requests, *, buffer=0, busy=0.0, seed=0, starts=True, after=100)
     return offered, taken, trace
 
 
-def first_words(config, requests, taken, start):
+def first_words(config, requests, taken, rewind):
     """Of each request, the weight word that it begins with."""
     words, word, following = [], None, 0
     for request, before, cycle in zip(requests, [0, *taken], taken, strict=False):
-        if any(start[before:cycle]):
+        if any(rewind[before:cycle]):
             following = 0
         if not request.repeat:
-            word, following = following, following + config.rows
+            word, following = following, (following + config.rows) % config.weight_depth
         words.append(word)
     return words
+
+
+def cycles_of_words_free(requests, taken, trace):
+    """The words of a pass are free in the cycle after the next one that has its own was taken, or when all has ended;
+    not where all begins anew before."""
+    cycles, held = [], False
+    fresh = {cycle + 1 for request, cycle in zip(requests, taken, strict=True) if not request.repeat}
+    for cycle, (rewind, ended) in enumerate(zip(trace["rewind"], trace["ended"], strict=True)):
+        if held and (cycle in fresh or ended):
+            cycles.append(cycle)
+        held = cycle in fresh or held and not (rewind or ended)
+    return cycles
 
 
 def check(config, requests, buffer, offered, taken, trace):
@@ -112,7 +131,7 @@ def check(config, requests, buffer, offered, taken, trace):
         written = cycle + request.tokens + 1 + drain
     assert taken == expected
     # What they do.
-    tokens, words = {}, first_words(config, requests, taken, trace["start"])
+    tokens, words = {}, first_words(config, requests, taken, trace["rewind"])
     drained, thresholds_free = [1] * cycles, [1] * cycles
     ends = [*taken[1:], cycles]
     for request, cycle, end, word in zip(requests, taken, ends, words, strict=True):
@@ -125,8 +144,9 @@ def check(config, requests, buffer, offered, taken, trace):
             held = {getattr(state, name).as_bits() for state in trace["state"][first:end + 1 + rows]}
             assert held == {LAYOUTS[name].const(value).as_bits()}
         source, instruction = request.state["source"], request.state["instruction"]
-        base = instruction["base"] + (config.picture_rows if source["picture"] and buffer else 0)
-        window = {"base": base % (1 << isa.ROW_BITS), "dy": instruction["dy"], "dx": instruction["dx"],
+        base = instruction["base"] + (SECOND if source["picture"] and buffer else 0)
+        y = (1 + source["stride2"]) * request.state["tile"]["top"] + instruction["dy"]
+        window = {"base": base % (1 << isa.ROW_BITS), "y": y, "dx": instruction["dx"],
                   "drop": instruction["drop"], **{name: source[name] for name in ("stride2", "width", "height",
                                                                                   "pitch")}}
         assert all({name: now[name] for name in window} == window for now in trace["window"][first:end + 1 + rows])
@@ -140,6 +160,8 @@ def check(config, requests, buffer, offered, taken, trace):
         now = (token.valid, token.first, token.row_end if token.valid else 0)
         assert now == tokens.get(at, (0, 0, 0)), f"token of cycle {at}"
     assert trace["drained"] == drained
+    assert [cycle for cycle, free in enumerate(trace["words_free"]) if free] == cycles_of_words_free(
+        requests, taken, trace)
     # Up to date from the second cycle of a pass on.
     assert [free for at, free in enumerate(trace["thresholds_free"]) if at - 1 not in taken] == [
         free for at, free in enumerate(thresholds_free) if at - 1 not in taken]
@@ -149,7 +171,7 @@ def check(config, requests, buffer, offered, taken, trace):
 @pytest.mark.parametrize("groups, height", [(1, 1), (1, 2), (6, 1), (1, 7), (3, 5), (12, 1)])
 def test_time_table_of_one_pass(config, groups, height):
     request = Request(groups=groups, height=height, final=1, fields=random.Random(2))
-    offered, taken, trace = run(config, [request], starts=False)
+    offered, taken, trace = run(config, [request], rewinds=False)
     n, rows, drain = groups * height, config.rows, timing.drain(config)
     assert taken == [0]
     assert trace["weight_address"][1:1 + rows] == list(range(rows))
@@ -165,7 +187,7 @@ def test_second_pass_is_taken_as_soon_as_it_may(config, barrier, final):
     fields = random.Random(3)
     requests = [Request(groups=2, height=2, final=1, fields=fields),
                 Request(groups=2, height=4, barrier=barrier, final=final, fields=fields)]
-    offered, taken, trace = run(config, requests, starts=False)
+    offered, taken, trace = run(config, requests, rewinds=False)
     back_to_back = max(4, timing.shortest_pass(config))
     assert taken == [0, 4 + 1 + timing.drain(config) if barrier else back_to_back]
     check(config, requests, 0, offered, taken, trace)
@@ -184,5 +206,42 @@ def test_random_passes(config, busy, buffer):
             wait=rng.choice([0, 0, 3, rng.randrange(60)]), groups=groups, height=height, final=rng.randrange(2),
             repeat=rng.randrange(2) if k else 0, barrier=int(rng.random() < 0.3), fields=rng))
     offered, taken, trace = run(config, requests, buffer=buffer, busy=busy, seed=buffer)
-    assert any(trace["start"])
+    assert any(trace["rewind"]) and any(trace["ended"]) and any(trace["words_free"])
     check(config, requests, buffer, offered, taken, trace)
+
+
+def test_words_are_free_when_nothing_reads_them_again():
+    """Of three passes, the second with the first one's words: these when the third was taken, that one's at the end."""
+    fields = random.Random(4)
+    requests = [Request(height=8, repeat=repeat, fields=fields) for repeat in (0, 1, 0)]
+    dut, ended = PassPipeline(TINY), 40
+
+    def stimulus(ctx, cycle):
+        ctx.set(dut.ended, cycle == ended)
+        ctx.set(dut.passes.valid, cycle <= 16)
+        ctx.set(dut.passes.payload.state, requests[min(cycle // 8, 2)].state)
+
+    free = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(dut.words_free), 60)
+    assert free.nonzero()[0].tolist() == [17, ended]
+
+
+def test_weight_words_go_round_in_their_ring():
+    """Three passes fill it; the fourth begins with word 0 again, whatever the depth."""
+    for config in (TWELVE_ROWS, replace(TWELVE_ROWS, rows=16, chains=2, weight_depth=48), TWO_BITS):
+        count = config.weight_depth // config.rows
+        requests = [Request(height=20, fields=random.Random(k)) for k in range(2 * count)]
+        _, taken, trace = run(config, requests, rewinds=False)
+        assert [trace["weight_address"][cycle + 1] for cycle in taken] == 2 * list(
+            range(0, config.weight_depth, config.rows))
+
+
+def test_clear_ends_a_pass():
+    """Tokens of the weight stage still come, `rows` cycles later; the words are not free, since all begins anew."""
+    requests = [Request(height=40, fields=random.Random(5)), Request(height=1, wait=60, fields=random.Random(6))]
+    _, taken, trace = run(TINY, requests, rewinds=False, clear=range(10, 15), after=200)
+    rows = TINY.rows
+    second = taken[1] + 1 + rows
+    tokens = [cycle for cycle, token in enumerate(trace["token"]) if token.valid]
+    assert tokens == [*range(1 + rows, 11 + rows), second]
+    assert trace["drained"].index(1, 1) == 10 + 1 + rows + timing.drain(TINY)
+    assert not any(trace["words_free"])

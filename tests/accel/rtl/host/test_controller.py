@@ -199,10 +199,9 @@ def refusal(sequence, fault):
 
 def info(*, loaded=0, net=0, n_logits=0, pixels=0, sdram=0):
     return struct.pack(
-        "<B3B8sII8B5HIHBBQHH", 1, 4, 0, 0, DIGEST, 108_333_333, BAUD, TINY.rows, TINY.channels,
-        TINY.pixels_per_cycle, TINY.w_bits, TINY.a_bits, TINY.acc_bits, 127, 127,
-        TINY.activation_depth, TINY.accumulator_depth, TINY.weight_depth, TINY.threshold_depth, TINY.program_depth,
-        sdram, 4096, 2, loaded, net, n_logits, 3 * pixels)
+        "<B3B8sII6B5HIHBBQHH", 1, 4, 0, 0, DIGEST, 108_333_333, BAUD, TINY.rows, TINY.channels,
+        TINY.pixels_per_cycle, TINY.w_bits, TINY.a_bits, TINY.acc_bits, TINY.activation_depth,
+        TINY.accumulator_depth, TINY.weight_depth, TINY.threshold_depth, TINY.program_depth, sdram, 4096, 2, loaded, net, n_logits, 3 * pixels)
 
 
 def status(*, images=0, load_next=0, tape=0, outstanding=0, loaded=0, damaged=0, memory=(NEVER, 0, 0)):
@@ -498,30 +497,26 @@ def test_a_picture_may_come_in_parts(pauses):
         async def part(offset, count, sequence):
             octets = struct.pack("<H", offset) + PICTURE[offset:offset + count]
             return await bench.ask(ctx, PIXELS, sequence, octets)
-
-        async def last_part(offset, sequence):
-            await bench.send(ctx, INFER, sequence, PICTURE[offset:])
-            await ctx.tick().repeat(200)                                    # the next payload is for the same buffer
         assert await part(0, 1, 1) == (PIXELS | REPLY, 1, b"")
-        assert await part(0, 1, 1) == refusal(1, ORDER)                     # the answer to it was lost
-        assert await part(1, 7, 2) == refusal(2, ORDER)                     # of another picture
-        assert await part(1, 7, 1) == (PIXELS | REPLY, 1, b"")
+        assert await part(0, 1, 2) == refusal(2, ORDER)                     # the answer to 1 was lost
+        assert await part(1, 7, 3) == (PIXELS | REPLY, 3, b"")
         for length in (3, 5, 12):
-            assert await bench.ask(ctx, INFER, 1, bytes(length)) == refusal(1, LENGTH)
-        assert await bench.ask(ctx, INFER, 2, bytes(4)) == refusal(2, ORDER)
-        assert await part(8, 4, 1) == refusal(1, LENGTH)                    # the last part is INFER's
-        await last_part(8, 1)
-        assert await part(0, 11, 2) == (PIXELS | REPLY, 2, b"")
-        await last_part(11, 2)
-        assert await part(0, 3, 3) == refusal(3, BUSY)
+            assert await bench.ask(ctx, INFER, 4, bytes(length)) == refusal(4, LENGTH)
+        assert await part(8, 4, 5) == refusal(5, LENGTH)                    # the last part is INFER's
+        await bench.send(ctx, INFER, 6, PICTURE[8:])
+        await ctx.tick().repeat(200)                                        # the next payload is for the same buffer
+        assert await part(0, 11, 7) == (PIXELS | REPLY, 7, b"")
+        await bench.send(ctx, INFER, 8, PICTURE[11:])
+        await ctx.tick().repeat(200)
+        assert await part(0, 3, 9) == refusal(9, BUSY)
         bench.released = 2
-        for k in range(2):
-            assert await bench.answer(ctx) == (INFER | REPLY, 1 + k, picture_answer(*PICTURES[k]))
-        assert await part(0, 6, 4) == (PIXELS | REPLY, 4, b"")
-        assert await bench.ask(ctx, RESET, 5) == (RESET | REPLY, 5, b"")
-        assert await part(6, 3, 4) == refusal(4, ORDER)
+        for k, sequence in enumerate((6, 8)):
+            assert await bench.answer(ctx) == (INFER | REPLY, sequence, picture_answer(*PICTURES[k]))
+        assert await part(0, 6, 10) == (PIXELS | REPLY, 10, b"")
+        assert await bench.ask(ctx, RESET, 11) == (RESET | REPLY, 11, b"")
+        assert await part(6, 3, 12) == refusal(12, ORDER)
         bench.released = 3
-        assert await bench.ask(ctx, INFER, 6, PICTURE) == (INFER | REPLY, 6, picture_answer(*PICTURES[2]))
+        assert await bench.ask(ctx, INFER, 13, PICTURE) == (INFER | REPLY, 13, picture_answer(*PICTURES[2]))
     bench = Bench(host, net=NET, pictures=PICTURES, released=0, pauses=pauses)
     assert b"".join(pixel.to_bytes(3, "little") for pixel in bench.pixels.payloads) == (
         PICTURE * 2 + PICTURE[:6] + PICTURE)

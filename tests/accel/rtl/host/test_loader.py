@@ -207,8 +207,8 @@ def test_of_more_than_the_tape_nothing_is_taken(gap):
     assert len(Bench(host, gap=gap).words) == 1 + 1024
 
 
-SIZES = [{"n_logits": 0}, {"n_logits": 1023}, {"n_logits": 1024}, {"n_logits": 0xFFFF}, {"pixels": 0}, {"pixels": 127 * 127 + 1},
-         {"pixels": 0x8001}, {"pixels": 0xFFFF}]
+SIZES = [{"n_logits": 0}, {"n_logits": 1023}, {"n_logits": 1024}, {"n_logits": 0xFFFF}, {"pixels": 0},
+         {"pixels": 127 * 127 + 1}, {"pixels": 0x8001}, {"pixels": 0xFFFF}]
 
 
 @pytest.mark.parametrize("config", [TINY, WITH_SDRAM], ids=["without", "with"])

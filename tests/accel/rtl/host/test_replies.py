@@ -23,10 +23,9 @@ STATUS = {"frames": 0x0102, "images": 0x0304, "header_errors": 0x0506, "frame_er
 
 def info(config):
     return struct.pack(
-        "<B3B8sII8B5HIHBBQHH", 1, 4, 0, 0, bytes.fromhex(config.digest())[:8], 108_333_333, BAUD, config.rows,
-        config.channels, config.pixels_per_cycle, config.w_bits, config.a_bits, config.acc_bits, 127, 127,
-        config.activation_depth, config.accumulator_depth, config.weight_depth,
-        config.threshold_depth, config.program_depth, 0 if config.sdram_hz is None else 1 << 25, 4096, 2,
+        "<B3B8sII6B5HIHBBQHH", 1, 4, 0, 0, bytes.fromhex(config.digest())[:8], 108_333_333, BAUD, config.rows,
+        config.channels, config.pixels_per_cycle, config.w_bits, config.a_bits, config.acc_bits, config.activation_depth,
+        config.accumulator_depth, config.weight_depth, config.threshold_depth, config.program_depth, 0 if config.sdram_hz is None else 1 << 25, 4096, 2,
         *list(NET.values())[:-1], 3 * NET["pixels"])
 
 
