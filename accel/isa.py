@@ -42,12 +42,13 @@ from amaranth.lib import data, enum
 
 __all__ = ["Op", "Source", "Tile", "Levels", "Pass", "Emit", "End", "INSTRUCTION_BITS", "LAYOUTS", "LoadWord",
            "Settings", "Play", "PixelWord", "LogitWord", "BETA_BITS", "CHUNK_BITS", "DROP_BITS", "HALF_BITS",
-           "LoadKind", "MORE_BITS", "MemoryReport", "PITCH_BITS", "ROW_BITS", "SHIFT_BITS", "SIDE_BITS", "decode",
-           "heap_order", "unpacked"]
+           "LoadKind", "MORE_BITS", "MemoryReport", "PITCH_BITS", "ROW_BITS", "LONGEST_SIDE", "SHIFT_BITS", "SIDE_BITS",
+           "decode", "heap_order", "unpacked"]
 
 INSTRUCTION_BITS = 64
 ROW_BITS = 14              # bank row address
 SIDE_BITS = 7              # height, width
+LONGEST_SIDE = (1 << SIDE_BITS) - 1
 PITCH_BITS = 6             # bank rows per picture row
 BETA_BITS = 12
 DROP_BITS = 2

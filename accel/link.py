@@ -17,10 +17,10 @@ from model.common.errors import UserError
 from . import isa, tape
 
 __all__ = ["BAUD", "CHUNK_BYTES", "GATEWARE", "LOGIT_BYTES", "MAX_CHUNKS", "MAX_LOGITS", "MAX_PAYLOAD",
-           "MAX_PICTURE_PART", "MAX_PIXELS", "MAX_TAPE_PART", "PROTOCOL", "RESULT_TAIL", "SDRAM_BYTES", "SYNC", "WINDOW", "BeginLoad",
-           "Command", "EndLoad", "Fault", "Header", "Info", "LoadOffset", "MemoryState", "MemoryTest", "PictureOffset",
-           "REPLY", "Status", "as_bytes", "digest_number", "frame", "from_bytes", "info_of", "net_fields", "size",
-           "tape_fields"]
+           "MAX_PICTURE_PART", "MAX_PIXELS", "MAX_TAPE_PART", "PROTOCOL", "RESULT_TAIL", "SDRAM_BYTES", "SYNC",
+           "WINDOW", "BeginLoad", "Command", "EndLoad", "Fault", "Header", "Info", "LoadOffset", "MemoryState",
+           "MemoryTest", "PictureOffset", "REPLY", "Status", "as_bytes", "digest_number", "frame", "from_bytes",
+           "info_of", "net_fields", "size", "tape_fields"]
 
 PROTOCOL = 1
 GATEWARE = (4, 0, 0)        # major, minor, patch: a host refuses another major
@@ -33,7 +33,7 @@ RESULT_TAIL = 6             # bytes of an answer to INFER after its logits: clas
 MAX_LOGITS = (MAX_PAYLOAD - RESULT_TAIL) // LOGIT_BYTES
 REPLY = 0x80                # added to a command's number in its answer
 CHUNK_BYTES = tape.CHUNK_BYTES
-MAX_PIXELS = ((1 << isa.SIDE_BITS) - 1) ** 2    # of the largest picture that a tape can describe
+MAX_PIXELS = isa.LONGEST_SIDE ** 2  # of the largest picture that a tape can describe
 MAX_CHUNKS = 1 << isa.CHUNK_BITS
 SDRAM_BYTES = MAX_CHUNKS * CHUNK_BYTES
 

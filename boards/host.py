@@ -41,7 +41,7 @@ SENTENCES = {
     Fault.BUSY: "the device still has pictures to answer",
     Fault.NOT_LOADED: "no net is loaded",
     Fault.CONFIG: "the net was compiled for another configuration than the device's",
-    Fault.ORDER: "a piece of the net came out of order",
+    Fault.ORDER: "a piece of the net, or of a picture, came out of order",
     Fault.IMAGE_CHECK: "the net did not arrive whole",
     Fault.SIZES: "the net's sizes are none that the device can work with",
     Fault.LOGITS: "the net's program sent another number of logits than it has",
@@ -336,13 +336,14 @@ class Device:
 
     def _send_picture(self, octets):
         """In as many frames as it needs; waits for the answers to all but the last of them."""
-        began, at = self._now(), 0
+        began, at, sequence = self._now(), 0, None
         while len(octets) - at > link.MAX_PAYLOAD:
             part = octets[at:at + link.MAX_PICTURE_PART]
             offset = link.as_bytes(link.PictureOffset, {"offset": at})
-            self._receive(Command.PIXELS, [self._send(Command.PIXELS, offset + part)])
+            sequence = self._send(Command.PIXELS, offset + part, sequence)
+            self._receive(Command.PIXELS, [sequence])
             at += len(part)
-        self._pictures.append((self._send(Command.INFER, octets[at:]), began))
+        self._pictures.append((self._send(Command.INFER, octets[at:], sequence), began))
 
     def _drop_pictures(self):
         self._request(Command.RESET)
@@ -368,16 +369,18 @@ class Device:
                               f"{link.GATEWARE[0]}.x: flash the one that came with it")
         return info
 
-    def _send(self, kind, payload=b""):
-        self._sequence = (self._sequence + 1) & 0xFF
+    def _send(self, kind, payload=b"", sequence=None):
+        """The frame's sequence number, the next one where none is given."""
+        if sequence is None:
+            sequence = self._sequence = (self._sequence + 1) & 0xFF
         try:
-            self._port.write(link.frame(kind, self._sequence, payload))
+            self._port.write(link.frame(kind, sequence, payload))
         except serial.SerialTimeoutException as error:
             raise UserError(f"{self.name} does not take data any more: connect the board again, and repeat the command"
                             ) from error
         except OSError as error:                        # pyserial's errors are such
             raise self._gone() from error
-        return self._sequence
+        return sequence
 
     def _request(self, kind, payload=b"", retries=None):
         """The payload of the answer; sends again where none comes or the frame came damaged."""

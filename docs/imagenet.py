@@ -25,7 +25,7 @@ from model.nets.specs import ARCHS, HeadSpec, SkipSpec
 CLOCK_HZ = CORE_CLOCKS[R16C16P2.name]
 # Every map of the net behind the stem on the chip at once: more memory than an 85F has.
 ROOMY = replace(R16C16P2, activation_depth=16384, sdram_hz=int(CLOCK_HZ))
-ON_CHIP = 4096                          # bank rows of activation memory that an 85F has room for
+ON_CHIP = R16C16P2.activation_depth
 CLASSES = 1000
 PICTURE_BYTES = 3 * 224 * 224
 STEM_SHAPE, POOLED_SHAPE = (64, 112, 112), (64, 56, 56)
@@ -135,9 +135,8 @@ def stages():
 
 def _tape_bytes(word):
     """Of an instruction and its operands."""
-    memory, count = tape.operand_words(ROOMY, *decode(word))
-    bits = {"weights": ROOMY.channels * ROOMY.w_bits, "thresholds": ROOMY.acc_bits}
-    return 2 * (tape.words_of(INSTRUCTION_BITS) + (count * tape.words_of(bits[memory]) if memory else 0))
+    _, count, bits = tape.operands_of(ROOMY, *decode(word))
+    return 2 * (tape.words_of(INSTRUCTION_BITS) + count * tape.words_of(bits))
 
 
 def table():

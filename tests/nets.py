@@ -123,7 +123,7 @@ def random_net(seed, config):
 def _random_net(rng, config, channels, name):
     large = config.activation_depth > 512
     height, width = (int(rng.integers(max(4, side // 2), side + 1))
-                     for side in ((12, 14) if large else (8, max(8, 3 * config.pixels_per_cycle + 2))))
+                     for side in (12 if large else 8, 14 if large or config.pixels_per_cycle > 2 else 8))
     build = NetBuilder(rng, (channels, height, width), name)
     bits = {"a_bits": int(rng.integers(2, config.a_bits + 1)), "corners": bool(rng.random() < 0.5)}
     name, kernel, block = PICTURE, 3, "conv"

@@ -14,11 +14,11 @@ from tests.nets import corner_pictures, random_net, random_pictures, residual_ne
 
 __all__ = ["FUZZED", "LARGE", "PLAYED", "check_net", "check_random_net", "check_residual_net"]
 
-# Small, and different in every parameter that the RTL is made of. Some nets of the 3 bits have one picture buffer, and
-# many of the parts several bands a layer.
-FUZZED = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3, activation_depth=112),
+# Small, and different in every parameter that the RTL is made of. Some nets of the parts have one picture buffer, and
+# many several bands a layer.
+FUZZED = [TINY, TINY_1PX, replace(TINY, name="tiny-3bit", w_bits=3, a_bits=3),
           replace(TINY, name="tiny-2bit-4px", w_bits=2, a_bits=2, pixels_per_cycle=4),
-          replace(TINY, name="tiny-parts", rows=8, accumulator_depth=16),
+          replace(TINY, name="tiny-parts", rows=8, accumulator_depth=16, activation_depth=128),
           # the picture's taps side by side
           replace(TINY, name="tiny-three-taps", rows=12, chains=3, weight_depth=2040)]
 

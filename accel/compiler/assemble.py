@@ -13,6 +13,7 @@ from .placement import DoesNotFit
 __all__ = ["Assembler"]
 
 CHUNK_LIMIT = 1 << CHUNK_BITS
+INSTRUCTION_WORDS = tape.words_of(INSTRUCTION_BITS)
 OPS = {layout: op for op, layout in LAYOUTS.items()}
 
 
@@ -26,6 +27,7 @@ class Assembler:
         self.config = config
         self.layer = None
         self.program, self.thresholds = [], []
+        self._tape_words = INSTRUCTION_WORDS            # of the settings
         self._weights = []              # of (rows, channels), in memory order
         self._source = None
         self._pass = None               # fields of a pass that is not in the program yet: others may still join it
@@ -42,7 +44,10 @@ class Assembler:
             if not low <= value <= high:
                 raise DoesNotFit(self.layer, f"{name} of the {op.name} instruction", value,
                                  low if value < low else high)
-        self.program.append(layout.const({"op": op, **fields}).as_bits())
+        instruction = layout.const({"op": op, **fields})
+        self.program.append(instruction.as_bits())
+        _, count, bits = tape.operands_of(self.config, layout, instruction)
+        self._tape_words += INSTRUCTION_WORDS + count * tape.words_of(bits)
 
     def flush(self):
         """Nothing joins the last pass any more."""
@@ -112,14 +117,11 @@ class Assembler:
         """{memory: (words used, words there)}, of memories that have to hold all of it: the SDRAM the tape, or, without
         one, the three memories that the tape fills."""
         config = self.config
-        weights, thresholds, program = len(self._weights) * config.rows, len(self.thresholds), len(self.program)
         if config.sdram_hz is None:
-            return {"weight words": (weights, config.weight_depth), "instructions": (program, config.program_depth),
-                    "threshold words": (thresholds, config.threshold_depth)}
-        words = ((1 + program) * tape.words_of(INSTRUCTION_BITS)
-                 + weights * tape.words_of(config.channels * config.w_bits)
-                 + thresholds * tape.words_of(config.acc_bits))
-        return {"chunks of the tape": (-(-words // tape.PAYLOAD_WORDS), CHUNK_LIMIT)}
+            return {"weight words": (len(self._weights) * config.rows, config.weight_depth),
+                    "threshold words": (len(self.thresholds), config.threshold_depth),
+                    "instructions": (len(self.program), config.program_depth)}
+        return {"chunks of the tape": (-(-self._tape_words // tape.PAYLOAD_WORDS), CHUNK_LIMIT)}
 
     def _halves(self, table):
         """`Levels.table` of each half; every program starts with the identity in force."""

@@ -19,13 +19,11 @@ right:
 import bisect
 from dataclasses import dataclass, replace
 
-from accel.isa import SIDE_BITS
+from accel.isa import LONGEST_SIDE
 from model.common.errors import UserError
 from model.integer.net import PICTURE, PIXEL_MAX, MaxPool, Skip
 
 __all__ = ["DoesNotFit", "Tensor", "bands", "is_logits", "place", "sources"]
-
-LONGEST_SIDE = (1 << SIDE_BITS) - 1
 
 
 class DoesNotFit(UserError):

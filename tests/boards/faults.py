@@ -4,45 +4,46 @@ Written from docs/uart.md alone. A fault is made from frames that are right (`_S
 sent at the wrong time; or from frames that are whole and say what is not so.
 """
 import binascii
+import hashlib
 import random
 import struct
 from dataclasses import dataclass
 
-__all__ = ["BEGIN_LOAD", "END_LOAD", "FAULT_KINDS", "INFER", "INFO", "LIES", "LOAD", "PIECE", "RESET", "STATUS",
-           "Fault", "Net", "end_load", "frame", "make_fault"]
+__all__ = ["BEGIN_LOAD", "END_LOAD", "FAULT_KINDS", "INFER", "INFO", "LIES", "LOAD", "MEMORY_TEST", "PIECE", "PIXELS",
+           "RESET", "STATUS", "Fault", "Net", "begin_load", "end_load", "frame", "make_fault"]
 
-INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, INFER = 1, 2, 3, 0x10, 0x11, 0x12, 0x20
+INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, MEMORY_TEST = 1, 2, 3, 0x10, 0x11, 0x12, 0x13
+INFER, PIXELS = 0x20, 0x21
 SYNC = b"\xa5\x5a"
-ENTRY = struct.Struct("<BHQ")
 LYING_NET = b"lying!!!"                 # digest of every net that is none
-PIECE = 20                              # entries of a LOAD, so that a load is several frames
-PROGRAM, END_OP, EMIT_OP = 0, 0, 5
-OP_BITS = 7
+PIECE = 96                              # bytes of a LOAD, so that a load is many frames
+CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class Net:
-    """A net as it is loaded. entries: (target, address, data). settings: a number. digest: 8 bytes. config: 8 bytes, of
-    the configuration that it is for. answers: payloads of the answers to the pictures, by number."""
+    """A net as it is loaded. tape: bytes. digest: 8 bytes. config: 8 bytes, of the configuration that it is for.
+    pixels: of a picture. answers: payloads of the answers to the pictures, by number."""
     config: bytes
     digest: bytes
-    entries: tuple
+    tape: bytes
     n_logits: int
-    pixel_bytes: int
-    settings: int
+    pixels: int
     answers: tuple
 
 
 @dataclass(frozen=True)
 class Fault:
     """steps: (bytes, cycles of the host side to wait after them). frames: how many were meant. pictures: sequence ->
-    number of the picture, of every INFER that is sent whole or was to be. loads: a load is begun, so that the board may
+    number of the picture, of every INFER that is sent whole or was to be. parts: of pictures were sent, of which the
+    board may have some. loads: a load is begun, so that the board may
     be without a net, or with another one, after it. lies: what it loads is no net, so that its logits say nothing."""
     kind: str
     detail: str
     steps: tuple
     frames: int
     pictures: dict
+    parts: bool = False
     loads: bool = False
     lies: bool = False
 
@@ -53,38 +54,50 @@ def frame(kind, sequence, payload=b"", *, version=1, length=None):
                      struct.pack("<I", binascii.crc32(header + payload))])
 
 
+def begin_load(net, *, tape=None, chunks=None):
+    """Payload of BEGIN_LOAD. tape: another net's bytes, whose name it says."""
+    name = hashlib.sha256(net.tape if tape is None else tape).digest()[:8]
+    return net.config + name + struct.pack("<I", len(net.tape) // CHUNK if chunks is None else chunks)
+
+
 def end_load(net, **lies):
     """Payload of END_LOAD. lies: fields that are not the net's."""
-    octets = b"".join(ENTRY.pack(*entry) for entry in net.entries)
-    fields = {"entries": len(net.entries), "check": binascii.crc32(octets), "digest": net.digest,
-              "n_logits": net.n_logits, "pixel_bytes": net.pixel_bytes, "settings": net.settings} | lies
-    return struct.pack("<II8sHHQ", *fields.values())
+    fields = {"check": binascii.crc32(net.tape), "resident": 1, "digest": net.digest, "n_logits": net.n_logits,
+              "pixels": net.pixels} | lies
+    return struct.pack("<IB8sHH", *fields.values())
 
 
 class _Script:
     """Frames that a host would send. Sequence numbers start at a random one and go up."""
     def __init__(self, rng, nets, pictures):
         self.rng, self.nets, self.picture_list = rng, nets, pictures
-        self.sequence, self.frames, self.pictures, self.loads = rng.randrange(256), [], {}, False
+        self.sequence, self.frames, self.pictures = rng.randrange(256), [], {}
+        self.loads = self.parts = False
 
     def add(self, kind, payload=b"", **lies):
         self.sequence = (self.sequence + 1) % 256
         self.loads |= kind == BEGIN_LOAD
+        self.parts |= kind == PIXELS
         self.frames.append(frame(kind, self.sequence, payload, **lies))
         return self
 
     def infer(self, count=1):
         for _ in range(count):
             number = self.rng.randrange(len(self.picture_list))
-            self.add(INFER, self.picture_list[number])
+            octets = self.picture_list[number]
+            cuts = sorted(self.rng.sample(range(1, len(octets)), self.rng.choice((0, 0, 1, 2))))
+            self.sequence = (self.sequence + 1) % 256
+            for begin, end in zip([0, *cuts], cuts, strict=False):
+                self.frames.append(frame(PIXELS, self.sequence, struct.pack("<H", begin) + octets[begin:end]))
+                self.parts = True
+            self.frames.append(frame(INFER, self.sequence, octets[cuts[-1] if cuts else 0:]))
             self.pictures[self.sequence] = number
         return self
 
     def load(self, net, **lies):
-        self.add(BEGIN_LOAD, net.config)
-        for at in range(0, len(net.entries), PIECE):
-            piece = b"".join(ENTRY.pack(*entry) for entry in net.entries[at:at + PIECE])
-            self.add(LOAD, struct.pack("<I", at) + piece)
+        self.add(BEGIN_LOAD, begin_load(net))
+        for at in range(0, len(net.tape), PIECE):
+            self.add(LOAD, struct.pack("<I", at) + net.tape[at:at + PIECE])
         return self.add(END_LOAD, end_load(net, **lies))
 
     def some(self):
@@ -96,7 +109,7 @@ class _Script:
         elif what == "load":
             self.load(self.rng.choice(self.nets))
         elif what == "begin":
-            self.add(BEGIN_LOAD, self.nets[0].config)
+            self.add(BEGIN_LOAD, begin_load(self.rng.choice(self.nets)))
         else:
             self.add({"status": STATUS, "info": INFO, "reset": RESET}[what])
         return self
@@ -108,7 +121,7 @@ class _Script:
         """steps: bytes, or (bytes, cycles); without, the frames as they are."""
         steps = [step if isinstance(step, tuple) else (step, 0) for step in steps or (self.octets(),)]
         return {"detail": detail, "steps": tuple(steps), "frames": len(self.frames), "pictures": self.pictures,
-                "loads": self.loads, "lies": lies}
+                "parts": self.parts, "loads": self.loads, "lies": lies}
 
 
 def _place(rng, octets):
@@ -208,19 +221,20 @@ def _load_in_picture(rng, script, silence):
     if rng.random() < 0.3:
         script.load(net)
     else:
-        script.add(BEGIN_LOAD, net.config)
+        script.add(BEGIN_LOAD, begin_load(net))
     return script.fault("in its computation" if whole else "in its pixels", (octets, wait),
                         *((octets, 1500) for octets in script.frames[first:]))
 
 
 def _wrong_length(rng, script, silence):
-    kind = rng.choice((INFER, INFER, BEGIN_LOAD, LOAD, END_LOAD))
-    length = rng.choice((0, 1, 3, 7, 8, 15, rng.randint(0, 90), len(script.picture_list[0]) + rng.choice((-1, 1, 3))))
+    kind = rng.choice((INFER, INFER, PIXELS, BEGIN_LOAD, LOAD, END_LOAD, MEMORY_TEST))
+    length = rng.choice((0, 1, 2, 3, 7, 8, 15, rng.randint(0, 90),
+                         len(script.picture_list[0]) + rng.choice((-1, 1, 3))))
     if kind == INFER and length == len(script.picture_list[0]):
         length = 0
-    loads = kind != INFER and rng.random() < 0.5
+    loads = kind not in (INFER, PIXELS) and rng.random() < 0.5
     if loads:
-        script.add(BEGIN_LOAD, script.nets[0].config)
+        script.add(BEGIN_LOAD, begin_load(script.nets[0]))
     script.add(kind, rng.randbytes(length))
     return script.fault(f"kind {kind:02x}{' in a load' if loads else ''}",
                         *((octets, 1500) for octets in script.frames))
@@ -232,7 +246,7 @@ def _wrong_header(rng, script, silence):
             "length": {"length": rng.randint(0, 300)}}
     if lies["length"]["length"] == len(script.picture_list[0]):
         lies["length"]["length"] = 0
-    kind = rng.choice([k for k in range(256) if k not in (1, 2, 3, 0x10, 0x11, 0x12, 0x20)])
+    kind = rng.choice([k for k in range(256) if k not in (1, 2, 3, 0x10, 0x11, 0x12, 0x13, 0x20, 0x21)])
     script.add(kind if what == "command" else INFER, script.picture_list[0], **lies.get(what, {}))
     if rng.random() < 0.5:
         script.infer()
@@ -240,26 +254,41 @@ def _wrong_header(rng, script, silence):
 
 
 def _wrong_load(rng, script, silence):
-    what = rng.choice(("configuration", "index", "no beginning", "half an entry", "entries", "check", "twice"))
-    net = rng.choice(script.nets)
-    pieces = [struct.pack("<I", at) + b"".join(ENTRY.pack(*entry) for entry in net.entries[at:at + 5]) for at in (0, 5)]
+    what = rng.choice(("configuration", "offset", "no beginning", "half a word", "chunks", "no end", "check", "twice",
+                       "too much", "two nets", "memory test"))
+    net, other = rng.choice(script.nets), rng.choice(script.nets)
+    pieces = [struct.pack("<I", at) + net.tape[at:at + PIECE] for at in range(0, len(net.tape), PIECE)]
+    script.loads |= what == "memory test"
     if what == "configuration":
-        script.add(BEGIN_LOAD, bytes([net.config[0] ^ 1 << rng.randrange(8)]) + net.config[1:])
+        wrong = bytes([net.config[0] ^ 1 << rng.randrange(8)]) + net.config[1:]
+        script.add(BEGIN_LOAD, wrong + begin_load(net)[8:])
     elif what == "no beginning":
         script.add(LOAD, pieces[0]).add(END_LOAD, end_load(net))
+    elif what == "memory test":
+        script.add(MEMORY_TEST, rng.randbytes(2))
+    elif what == "chunks":
+        script.add(BEGIN_LOAD, begin_load(net, chunks=rng.choice((0, 32769, 1 << 16, 1 << 31)))).add(LOAD, pieces[0])
     else:
-        script.add(BEGIN_LOAD, net.config)
-        if what == "index":
-            script.add(LOAD, struct.pack("<I", rng.choice((1, 5, 256, 1 << 31))) + pieces[0][4:]).add(LOAD, pieces[0])
-        elif what == "half an entry":
-            script.add(LOAD, pieces[0][:-rng.randint(1, 10)])
+        script.add(BEGIN_LOAD, begin_load(net))
+        if what == "offset":
+            wrong = struct.pack("<I", rng.choice((1, 2, 256, 1 << 31)))
+            script.add(LOAD, wrong + pieces[0][4:]).add(LOAD, pieces[0])
+        elif what == "half a word":
+            script.add(LOAD, pieces[0][:-1])
         elif what == "twice":
             script.add(LOAD, pieces[0]).add(LOAD, pieces[0]).add(LOAD, pieces[1])
+        elif what == "no end":
+            script.add(LOAD, pieces[0]).add(END_LOAD, end_load(net))
         else:
-            wrong = {"entries": rng.choice((0, len(net.entries) + 1, 1 << 31)), "check": rng.getrandbits(32)}[what]
-            for piece in pieces:
-                script.add(LOAD, piece)
-            script.add(END_LOAD, end_load(net, **{what: wrong}))
+            tape = net.tape
+            if what == "two nets":                          # under the name of the first
+                cut = 2 * rng.randrange(len(tape) // 2)
+                tape = tape[:cut] + (other.tape + tape)[cut:len(tape)]
+            for at in range(0, len(tape), PIECE):
+                script.add(LOAD, struct.pack("<I", at) + tape[at:at + PIECE])
+            if what == "too much":
+                script.add(LOAD, struct.pack("<I", len(tape)) + bytes(2))
+            script.add(END_LOAD, end_load(net, **({"check": rng.getrandbits(32)} if what == "check" else {})))
     script.infer(rng.randrange(2))
     return script.fault(what, *((octets, 1500) for octets in script.frames))
 
@@ -267,64 +296,38 @@ def _wrong_load(rng, script, silence):
 def _end_lie(rng, script, silence):
     """A load that is right up to what END_LOAD says of the net."""
     net = rng.choice(script.nets)
-    settings = {"width": (0, 7), "height": (7, 7), "pitch": (14, 6), "plane": (20, 14)}
-    what = rng.choice(("n_logits", "n_logits", "pixel_bytes", "pixel_bytes", *settings, "settings", "no entries"))
+    what = rng.choice(("n_logits", "pixels", "resident"))
     lies = {"digest": LYING_NET}
     if what == "n_logits":
         lies[what] = rng.choice((0, 1, net.n_logits - 1, net.n_logits + 1, 1022, 1023, 16384, 65535))
-    elif what == "pixel_bytes":
-        lies[what] = rng.choice((0, 1, 3, net.pixel_bytes - 3, net.pixel_bytes - 1, net.pixel_bytes + 1,
-                                 net.pixel_bytes + 3, 4096, 4097, 65535))
-    elif what == "settings":
-        lies[what] = rng.getrandbits(64)
-    elif what == "no entries":
-        script.add(BEGIN_LOAD, net.config).add(END_LOAD, end_load(net, entries=0, check=0, **lies))
+    elif what == "pixels":
+        lies[what] = rng.choice((0, 1, net.pixels - 1, net.pixels + 1, 64, 65, 4096, 21846, 65535))
     else:
-        low, bits = settings[what]
-        value = rng.choice((0, 1, (1 << bits) - 1, rng.getrandbits(bits)))
-        lies["settings"] = net.settings & ~((1 << bits) - 1 << low) | value << low
-    if what != "no entries":
-        script.load(net, **lies)
-    length = lies.get("pixel_bytes", net.pixel_bytes)
-    return _and_pictures(rng, script, f"{what} {lies.get(what, '')}".strip(), length)
+        lies[what] = rng.randrange(256)
+    script.load(net, **lies)
+    return _and_pictures(rng, script, f"{what} {lies[what]}", 3 * lies.get("pixels", net.pixels))
 
 
 def _net_lie(rng, script, silence):
-    """A whole load of what is no net: its program or its entries lie."""
+    """A whole load of what is no net: words of its tape lie, and all of its checks hold."""
     net = rng.choice(script.nets)
-    entries = list(net.entries)
-    program = [k for k, (target, _, _) in enumerate(entries) if target == PROGRAM]
-    ops = {k: entries[k][2] & OP_BITS for k in program}
-    what = rng.choice(("no emit", "no end", "emit count", "no passes", "random word", "random words", "random program",
-                       "target", "address", "bits"))
-
-    def change(k, data):
-        entries[k] = (*entries[k][:2], data)
-    if what == "no emit":
-        for k in program:
-            if ops[k] == EMIT_OP:
-                change(k, END_OP)
-    elif what == "no end":
-        for k in program:
-            if ops[k] == END_OP:
-                change(k, entries[program[0]][2])
-    elif what == "emit count":
-        for k in program:
-            if ops[k] == EMIT_OP:
-                change(k, entries[k][2] & ~(127 << 3) | rng.choice((0, 1, 127)) << 3)
-    elif what == "no passes":
-        entries = [entry for k, entry in enumerate(entries) if ops.get(k) not in (4,)]
-    elif what in ("random word", "random words", "random program", "bits"):
-        count = {"random word": 1, "random words": 5, "bits": 3}.get(what, len(program))
-        for k in rng.sample(program, min(count, len(program))):
-            change(k, entries[k][2] ^ 1 << rng.randrange(64) if what == "bits" else rng.getrandbits(64))
+    what = rng.choice(("a word", "words", "bits", "all words", "words left out", "words twice"))
+    words = [word for at in range(0, len(net.tape), CHUNK) for word in struct.unpack_from("<511H", net.tape, at)]
+    used = max(k for k, word in enumerate(words) if word) + 1
+    if what in ("a word", "words", "bits", "all words"):
+        for k in rng.sample(range(4, used), {"a word": 1, "words": 5, "bits": 3, "all words": used - 4}[what]):
+            words[k] = words[k] ^ 1 << rng.randrange(16) if what == "bits" else rng.getrandbits(16)
     else:
-        k = rng.randrange(len(entries))
-        target, address, data = entries[k]
-        entries[k] = ((rng.choice((3, 4, 7, 255)), address, data) if what == "target"
-                      else (target, address + rng.choice((1 << 10, 1 << 12, 1 << 15)), data))
-    lying = Net(net.config, LYING_NET, tuple(entries), net.n_logits, net.pixel_bytes, net.settings, ())
-    return _and_pictures(rng, script.load(lying), what, net.pixel_bytes)
+        at, count = rng.randrange(4, used), rng.choice((1, 4, rng.randint(1, 40)))
+        words[at:at + count * (what == "words left out")] = words[at:at + count] if what == "words twice" else []
+    words = words[:len(net.tape) // CHUNK * 511]
+    words += [0] * (-len(words) % 511)
+    tape = b""
+    for number in range(len(words) // 511):
+        chunk = words[511 * number:511 * number + 511]
+        tape += struct.pack("<512H", *chunk, binascii.crc_hqx(struct.pack(">511H", *chunk), 0xFFFF) ^ number)
+    lying = Net(net.config, LYING_NET, tape, net.n_logits, net.pixels, ())
+    return _and_pictures(rng, script.load(lying), what, 3 * net.pixels)
 
 
 def _and_pictures(rng, script, detail, length):

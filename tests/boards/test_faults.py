@@ -25,13 +25,14 @@ from tests.nets import NetBuilder
 pytestmark = pytest.mark.cxx
 SILENCE = 600
 PATIENCE = 60_000                       # cycles of the host side: the slowest core is cleared in a third of it
-ANSWERING = 50 * PIECE                  # cycles of the host side, more than any command takes without a picture
+LONG = 5                                # times as long a core may compute, of the page's 0.1 s and 0.5 s
+ANSWERING = 300 * PIECE                 # cycles of the host side, more than any command takes without a picture
 FAULTS_A_BOARD = 20
 TURN = 150
-LONGEST = 400_000                       # cycles of the longest thing that a board says, and far more
+LONGEST = 1_000_000                       # cycles of the longest thing that a board says, and far more
 REPLY, ERROR, BUSY = 0x80, 0xFF, 7
 OVERHEAD = 13                           # bytes of a frame without its payload
-FEW, FEW_LIES = 160, 30                 # that run always
+FEW, FEW_LIES = 240, 60                 # that run always
 CAMPAIGN = 20_000                       # faults of the nightly tier
 LIES_CAMPAIGN = 2_000
 
@@ -55,9 +56,8 @@ class Setting:
         self.pictures = [picture.transpose(1, 2, 0).tobytes() for picture in pictures]
         config = bytes.fromhex(TINY.digest())[:8]
         self.nets = tuple(
-            Net(config, bytes.fromhex(image.net_digest)[:8],
-                tuple(zip(*(column[:-1].tolist() for column in image.load_words()), strict=True)),
-                image.n_logits, len(self.pictures[0]), image.settings,
+            Net(config, bytes.fromhex(image.net_digest)[:8], image.tape.astype("<u2").tobytes(), image.n_logits,
+                len(self.pictures[0]) // 3,
                 tuple(struct.pack(f"<{len(logits)}iHI", *logits, logits.argmax(), cycles(image))
                       for logits in golden.forward(net, pictures)))
             for image, net in images)
@@ -111,9 +111,9 @@ class Client:
         slow = self._rng.random() < 0.25
         ratio = 2 ** (self._rng.uniform(-7, -4) if slow else self._rng.triangular(-4, 2.5, -1))
         self._board = BoardSimulator(setting.library, timeout=SILENCE, core_ratio=ratio, core_phase=self._rng.random())
-        self._quiet = SILENCE + ANSWERING + int(2 * (setting.cycles + CLEAR_CYCLES) / ratio)
+        self._quiet = self._usual = SILENCE + ANSWERING + int(2 * (setting.cycles + CLEAR_CYCLES) / ratio)
         self._net, self._sequence = setting.nets[0], 0
-        self._identity = self._ask(INFO)[:41]
+        self._identity = self._ask(INFO)[:45]
         self.close = self._board.close
 
     def _until_quiet(self, *steps):
@@ -150,12 +150,11 @@ class Client:
         return answer[2]
 
     def _load(self, net):
-        self._ask(BEGIN_LOAD, net.config)
-        for at in range(0, len(net.entries), PIECE):
-            entries = net.entries[at:at + PIECE]
-            octets = b"".join(struct.pack("<BHQ", *entry) for entry in entries)
-            if self._ask(LOAD, struct.pack("<I", at) + octets) != struct.pack("<I", at + len(entries)):
-                raise Wrong("LOAD names another entry")
+        [begin] = struct.unpack("<I", self._ask(BEGIN_LOAD, begin_load(net)))
+        if begin % 2 or begin > len(net.tape):
+            raise Wrong(f"BEGIN_LOAD asks for byte {begin}")
+        for at in range(begin, len(net.tape), PIECE):
+            self._ask(LOAD, struct.pack("<I", at) + net.tape[at:at + PIECE])
         self._ask(END_LOAD, end_load(net))
         self._net = net
 
@@ -178,10 +177,11 @@ class Client:
 
     def _status(self, **options):
         status = self._ask(STATUS, **options)
-        return {"outstanding": status[18], "loaded": status[19]}
+        return {"outstanding": status[26], "loaded": status[27]}
 
     def suffer(self, fault, counts):
         """Sends the fault and brings the board back. Counts what happened."""
+        self._quiet = self._usual + LONG * PATIENCE * fault.lies            # a core that was told lies may be stuck
         frames = parsed(self._until_quiet(*fault.steps), broken_off=fault.lies)
         counts["faults"] += 1
         counts["frames"] += fault.frames
@@ -193,16 +193,16 @@ class Client:
             status = self._status(broken_off=fault.lies)
         except Hang:
             status = None
-        if status is None or status["outstanding"]:
+        if status is None or status["outstanding"] or fault.parts:
             counts["RESET needed"] += 1
             if fault.lies and self._rng.random() < 0.3:         # also a board that waits answers
-                self._ask(BEGIN_LOAD, self._net.config, broken_off=True, busy=True)
+                self._ask(BEGIN_LOAD, begin_load(self._net), broken_off=True, busy=True)
             self._ask(RESET, broken_off=fault.lies)
             status = self._status()
         info = self._ask(INFO)
-        if status["outstanding"] or info[:41] != self._identity or info[41] != status["loaded"]:
+        if status["outstanding"] or info[:45] != self._identity or info[45] != status["loaded"]:
             raise Wrong(f"STATUS {status}, INFO {info.hex()}")
-        held = next((net for net in self._setting.nets if status["loaded"] and net.digest == info[42:50]), None)
+        held = next((net for net in self._setting.nets if status["loaded"] and net.digest == info[46:54]), None)
         if not fault.loads and held is not self._net:
             raise Wrong("the net is gone")
         if held is None:

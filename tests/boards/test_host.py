@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """The simulated board and the host library: every command, every refusal, every fault, and the next picture right."""
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
@@ -9,13 +10,13 @@ import pytest
 
 from accel import link
 from accel.compiler.compile import compile_net
-from accel.config import TINY
+from accel.config import CONFIGS, TINY
 from accel.cycles import cycles
 from accel.link import Command, Fault
-from boards.host import ENTRIES_A_FRAME, Device, DeviceError, FrameReader
+from boards.host import Device, DeviceError, FrameReader
 from model.common.errors import UserError
 from model.integer import golden
-from sim.board import CYCLES_PER_BIT, HOST_HZ, BoardSimulator, build_board
+from sim.board import CYCLES_PER_BIT, HOST_HZ, build_board
 from sim.device import DeviceEngine
 from tests.nets import random_net
 from tests.sim.board_port import BoardPort
@@ -28,7 +29,7 @@ CLOCK_HZ = Fraction(100_000_000)
 
 def small_nets():
     nets = [random_net(seed, CONFIG) for seed in range(12)]
-    return sorted(nets, key=lambda net: cycles(compile_net(net, CONFIG)))[:2]
+    return sorted(nets, key=lambda net: cycles(image_of(net)))[:2]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def nets():
 
 @pytest.fixture(scope="module")
 def library(nets):
-    return build_board(CONFIG, image=compile_net(nets[0], CONFIG), timeout=SILENCE)
+    return build_board(CONFIG, image=image_of(nets[0]), timeout=SILENCE)
 
 
 @pytest.fixture
@@ -46,6 +47,10 @@ def port(library):
     port = BoardPort(library)
     yield port
     port.board.close()
+
+
+def image_of(net):
+    return compile_net(net, CONFIG)
 
 
 def connect(port, **options):
@@ -64,7 +69,7 @@ def check_pictures(device, net, count=3, seed=0):
     for answer, logits in zip(answers, expected, strict=True):
         np.testing.assert_array_equal(answer.logits, logits)
         assert answer.label == int(np.argmax(logits))
-        assert answer.cycles == cycles(compile_net(net, CONFIG))
+        assert answer.cycles == cycles(image_of(net))
 
 
 def converse(port, octets, cycles_after=200_000):
@@ -84,7 +89,7 @@ def refusal(sequence, fault):
 def test_the_preset_net_classifies_at_once(port, nets):
     with connect(port) as device:
         assert device.config is TINY
-        assert device.info.loaded and not device.load(nets[0])
+        assert device.info.loaded and not device.load(image_of(nets[0]))
         assert tuple(device.info.gateware[i] for i in range(3)) == link.GATEWARE
         for name, value in link.info_of(CONFIG, clock_hz=CLOCK_HZ, baud=HOST_HZ / 8).items():
             assert name == "gateware" or getattr(device.info, name) == value
@@ -101,7 +106,7 @@ def test_a_board_is_one_more_engine(port, nets):
     expected = golden.forward(nets[0], pictures)
     np.testing.assert_array_equal([result.logits for result in results], expected)
     assert [result.label for result in results] == expected.argmax(axis=1).tolist()
-    count = cycles(compile_net(nets[0], CONFIG))
+    count = cycles(image_of(nets[0]))
     assert [result.cycles for result in results] == 3 * [count] and engine.simulated_cycles == 3 * count
     assert all(result.round_trip > 0 and result.writes is None for result in results)
 
@@ -109,18 +114,8 @@ def test_a_board_is_one_more_engine(port, nets):
 def test_nets_are_loaded_one_after_the_other(port, nets):
     with connect(port) as device:
         for net in (nets[1], nets[0], nets[1]):
-            assert device.load(net)
+            assert device.load(image_of(net))
             check_pictures(device, net)
-
-
-def test_a_load_tells_how_far_it_is(port, nets):
-    seen = []
-    with connect(port) as device:
-        assert device.load(nets[1], lambda *at: seen.append(at))
-        assert not device.load(nets[1], pytest.fail)
-    total = link.image_entries(compile_net(nets[1], CONFIG))[1]["entries"]
-    assert [done for done, _ in seen] == [*range(ENTRIES_A_FRAME, total, ENTRIES_A_FRAME), total]
-    assert {of for _, of in seen} == {total}
 
 
 def test_two_pictures_may_be_on_their_way(port, nets):
@@ -162,103 +157,39 @@ def test_after_a_fault_in_a_picture_it_is_sent_again_and_right(port, nets, name)
     assert sentence is None or any(sentence in notice for notice in notices), notices
 
 
-@pytest.mark.parametrize("name", ["payload bit", "cut off", "nothing arrives", "header bit"])
-@pytest.mark.parametrize("piece", [1, 2])
-def test_after_a_fault_in_a_load_it_goes_on(port, nets, name, piece, monkeypatch):
-    monkeypatch.setattr("boards.host.ENTRIES_A_FRAME", 20)
-    notices = []
-    with connect(port, notice=notices.append) as device:
-        count = [0]
-        whole = port.write
-
-        def write(octets):
-            if octets[3] == Command.LOAD:
-                count[0] += 1
-                if count[0] == piece:
-                    port.fault = FAULTS[name][0]
-            whole(octets)
-        port.write = write
-        device.load(nets[1])
-        check_pictures(device, nets[1])
-    assert notices
-
-
-def test_a_lost_answer_does_not_apply_a_piece_twice(port, nets, monkeypatch):
-    # Short pieces: a second of a simulated line is a million cycles.
-    monkeypatch.setattr("boards.host.ENTRIES_A_FRAME", 20)
-
-    class Forgetful:
-        """Drops the first answer to a LOAD."""
-        dropped = False
-
-        def __getattr__(self, name):
-            return getattr(port, name)
-
-        def read(self, count):
-            octets = port.read(1 << 16)
-            if not Forgetful.dropped and octets[3:4] == bytes([Command.LOAD | link.REPLY]):
-                Forgetful.dropped = True
-                return b""
-            return octets
-    with Device(Forgetful(), timeout=1.0, now=port.now) as device:
-        device.load(nets[1])
-        assert Forgetful.dropped
-        check_pictures(device, nets[1])
-
-
-def test_a_device_that_is_configured_anew_in_a_load_is_loaded_from_the_start(library, nets, monkeypatch):
-    """Its preset net is there then, and no piece of the load: every further one is refused."""
-    monkeypatch.setattr("boards.host.ENTRIES_A_FRAME", 20)
-    port, notices, pieces = BoardPort(library), [], [0]
-    with connect(port, notice=notices.append) as device:
-        whole = port.write
-
-        def write(octets):
-            if octets[3] == Command.LOAD:
-                pieces[0] += 1
-                if pieces[0] == 2:
-                    port.board.close()
-                    port.board = BoardSimulator(library)
-            whole(octets)
-        port.write = write
-        assert device.load(nets[1])
-        check_pictures(device, nets[1])
-    assert any("out of order; loading the net again" in notice for notice in notices)
-    port.board.close()
-
-
 def test_pictures_that_a_caller_leaves_do_not_disturb_what_follows(port, nets):
     with connect(port) as device:
         for loaded, following in (nets, nets[::-1]):
             next(device.classify(pictures_of(loaded, 4)))
-            assert device.load(following)
+            assert device.load(image_of(following))
             check_pictures(device, following)
 
 
 @pytest.mark.parametrize("octets, fault", [
     (link.frame(Command.INFO, 9, version=2), Fault.VERSION), (link.frame(0x55, 9), Fault.COMMAND),
-    (link.frame(Command.INFER, 9, bytes(5)), Fault.LENGTH), (link.frame(Command.BEGIN_LOAD, 9, bytes(8)), Fault.CONFIG),
-    (link.frame(Command.BEGIN_LOAD, 9, bytes(7)), Fault.LENGTH), (link.frame(Command.LOAD, 9, bytes(15)), Fault.ORDER),
-    (link.frame(Command.END_LOAD, 9, bytes(28)), Fault.ORDER)])
+    (link.frame(Command.INFER, 9, bytes(5)), Fault.LENGTH),
+    (link.frame(Command.BEGIN_LOAD, 9, bytes(20)), Fault.CONFIG),
+    (link.frame(Command.BEGIN_LOAD, 9, bytes(8)), Fault.LENGTH), (link.frame(Command.LOAD, 9, bytes(16)), Fault.ORDER),
+    (link.frame(Command.END_LOAD, 9, bytes(17)), Fault.ORDER), (link.frame(Command.PIXELS, 9, bytes(2)), Fault.LENGTH),
+    (link.frame(Command.MEMORY_TEST, 9, bytes(2)), Fault.NO_MEMORY)])
 def test_what_cannot_be_done_is_refused_and_the_net_stays(port, nets, octets, fault):
     assert converse(port, octets) == [refusal(9, fault)]
     with connect(port) as device:
-        assert not device.load(nets[0])
+        assert not device.load(image_of(nets[0]))
         check_pictures(device, nets[0])
 
 
 def test_a_load_without_its_end_leaves_no_net(port, nets):
-    begin = link.as_bytes(link.BeginLoad, {"config": link.digest_number(CONFIG.digest())})
-    entries, end = link.image_entries(compile_net(nets[1], CONFIG))
-    wrong = link.as_bytes(link.EndLoad, end | {"check": end["check"] ^ 1, "entries": 2})
-    pieces = [(Command.BEGIN_LOAD, begin), (Command.LOAD, link.as_bytes(link.LoadIndex, {"index": 0}) + entries[:22]),
-              (Command.LOAD, link.as_bytes(link.LoadIndex, {"index": 0}) + entries[:22]),
-              (Command.END_LOAD, wrong), (Command.INFER, bytes(end["pixel_bytes"]))]
+    octets, begin, end = link.tape_fields(image_of(nets[1]))
+    begin = link.as_bytes(link.BeginLoad, begin | {"config": link.digest_number(CONFIG.digest())})
+    zero = link.as_bytes(link.LoadOffset, {"offset": 0})
+    pieces = [(Command.BEGIN_LOAD, begin), (Command.LOAD, zero + octets[:22]), (Command.LOAD, zero + octets[:22]),
+              (Command.END_LOAD, link.as_bytes(link.EndLoad, end)), (Command.INFER, bytes(3 * end["pixels"]))]
     answers = [converse(port, link.frame(kind, k, payload))[0] for k, (kind, payload) in enumerate(pieces)]
-    assert answers == [(Command.BEGIN_LOAD | link.REPLY, 0, b""), (Command.LOAD | link.REPLY, 1, b"\2\0\0\0"),
-                       refusal(2, Fault.ORDER), refusal(3, Fault.IMAGE_CHECK), refusal(4, Fault.NOT_LOADED)]
+    assert answers == [(Command.BEGIN_LOAD | link.REPLY, 0, bytes(4)), (Command.LOAD | link.REPLY, 1, b""),
+                       refusal(2, Fault.ORDER), refusal(3, Fault.ORDER), refusal(4, Fault.NOT_LOADED)]
     with connect(port) as device:
-        assert device.load(nets[0])
+        assert device.load(image_of(nets[0]))
         check_pictures(device, nets[0])
 
 
@@ -272,11 +203,11 @@ def test_a_host_killed_in_mid_picture_leaves_nothing_behind_for_the_next(port, n
 
 def test_reset_drops_pictures_on_their_way(port):
     """Of a net that takes longer than a RESET on the line, so that its picture is still being classified."""
-    net = random_net(4, CONFIG)
+    net = max((random_net(seed, CONFIG) for seed in range(12)), key=lambda net: cycles(image_of(net)))
     reset = link.frame(Command.RESET, 2)
-    assert cycles(compile_net(net, CONFIG)) > 2 * 10 * CYCLES_PER_BIT * len(reset)
+    assert cycles(image_of(net)) > 2 * 10 * CYCLES_PER_BIT * len(reset)
     with connect(port) as device:
-        device.load(net)
+        device.load(image_of(net))
         pixels = pictures_of(net, 1)[0].transpose(1, 2, 0).tobytes()
         assert converse(port, link.frame(Command.INFER, 1, pixels) + reset) == [(Command.RESET | link.REPLY, 2, b"")]
         check_pictures(device, net)
@@ -366,7 +297,7 @@ def test_an_answer_that_a_slow_read_brings_counts():
 
 
 @pytest.mark.parametrize("device, sentence", [
-    (Impostor(gateware=[9, 0, 0]), "the gateware is version 9.0.0, this program needs 3.x: flash"),
+    (Impostor(gateware=[9, 0, 0]), "the gateware is version 9.0.0, this program needs 4.x: flash"),
     (Impostor(version=2), "speaks version 2 of the protocol, this program 1: flash"),
     (Impostor(payload=b"abc"), "not as this version's gateware")])
 def test_other_gateware_is_named(device, sentence):
@@ -374,17 +305,24 @@ def test_other_gateware_is_named(device, sentence):
         Device(device, retries=0, now=lambda: 0.0)
 
 
-def test_a_configuration_that_the_program_does_not_know_is_named(nets):
+def test_a_configuration_that_the_program_does_not_know_is_named():
     with Device(Impostor(config=1234), retries=0, now=lambda: 0.0) as device:
         with pytest.raises(DeviceError, match="configuration that this program does not know"):
-            device.load(nets[0])
+            assert device.config
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_the_configuration_has_the_memory_and_the_clock_of_the_device(config):
+    info = link.info_of(config, clock_hz=90_000_000, baud=3_000_000)
+    with Device(Impostor(**info), retries=0, now=lambda: 0.0) as device:
+        assert device.config == replace(config, sdram_hz=config.sdram_hz and 90_000_000)
 
 
 def test_a_net_too_large_for_the_device_is_refused_and_the_old_one_stays(port, nets):
     from model import zoo
     with connect(port) as device:
         with pytest.raises(UserError, match="the limit is"):
-            device.load(zoo.load(zoo.DEFAULT))
+            device.load(compile_net(zoo.load(zoo.DEFAULT), device.config))
         check_pictures(device, nets[0])
 
 
@@ -394,5 +332,5 @@ def test_of_a_core_without_a_clock_is_said_why_it_does_not_answer(port, nets):
         connect(port)
     port.board.line.locked = 1
     with connect(port) as device:
-        assert device.status().locked == 1 and device.load(nets[0])
+        assert device.status().locked == 1 and device.load(image_of(nets[0]))
         check_pictures(device, nets[0])

@@ -5,7 +5,6 @@ import json
 import struct
 import zipfile
 
-import numpy as np
 import pytest
 
 from accel import image, link
@@ -39,8 +38,8 @@ def status(board):
     [(kind, _, octets)] = board(link.frame(STATUS, 0))
     assert kind == STATUS | ANSWER
     names = ("frames", "images", "header_errors", "frame_errors", "timeouts", "overruns", "framing_errors", "load_next",
-             "outstanding", "loaded")
-    return dict(zip(names, struct.unpack("<7HIBB", octets[:20]), strict=True))
+             "tape", "outstanding", "loaded", "damaged")
+    return dict(zip(names, struct.unpack("<7HIQ3B", octets[:29]), strict=True))
 
 
 def error(fault, sequence=9):
@@ -99,23 +98,17 @@ def test_the_image_file_is_what_its_table_says(tmp_path, net):
     compiled = compile_net(net, TINY)
     image.save(compiled, tmp_path / "image")
     with zipfile.ZipFile(io.BytesIO((tmp_path / "image").read_bytes())) as archive:
-        assert {member.filename for member in archive.infolist()} == {
-            "header.npy", "program.npy", "weights.npy", "thresholds.npy"}
+        assert {member.filename for member in archive.infolist()} >= {"header.npy", "tape.npy"}
         assert all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
-        members = {name: npy(archive.read(f"{name}.npy")) for name in ("header", "program", "weights", "thresholds")}
+        members = {name: npy(archive.read(f"{name}.npy")) for name in ("header", "tape")}
     dtype, shape, octets = members["header"]
     assert dtype == f"<U{len(octets) // 4}" and shape == ()
     header = json.loads(octets.decode("utf-32-le"))
-    assert header["format"] == "uniqore-image-1"
+    assert header["format"] == "uniqore-image-2"
     assert bytes.fromhex(header["config_digest"]) == bytes.fromhex(TINY.digest()) and len(header["config_digest"]) == 16
-    entries = b""
-    for target, name in ((1, "weights"), (2, "thresholds"), (0, "program")):
-        dtype, shape, octets = members[name]
-        assert dtype == ("<i8" if name == "thresholds" else "<u8") and shape == (len(octets) // 8,)
-        entries += b"".join(struct.pack("<BH", target, k) + octets[8 * k:8 * k + 8] for k in range(shape[0]))
-    sent, end = link.image_entries(compiled)
-    assert entries == sent
+    dtype, shape, octets = members["tape"]
+    sent, begin, end = link.tape_fields(compiled)
+    assert (dtype, shape, octets) == ("<u2", (begin["chunks"], 512), sent)
     height, width = header["image_shape"]
-    assert (bytes.fromhex(header["net_digest"])[:8], header["n_logits"], 3 * height * width, header["settings"]) == (
-        end["net"].to_bytes(8, "little"), end["n_logits"], end["pixel_bytes"], end["settings"])
-    assert np.frombuffer(members["thresholds"][2], "<i8").min() < 0         # so that their sign counts
+    assert (bytes.fromhex(header["net_digest"])[:8], header["n_logits"], height * width, header["resident"]) == (
+        end["net"].to_bytes(8, "little"), end["n_logits"], end["pixels"], True)

@@ -48,6 +48,7 @@ class Stimulus:
             colour: batch[:, c].reshape(-1) for c, colour in enumerate("rgb")})) for batch in (pictures, others))
         self._chance = random.Random(seed)
         self._pads, self._dq_i = (1, 1, 1, 0, 0, 0, 0), 0
+        self.begun = False              # a word has been taken: an SDRAM was asleep before
         self._offered = False
         self.logits = []
 
@@ -65,6 +66,7 @@ class Stimulus:
         """Moves on by what was transferred in the cycle."""
         if inputs["load__valid"] and outputs["load__ready"]:
             self._words.pop(0)
+            self.begun = True
         if inputs["pixels__valid"] and outputs["pixels__ready"]:
             self._pixels.pop(0)
             self._others.pop(0)
@@ -142,7 +144,7 @@ def check_three(config, net, seed, limit=None):
             for model in (lanes, second):
                 drive(model, inputs)
             await ctx.tick()
-            for name in compared:
+            for name in compared if stimulus.begun else ():
                 value = ctx.get(signals[name].as_unsigned())
                 got = lanes.get(name, LANE), second.get(name)
                 assert got == (value, value), f"cycle {cycle}: {name} is {value:#x} in pysim, {got} in lanes, CXXRTL"

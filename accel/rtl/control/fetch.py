@@ -83,13 +83,16 @@ class InstructionFetch(wiring.Component):
         source, tile = Signal(isa.Source, reset_less=True), Signal(isa.Tile, reset_less=True)
         table = Signal.like(self.passes.p.table, reset_less=True)
         state, request = self.passes.p.state, instruction[:Shape.cast(isa.Pass).width]
-        last_pass = Signal()                            # the one at hand is the last of its instruction
+        # The pass at hand: whether it is the last of its instruction, and what that one says of the last.
+        last_pass, final, logits = Signal(), Signal(), Signal()
         m.d.comb += [state.instruction.eq(fields[isa.Op.PASS]), state.source.eq(source), state.tile.eq(tile),
-                     state.instruction.final.eq(fields[isa.Op.PASS].final & last_pass),
-                     state.instruction.logits.eq(fields[isa.Op.PASS].logits & last_pass),
+                     state.instruction.final.eq(final), state.instruction.logits.eq(logits),
                      self.passes.p.table.eq(table), self.emits.p.eq(fields[isa.Op.EMIT])]
         with m.If(self.busy & ~self.logit_offered):
             m.d.sync += self.cycles.eq(self.cycles + 1)
+
+        def at_hand(one, last):
+            m.d.sync += [last_pass.eq(last), final.eq(one.final & last), logits.eq(one.logits & last)]
 
         def offer(one):
             """The pass at hand, as soon as its words are there."""
@@ -124,7 +127,7 @@ class InstructionFetch(wiring.Component):
                 m.d.comb += self.instruction_taken.eq(1)
                 m.d.sync += [instruction.eq(self.program_data), self.program_address.eq(self.program_address + 1)]
                 coming = seen_as(isa.Pass, self.program_data)
-                m.d.sync += last_pass.eq(coming.more == 0)
+                at_hand(coming, coming.more == 0)
                 with m.If(coming.op == isa.Op.PASS):
                     offer(coming)
                 m.next = "EXECUTE"
@@ -132,7 +135,8 @@ class InstructionFetch(wiring.Component):
                 one = fields[isa.Op.PASS]
                 following = isa.Pass(request)
                 m.d.sync += [following.base.eq(one.base + source.plane), following.more.eq(one.more - 1),
-                             following.clear.eq(0), last_pass.eq(one.more == 1)]
+                             following.clear.eq(0)]
+                at_hand(one, one.more == 1)
                 offer(one)
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):

@@ -37,7 +37,7 @@ class ChunkQueue(wiring.Component):
     last : In: number of the tape's last chunk, after which comes chunk 0 again
     o : Out(stream of TapeWord)
     freed : Out(1), for one cycle: a slot is free again
-    full : Out(1): all slots are committed, and words wait at `o`
+    full : Out(1): words wait at `o`, and all slots are committed but for one at most: theirs, or one that is to come
     rewind : In(1): all is forgotten, chunk 0 comes next
 
     Latency: timing.CHUNK_QUEUE = 4 cycles from `commit` to the first word. Resources: 2 DP16KD, 120 flip-flops.
@@ -75,7 +75,9 @@ class ChunkQueue(wiring.Component):
         with m.If(done):
             m.d.sync += [read_slot.eq(read_slot + 1), read_column.eq(0), number.eq(Mux(at_last, 0, number + 1))]
         coming = Signal(Waiting)
-        put = Timed(m, issue, 0, name="issue").at(timing.BLOCK_MEMORY)
+        on_the_way = Signal(timing.BLOCK_MEMORY)            # a register of each cycle, so that `rewind` clears them
+        put = on_the_way[-1]
+        m.d.sync += on_the_way.eq(Cat(issue, on_the_way))
         m.d.comb += [
             coming.tape.word.eq(memory.read_data),
             coming.frees.eq(Timed(m, done, 0, name="done").at(timing.BLOCK_MEMORY)),

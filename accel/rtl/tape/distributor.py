@@ -4,10 +4,11 @@ The tape says itself what is what (`accel.tape`): an instruction, then its opera
 words of a pass, the thresholds of an instruction. A block gets its room before its first word, and counts when its last
 word is in the memory.
 
-    cycle    0 .. 3        4         5         6          7 ..                 7 + n   8 + n
-    words    instruction                                  n words of a block
-    state    INSTRUCTION   DECODE    SETTLE    RESERVE    OPERANDS             ROOM
-    write                            the instruction      an item after its last word  the block counts
+    cycle    0 .. 3        4         5         6          7 .. 6 + n           7 + n      8 + n    9 + n ..
+    words    instruction                                  n words of a block                       instruction
+    state    INSTRUCTION   DECODE    SETTLE    RESERVE    OPERANDS             ROOM       ROOM     INSTRUCTION
+    write                            instruction          items                last item
+    credit                           1                                         1
 """
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -54,8 +55,9 @@ class Distributor(wiring.Component):
     ended : Out(1), for one cycle: the last word of the tape is taken
     rewind : In(1): everything from the beginning
 
-    Throughput: a word a cycle within a block and from one block of a pass to the next; 3 cycles an instruction, and 3
-    more where it has operands. Resources: about 160 flip-flops in 16x16x2.
+    Throughput: a word a cycle within a block and from one block of a pass to the next; 3 cycles between an instruction
+    and the word behind it, 2 between operands and the instruction behind them. Resources: about 160 flip-flops in
+    16x16x2.
     """
     def __init__(self, config: AccelConfig, *, settings=0):
         self.config, self.at_configuration = config, settings

@@ -29,9 +29,9 @@ class Bench:
         assert await carry_out(ctx, self.dut.control, Command.INFER, sequence) == 0
         assert not self.payload.octets
 
-    async def part(self, ctx, offset, pixels, fault=0):
+    async def part(self, ctx, offset, pixels, fault=0, sequence=0):
         self.payload.octets = struct.pack("<H", offset) + pixels
-        assert await carry_out(ctx, self.dut.control, Command.PIXELS) == fault
+        assert await carry_out(ctx, self.dut.control, Command.PIXELS, sequence) == fault
         assert fault or not self.payload.octets
 
     async def answered(self, ctx, *, whole=1, best=0):
@@ -75,7 +75,7 @@ def test_a_picture_may_come_in_parts(pauses, gap):
             at = 0
             for _ in range(k):
                 count = chance.randint(1, (len(octets) - at) // 2)
-                await bench.part(ctx, at, octets[at:at + count])
+                await bench.part(ctx, at, octets[at:at + count], sequence=k)
                 at += count
                 assert ctx.get(bench.dut.missing) == len(octets) - at and bench.state(ctx)[0] == 0
             await bench.infer(ctx, k, octets[at:])
@@ -99,9 +99,25 @@ def test_a_part_is_taken_once_and_in_order():
         ctx.set(bench.dut.clear, 0)
         assert ctx.get(bench.dut.missing) == 3 * 0x3FFF
         await bench.part(ctx, 12, b"xxx", Fault.ORDER)
-        await bench.part(ctx, 0, b"abc")
+        await bench.part(ctx, 0, b"abc", sequence=7)
     pixels = Bench(host, gap=4).pixels.payloads
     assert b"".join(pixel.to_bytes(3, "little") for pixel in pixels) == bytes(range(12)) + b"abc"
+
+
+def test_parts_of_two_pictures_make_none():
+    """They are told apart by their sequence numbers."""
+    async def host(ctx, bench):
+        ctx.set(bench.dut.pixels_a_picture, 4)
+        await bench.part(ctx, 0, bytes(range(6)), sequence=0x55)
+        for bit in range(8):
+            await bench.part(ctx, 6, b"xxx", Fault.ORDER, sequence=0x55 ^ 1 << bit)
+            bench.payload.octets = b"xxxxxx"
+            assert await carry_out(ctx, bench.dut.control, Command.INFER, 0x55 ^ 1 << bit) == Fault.ORDER
+            assert ctx.get(bench.dut.missing) == 6 and bench.state(ctx)[0] == 0
+        await bench.infer(ctx, 0x55, bytes(range(6, 12)))
+        assert bench.state(ctx)[0] == 1 and ctx.get(bench.dut.missing) == 12
+    pixels = Bench(host, gap=4).pixels.payloads
+    assert b"".join(pixel.to_bytes(3, "little") for pixel in pixels) == bytes(range(12))
 
 
 def test_pictures_are_answered_in_their_order():
