@@ -28,8 +28,8 @@ def when(values):
 
 
 def run(config, inputs, cycles):
-    """(inputs, outputs) of every cycle. inputs(busy, cycle) gives rewind, clear, request, there, free and next_word; the
-    memory answers as a block memory does."""
+    """(inputs, outputs) of every cycle. inputs(busy, cycle) gives rewind, clear, request, there, free and next_word;
+    the memory answers as a block memory does."""
     dut, given, addresses = ThresholdReader(config), [], [0] * timing.BLOCK_MEMORY
 
     def stimulus(ctx, cycle):

@@ -201,7 +201,8 @@ def info(*, loaded=0, net=0, n_logits=0, pixels=0, sdram=0):
     return struct.pack(
         "<B3B8sII6B5HIHBBQHH", 1, 4, 0, 0, DIGEST, 108_333_333, BAUD, TINY.rows, TINY.channels,
         TINY.pixels_per_cycle, TINY.w_bits, TINY.a_bits, TINY.acc_bits, TINY.activation_depth,
-        TINY.accumulator_depth, TINY.weight_depth, TINY.threshold_depth, TINY.program_depth, sdram, 4096, 2, loaded, net, n_logits, 3 * pixels)
+        TINY.accumulator_depth, TINY.weight_depth, TINY.threshold_depth, TINY.program_depth,
+        sdram, 4096, 2, loaded, net, n_logits, 3 * pixels)
 
 
 def status(*, images=0, load_next=0, tape=0, outstanding=0, loaded=0, damaged=0, memory=(NEVER, 0, 0)):
