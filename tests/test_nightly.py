@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from accel.config import DEFAULT, R16C16P2_DEEP
+from accel.config import DEFAULT
 from model import zoo
 from model.common.errors import UserError
 from model.data import datasets
@@ -32,9 +32,8 @@ def test_random_nets(config, record_property):
     record_property("pictures", pictures)
 
 
-# Every net of the zoo that a configuration has room for; that the others are refused is tested in tests/sim.
-NETS = {**{name: DEFAULT for name in zoo.names() if name.startswith("resnet8")},
-        **{name: R16C16P2_DEEP for name in zoo.names() if name.startswith("resnet20")}}
+# Every net of the zoo, those that are played from SDRAM too.
+NETS = {name: DEFAULT for name in zoo.names()}
 
 
 @pytest.mark.parametrize("name", NETS)

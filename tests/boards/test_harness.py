@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("amaranth_boards")
 
-from accel.config import R16C16P2, R16C16P2_DEEP, TINY
+from accel.config import R16C16P2, TINY
 from boards import harness, toolchain
 from boards.floorplan import lfe5u_85f
 from boards.index import BOARDS
@@ -67,7 +67,7 @@ def test_the_harness_is_on_any_board_at_the_clock_that_is_asked_for(name):
 
 def test_the_floorplan_is_of_the_board_s_own_array():
     board = BOARDS["ulx3s-85f"]
-    assert harness._with_config(board, R16C16P2_DEEP).floorplan is lfe5u_85f
+    assert harness._with_config(board, replace(R16C16P2, weight_depth=16384)).floorplan is lfe5u_85f
     assert harness._with_config(board, TINY).floorplan is None
 
 

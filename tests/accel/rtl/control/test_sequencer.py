@@ -60,8 +60,9 @@ def random_program(seed):
     program = []
     for _ in range(5):
         for _ in range(rng.randrange(3)):
-            program.append(rng.choice([instruction(isa.Op.SOURCE, picture=rng.randrange(2), plane=rng.randrange(1 << 14)),
-                                       instruction(isa.Op.LEVELS, half=rng.randrange(2), table=rng.getrandbits(32))]))
+            program.append(rng.choice([
+                instruction(isa.Op.SOURCE, picture=rng.randrange(2), plane=rng.randrange(1 << isa.ROW_BITS)),
+                instruction(isa.Op.LEVELS, half=rng.randrange(2), table=rng.getrandbits(32))]))
         groups, height = rng.choice([(1, 1), (1, rng.randrange(1, 9)), (rng.randrange(1, 9), rng.randrange(1, 5))])
         program += tile(groups=groups, height=height, thresholds=rng.randrange(2), barrier=rng.randrange(2),
                         passes=rng.randrange(1, 5), repeat=rng.randrange(2), base=rng.randrange(1 << 13),
@@ -96,9 +97,9 @@ def threshold_word(address, config):
 
 
 class Bench:
-    """Runs `PICTURES` pictures of a net that is loaded once; they wait from the first cycle on. hold lasts for the first
-    cycles. missing: chance in each cycle that an instruction, weight words, thresholds or the start are not there. What
-    comes out, with the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle counter of
+    """Runs `PICTURES` pictures of a net that is loaded once; they wait from the first cycle on. hold lasts for the
+    first cycles. missing: chance in each cycle that an instruction, weight words, thresholds or the start are not
+    there. What comes out, with the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle counter of
     every cycle; how often each was taken, and weight words and thresholds were read for the last time."""
     def __init__(self, config, program, *, pauses=0.0, hold=0, missing=0.0):
         self.dut = dut = Sequencer(config)
