@@ -22,8 +22,7 @@ from accel.image import pixels
 from accel.link import Command, Fault, MemoryState
 from model.common.errors import UserError
 
-__all__ = ["Answer", "Device", "DeviceError", "FrameReader", "LOADS_ON_THEIR_WAY", "MemoryTest", "TAPE_PART",
-           "find_port"]
+__all__ = ["Answer", "Device", "DeviceError", "FrameReader", "MemoryTest", "find_port"]
 
 TAPE_PART = link.MAX_TAPE_PART
 # A frame takes 14 ms at 3 Mbaud, and a USB adapter may keep an answer for 16 ms: with fewer the line would wait.

@@ -19,7 +19,7 @@ def parser(program=PROGRAM):
              "transparent pixels on white. It ends with exit code 1 where a logit "
              "differs.",
         examples=(f"{program} classify",
-                  f"{program} classify resnet20-w2a2-cifar10 --config 16x16x2-deep --images 1000 --results results",
+                  f"{program} classify resnet20-w2a2-cifar10 --images 1000 --results results",
                   f"{program} classify --images 1 --trace --plot maps",
                   f"{program} classify --html report.html",
                   f"{program} classify cat.png dog.jpg")))

@@ -8,7 +8,7 @@ import numpy as np
 
 from accel.sdram import BANKS, CAS, COLUMNS, MAX_POSTPONED
 
-__all__ = ["SdramChip", "SdramViolation"]
+__all__ = ["COMMANDS", "SdramChip", "SdramViolation"]
 
 INITIAL_REFRESHES = 8                       # the most that one of the parts wants
 PRECHARGE_BIT = 1 << 10                     # of the address: all banks; with READ and WRITE: precharge on its own

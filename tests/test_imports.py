@@ -16,11 +16,11 @@ PACKAGES = ("model", "accel", "sim", "boards")
 ROOMS = (
     "model.common", "model.data", "model.nets", "model.integer", "model.zoo", "model.quantizers", "model.training",
     "model.onnx", "model.plots", "model.commands", "model.__main__",
-    "accel.config", "accel.clocks", "accel.isa", "accel.timing", "accel.sdram", "accel.image", "accel.link",
-    "accel.digest", "accel.rtl.platform", "accel.rtl.timed", "accel.rtl.stream_register", "accel.rtl.sdram",
-    "accel.rtl.array", "accel.rtl.memory", "accel.rtl.activation", "accel.rtl.control", "accel.rtl.core",
-    "accel.rtl.host", "accel.rtl.system", "accel.compiler", "accel.cycles", "accel.interp", "accel.verilog",
-    "accel.__main__",
+    "accel.config", "accel.clocks", "accel.isa", "accel.tape", "accel.timing", "accel.sdram", "accel.image",
+    "accel.link", "accel.digest", "accel.rtl.platform", "accel.rtl.timed", "accel.rtl.stream_register",
+    "accel.rtl.sdram", "accel.rtl.memory.block_memory", "accel.rtl.tape", "accel.rtl.array", "accel.rtl.memory",
+    "accel.rtl.activation", "accel.rtl.control", "accel.rtl.core", "accel.rtl.host", "accel.rtl.system",
+    "accel.compiler", "accel.tape_schedule", "accel.cycles", "accel.interp", "accel.verilog", "accel.__main__",
     "sim", "boards")
 
 
@@ -99,7 +99,8 @@ def test_model_knows_no_hardware():
 
 def test_rtl_is_made_of_configuration_and_formats_alone():
     """What `sim.library.rtl_sources` collects is all that the RTL is made of."""
-    allowed = ("accel.config", "accel.isa", "accel.link", "accel.sdram", "accel.timing", "accel.rtl")
+    allowed = ("accel.config", "accel.isa", "accel.link", "accel.sdram", "accel.tape", "accel.timing",
+               "accel.rtl")
     names = {name for module in FILES if module.startswith("accel.rtl") for name in ours(module)}
     assert not [name for name in names if not name.startswith(allowed)]
 
