@@ -94,7 +94,7 @@ def test_every_tile_is_written_when_the_schedule_says():
     [result] = engine.run(picture)
     groups, written = result.writes[0], engine.write_cycles
     program = Interpreter(image).program
-    ends = [p for p in schedule(image)[1] if program[p.index][1]["final"] and not program[p.index][1]["logits"]]
+    ends = [p for p in schedule(image).passes if program[p.index][1]["final"] and not program[p.index][1]["logits"]]
     tokens = [layer.shape[1] * -(-layer.shape[2] // image.config.pixels_per_cycle) for layer in image.layers
               for _ in range(sum(layer.start <= p.index < layer.stop for p in ends))]
     first = np.cumsum([0, *tokens])
