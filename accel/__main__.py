@@ -30,8 +30,9 @@ def parser(program=PROGRAM):
         return sub
 
     sub = command("compile", "compile a net to an image", _compile,
-                  more="An image is the program, the weights and the thresholds, and the tape that they make. A net that the "
-                       "accelerator's memories hold is resident; another one is played from SDRAM for each picture.",
+                  more="An image is the program, the weights and the thresholds, and the tape that they make. A net "
+                       "that the accelerator's memories hold is resident; another one is played from SDRAM for each "
+                       "picture.",
                   examples=[f"{program} compile resnet8-w4a4-cifar10 -o image.npz"])
     sub.add_argument("net", metavar="NET", help="zoo name or .npz of an integer net")
     sub.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
@@ -40,9 +41,9 @@ def parser(program=PROGRAM):
                        "skip: cycles that add an identity residual; utilization: the share of the peak that the "
                        "convolutions reach in the other cycles; tape: bytes of the layer's instructions, weights and "
                        "thresholds; waits: cycles in which the array does nothing, by cause; bound: the cause of most "
-                       "of them, or multipliers where they are less than 5 %% of the layer's cycles. The words of a net "
-                       "are resident where the memories hold all of them; else they are played, from SDRAM, for each "
-                       "picture, and between two pictures the memories have to fill again.",
+                       "of them, or multipliers where they are less than 5 %% of the layer's cycles. A net is resident "
+                       "where the memories hold all of its tape; else it is played, from SDRAM, for each picture, and "
+                       "between two pictures the memories have to fill again.",
                   examples=[f"{program} cycles resnet8-w4a4-cifar10"])
     sub.add_argument("net", metavar="NET", help="zoo name or .npz of an integer net")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")

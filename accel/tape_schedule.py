@@ -16,7 +16,7 @@ __all__ = ["LoadedSchedule", "TapeSchedule", "tape_schedule"]
 
 LONG_AGO = -math.inf
 SLOTS = tape.SLOTS
-NEARLY = tape.PAYLOAD_WORDS - timing.CHUNK_QUEUE        # words taken of a chunk, the others of which wait outside its slot
+NEARLY = tape.PAYLOAD_WORDS - timing.CHUNK_QUEUE    # words taken of a chunk, all others of which are on their way out
 RESTARTED = -1                      # cycle in which the SDRAM's controller begins anew
 
 

@@ -28,8 +28,8 @@ __all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_OPERANDS", "ACCUMU
            "ELEMENT_PRODUCTS", "FETCH", "IM2COL", "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ",
            "IM2COL_WORDS", "INSTRUCTION", "LEVEL_DECODER", "LOAD", "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM",
            "MULTIPLIER", "NEXT_PASS", "OFFER", "SDRAM_READ", "SDRAM_WORD", "SHIFT", "START", "STREAM_REGISTER",
-           "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "TAPE_SETTLED", "THRESHOLD_STAGE", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array",
-           "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
+           "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "TAPE_SETTLED", "THRESHOLD_STAGE", "WEIGHT_ADDRESS", "WEIGHT_CODES",
+           "array", "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
 
 # Parts of parts
 BLOCK_MEMORY = 2                                    # read address to data

@@ -20,7 +20,8 @@ def report(boards, folder=BASELINES):
     """A dict per Board of `boards` whose report is in `folder`. UserError where there is none of them.
 
     nets: by zoo name that fits, {cycles, cycles_between, images_per_second}: cycles of the exact cycle model (equal to
-    the simulated RTL's), and those from one picture to the next, at the bitstream's clock; nothing here is measured on a board.
+    the simulated RTL's) and those until the next picture starts, at the bitstream's clock; nothing here is measured on
+    a board.
     """
     nets = {name: zoo.load(name) for name in zoo.names()}
     counts, reports = {}, []
