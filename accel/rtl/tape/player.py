@@ -15,7 +15,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel import isa, tape
+from accel import isa, tape, timing
 from accel.config import AccelConfig
 from accel.rtl.sdram.controller import SdramController
 from accel.rtl.sdram.memory_test import MemoryTest
@@ -111,9 +111,11 @@ class TapePlayer(wiring.Component):
             m.d.sync += [writes.valid.eq(0), place.eq(place + 1)]
 
         # A picture may start when everything waits for it.
-        steady, primed = Signal(range(8)), Signal()
+        steady, primed = Signal(range(timing.TAPE_SETTLED)), Signal()
+        most = timing.TAPE_SETTLED - 1
         settled = self.waiting & queue.full & controller.idle & ~request.valid
-        m.d.sync += [steady.eq(Mux(settled, Mux(steady == 7, 7, steady + 1), 0)), primed.eq(settled & (steady == 7))]
+        m.d.sync += [steady.eq(Mux(settled, Mux(steady == most, most, steady + 1), 0)),
+                     primed.eq(settled & (steady == most))]
         m.d.comb += [controller.restart.eq(playing & ~self.resident & primed & self.ask & self.whole),
                      self.go.eq(self.resident | controller.restarted),
                      self.hold.eq(self.load.valid | ~self.whole), self.clear.eq(~self.whole)]
