@@ -12,7 +12,6 @@ from accel import image as image_module
 from accel.compiler.compile import compile_net
 from accel.config import TINY, AccelConfig
 from accel.image import load, save
-from accel.isa import Settings, Target
 from model.common.bits import pack_fields, unpack_fields
 from model.common.errors import UserError
 from tests.nets import random_net
@@ -53,19 +52,6 @@ def test_fields_are_an_amaranth_array():
         assert number == layout.const([int(value) for value in row]).as_bits()
 
 
-def test_load_words(image):
-    target, address, words = image.load_words()
-    assert (target.dtype, address.dtype, words.dtype) == (np.uint8, np.uint32, np.uint64)
-    for kind, memory in ((Target.PROGRAM, image.program), (Target.WEIGHTS, image.weights),
-                         (Target.THRESHOLDS, image.thresholds.view(np.uint64)),
-                         (Target.SETTINGS, np.array([image.settings]))):
-        chosen = target == kind.value
-        np.testing.assert_array_equal(address[chosen], np.arange(len(memory)))
-        np.testing.assert_array_equal(words[chosen], memory)
-    settings = Settings.from_bits(image.settings)
-    assert (settings.height, settings.width) == image.picture_shape
-
-
 # Files.
 
 def test_file_round_trip(image, tmp_path):
@@ -102,8 +88,8 @@ def test_foreign_files(tmp_path):
         np.save(file, np.arange(3))
     assert refusal(path).endswith("not an accelerator image")
     with open(path, "wb") as file:
-        np.savez(file, header=np.array("{}"), **{name: np.zeros(1) for name in image_module.ARRAYS})
-    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-1)")
+        np.savez(file, header=np.array("{}"), **{name: np.zeros(1) for name in (*image_module.ARRAYS, "tape")})
+    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-2)")
 
 
 def test_truncated_files(image, tmp_path):
@@ -159,12 +145,13 @@ def test_changed_headers(image, tmp_path, monkeypatch, change):
     assert refusal(path).endswith("its digest is not that of its contents")
 
 
-def test_other_arrays(image, tmp_path):
+@pytest.mark.parametrize("name, bit", [("weights", np.uint64(1)), ("tape", np.uint16(1))])
+def test_other_arrays(image, tmp_path, name, bit):
     path = tmp_path / "net.npz"
     save(image, path)
     with np.load(path) as file:
         content = dict(file)
-    content["weights"] = content["weights"] ^ np.uint64(1)
+    content[name] = content[name] ^ bit
     with open(path, "wb") as file:
         np.savez(file, **content)
     assert refusal(path).endswith("its digest is not that of its contents")

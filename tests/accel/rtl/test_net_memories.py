@@ -1,156 +1,170 @@
-# amaranth: UnusedElaboratable=no
-"""The memories of a net: every word where its target says, nothing taken while a picture is classified, and no picture
-between the first word of a load and its last."""
+"""The memories of a net: rings of the smallest sizes, that the tape fills and a reader empties as the core does."""
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from amaranth import Value
+from amaranth.sim import Simulator
 
 from accel import isa, timing
 from accel.compiler.compile import compile_net
-from accel.config import TINY
-from accel.isa import Target
+from accel.config import TINY, TINY_SDRAM
 from accel.rtl.memory.net_memories import NetMemories
+from tests.accel.rtl.tape.programs import SETTINGS, random_tape
 from tests.accel.simulate import run_cycles
-from tests.accel.streams import Monitor, simulate, source
+from tests.accel.streams import source
 from tests.nets import random_net
 
-PORTS = {Target.PROGRAM: "program", Target.WEIGHTS: "weight", Target.THRESHOLDS: "threshold"}
-DEPTHS = {Target.PROGRAM: TINY.program_depth, Target.WEIGHTS: TINY.weight_depth,
-          Target.THRESHOLDS: TINY.threshold_depth}
-WIDTHS = {Target.PROGRAM: 64, Target.WEIGHTS: 16, Target.THRESHOLDS: 22}                # of TINY
+SMALLEST = replace(TINY_SDRAM, weight_depth=8, threshold_depth=64, program_depth=1)
+THREE_PASSES = replace(TINY_SDRAM, weight_depth=12, threshold_depth=64, program_depth=2)
 
 
-def load_word(target, address=0, data=0):
-    return {"target": target, "address": address, "data": data}
+class Reader:
+    """Reads what `dut` holds as the core does: one instruction after the other, the words of a pass until the next
+    one's are there, thresholds one by one. Nothing is read before it is said to be there.
 
+    program, weights, thresholds: what was read.
+    """
+    def __init__(self, dut, config, *, instructions, pauses, seed):
+        self.program, self.weights, self.thresholds = [], [], []
+        self._dut, self._config, self._count = dut, config, instructions
+        self._chance, self._pauses = random.Random(seed), pauses
+        self._held = False
+        self._at = dict.fromkeys(("program", "weight", "threshold"), 0)
 
-async def contents(ctx, dut):
-    """All words of all three memories, {target: list}."""
-    words = {target: [] for target in PORTS}
-    for cycle in range(max(DEPTHS.values()) + timing.BLOCK_MEMORY):
-        for target, name in PORTS.items():
-            ctx.set(getattr(dut, f"{name}_address"), cycle % DEPTHS[target])
-            if cycle >= timing.BLOCK_MEMORY:
-                words[target].append(ctx.get(getattr(dut, f"{name}_data")))
+    async def _pause(self, ctx):
+        while self._chance.random() < self._pauses:
+            await ctx.tick()
+
+    async def _there(self, ctx, what):
+        await self._pause(ctx)
+        for _ in range(3_000):
+            if ctx.get(getattr(self._dut, f"{what}_there")):
+                return
+            await ctx.tick()
+        raise AssertionError(f"no {what} after {len(self.program)} instructions: the rings are locked up")
+
+    async def _word(self, ctx, name, depth):
+        """The word at the address, in its cycle."""
+        ctx.set(getattr(self._dut, f"{name}_address"), self._at[name])
+        self._at[name] = (self._at[name] + 1) % depth
+        for _ in range(timing.BLOCK_MEMORY):
+            await ctx.tick()
+        return ctx.get(getattr(self._dut, f"{name}_data"))
+
+    async def _pulse(self, ctx, name):
+        ctx.set(getattr(self._dut, name), 1)
         await ctx.tick()
-    return {target: read[:DEPTHS[target]] for target, read in words.items()}
+        ctx.set(getattr(self._dut, name), 0)
+
+    async def run(self, ctx):
+        config = self._config
+        while len(self.program) < self._count:
+            await self._there(ctx, "instruction")
+            word = await self._word(ctx, "program", config.program_depth)
+            await self._pulse(ctx, "instruction_taken")
+            self.program.append(word)
+            layout, fields = isa.decode(word)
+            if layout is isa.Pass and not fields.repeat:
+                for _ in range(int(fields.more) + 1):
+                    await self._there(ctx, "weights")
+                    await self._pulse(ctx, "weights_taken")
+                    if self._held:
+                        await self._pulse(ctx, "words_free")
+                    self._held = True
+                    self.weights += [await self._word(ctx, "weight", config.weight_depth) for _ in range(config.rows)]
+            count = 0
+            if layout is isa.Tile and fields.thresholds:
+                count = config.threshold_words
+            if layout is isa.Emit:
+                count = 2 * int(fields.count)
+            if count:
+                await self._there(ctx, "thresholds")
+                await self._pulse(ctx, "thresholds_taken")
+                for _ in range(count):
+                    self.thresholds.append(await self._word(ctx, "threshold", config.threshold_depth))
+                    await self._pulse(ctx, "threshold_read")
 
 
-def loaded(words, *, image=None, pauses=0.0, seed=0):
-    """(contents, settings as a number) after a load of `words`; the core is busy now and then, as `pauses` says."""
-    dut, result = NetMemories(TINY, image=image), []
-    taken, chance = Monitor(dut.load), random.Random(seed)
-
-    async def busy(ctx):
-        while len(taken.payloads) < len(words):
-            ctx.set(dut.busy, chance.random() < pauses)
-            await ctx.tick()
-        for _ in range(timing.LOAD):
-            await ctx.tick()
-        result.extend((await contents(ctx, dut), ctx.get(Value.cast(dut.settings))))
-
-    simulate(dut, taken.watch, source(dut.load, words, pauses=pauses, seed=seed + 1), busy, done=lambda: result,
-             timeout=20_000)
-    return result
-
-
-@pytest.mark.parametrize("pauses", [0.0, 0.5])
-def test_every_word_lands_in_the_memory_of_its_target_and_in_no_other(pauses):
-    rng = random.Random(3)
-    corners = [0, 1, 511, 1023]
-    words = [load_word(target, address, rng.getrandbits(64))
-             for target in PORTS for address in [*corners, DEPTHS[target] - 1, *rng.sample(range(DEPTHS[target]), 60)]]
-    rng.shuffle(words)
-    words.append(load_word(Target.SETTINGS, 0, rng.getrandbits(64)))
-    expected = {target: [0] * depth for target, depth in DEPTHS.items()}
-    for word in words[:-1]:
-        expected[word["target"]][word["address"]] = word["data"] % (1 << WIDTHS[word["target"]])
-    memories, settings = loaded(words, pauses=pauses)
-    assert memories == expected
-    assert settings == words[-1]["data"] % (1 << 34)
+@pytest.mark.parametrize("config", [SMALLEST, THREE_PASSES])
+@pytest.mark.parametrize("seed, end, pauses, slow", [
+    (0, "emit", 0.0, 0.0), (1, "end", 0.6, 0.0), (2, "emit", 0.0, 0.7)])
+def test_the_smallest_rings_never_lock_up(config, seed, end, pauses, slow):
+    """Whichever side is slow: the whole of a random program comes through, and its words are the tape's."""
+    net = random_tape(config, seed, 12, end=end, begin=[("run", {"more": 4}), ("tile", {}), ("tile", {})])
+    dut = NetMemories(config)
+    reader = Reader(dut, config, instructions=len(net.program), pauses=slow, seed=seed)
+    last = len(net.words) - 1
+    words = [{"word": word, "last": n == last} for n, word in enumerate(net.words)]
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(source(dut.words, words, pauses=pauses, seed=seed), background=True)
+    simulator.add_testbench(reader.run)
+    simulator.run()
+    assert reader.program == net.program.tolist()
+    assert reader.weights == net.weights.tolist()
+    assert reader.thresholds == [t % (1 << config.acc_bits) for t in net.thresholds.tolist()]
 
 
-def test_a_net_is_the_same_at_configuration_and_loaded():
+def given(net, sample, *, words, rewind=None, cycles):
+    """(cycles in which the words of a tape are taken, samples), of memories that are offered the first `words` of it
+    and have a rewind in cycle `rewind`."""
+    dut, taken = NetMemories(TINY_SDRAM), []
+
+    def stimulus(ctx, cycle):
+        ctx.set(dut.words.valid, len(taken) < words)
+        ctx.set(dut.words.p.word, net.words[len(taken)])
+        ctx.set(dut.rewind, cycle == rewind)
+
+    def sampled(ctx, cycle):
+        values = sample(ctx, dut)
+        if ctx.get(dut.words.valid & dut.words.ready):
+            taken.append(cycle)
+        return values
+    return taken, run_cycles(dut, stimulus, sampled, cycles)
+
+
+def test_when_things_are_there():
+    """An instruction 3 cycles after its last word, a block of operands 2; nothing before."""
+    net = random_tape(TINY_SDRAM, 0, 0, begin=[("run", {}), ("tile", {"short": True})])
+    taken, seen = given(net, lambda ctx, dut: [ctx.get(port) for port in (
+        dut.instruction_there, dut.weights_there, dut.thresholds_there)], words=76, cycles=120)
+    instruction, weights, thresholds = (int(np.flatnonzero(column)[0]) for column in seen.T)
+    # After the Settings: the pass, its weight words, the tile, its thresholds.
+    assert (instruction, weights, thresholds) == (taken[7] + 3, taken[11] + 2, taken[75] + 2)
+
+
+def test_a_resident_net_is_always_there_and_nothing_of_it_is_used_up():
     image = compile_net(random_net(40, TINY), TINY)
-    words = [load_word(*word) for word in zip(*(column.tolist() for column in image.load_words()), strict=True)]
-    memories, settings = loaded(words)
-    dut, configured = NetMemories(TINY, image=image), []
+    dut, rng = NetMemories(TINY, image=image), random.Random(1)
+    places = [(name, rng.randrange(len(words))) for name, words in (
+        ("program", image.program), ("weight", image.weights), ("threshold", image.thresholds)) for _ in range(40)]
+    words = {"program": image.program, "weight": image.weights, "threshold": image.thresholds}
 
     async def read(ctx):
-        configured.append(await contents(ctx, dut))
-        assert ctx.get(Value.cast(dut.settings)) == settings == image.settings
-        assert not ctx.get(dut.clear) and not ctx.get(dut.hold)
-    simulate(dut, read, done=lambda: configured, timeout=5_000)
-    assert configured == [memories]
-    assert memories[Target.PROGRAM][:len(image.program)] == image.program.tolist()
-    assert memories[Target.WEIGHTS][:len(image.weights)] == image.weights.tolist()
-    assert memories[Target.THRESHOLDS][:len(image.thresholds)] == [int(t) % (1 << 22) for t in image.thresholds]
+        ctx.set(dut.resident, 1)
+        for pulse in ("instruction_taken", "weights_taken", "thresholds_taken", "words_free", "threshold_read"):
+            ctx.set(getattr(dut, pulse), 1)
+        for name, address in places:
+            ctx.set(getattr(dut, f"{name}_address"), address)
+            for _ in range(timing.BLOCK_MEMORY):
+                await ctx.tick()
+            data = getattr(dut, f"{name}_data")
+            assert ctx.get(data) == int(words[name][address]) % (1 << len(data))
+            assert all(ctx.get(getattr(dut, f"{what}_there")) for what in ("instruction", "weights", "thresholds"))
+        assert ctx.get(Value.cast(dut.settings)) == image.settings
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(read)
+    simulator.run()
 
 
-def test_nothing_is_taken_while_a_picture_is_classified():
-    """The word on offer waits, keeps the next picture from starting, and is the one that is taken in the end."""
-    dut, classified = NetMemories(TINY), 12
-
-    def stimulus(ctx, cycle):
-        ctx.set(dut.busy, cycle < classified)
-        ctx.set(dut.load.valid, 0 < cycle <= classified)
-        ctx.set(dut.load.payload, load_word(Target.PROGRAM, 9, 100 + cycle if cycle < classified else 77))
-        ctx.set(dut.program_address, 9)
-
-    seen = run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(value) for value in (
-        dut.load.ready, dut.hold, dut.program_data)], classified + timing.LOAD + timing.BLOCK_MEMORY + 1)
-    ready, hold, read = seen.T
-    assert ready.tolist() == [0] * classified + [1] * (len(seen) - classified)
-    assert hold.tolist() == [0, *[1] * (classified + 1), *[0] * (len(seen) - classified - 2)]
-    assert read.tolist() == [0] * (len(seen) - 1) + [77]
-
-
-#                      cycle 0123456789012345678901
-LOAD, HOLD, CLEAR, WITH_A_NET = (
-                            "..P.WT...S....SS...P..",
-                            "..11111..11...111..11.",
-                            "11111111111....11...11",
-                            "...11111111....11...11")
-LETTERS = {"P": Target.PROGRAM, "W": Target.WEIGHTS, "T": Target.THRESHOLDS, "S": Target.SETTINGS}
-
-
-@pytest.mark.parametrize("image, expected_clear", [(False, CLEAR), (True, WITH_A_NET)])
-def test_there_is_no_net_from_the_first_word_of_a_load_until_its_settings(image, expected_clear):
-    dut = NetMemories(TINY, image=compile_net(random_net(40, TINY), TINY) if image else None)
-
-    def stimulus(ctx, cycle):
-        ctx.set(dut.load.valid, LOAD[cycle] != ".")
-        ctx.set(dut.load.payload, load_word(LETTERS.get(LOAD[cycle], Target.SETTINGS), 0, cycle))
-
-    seen = run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(dut.hold), ctx.get(dut.clear),
-                                                         ctx.get(Value.cast(dut.settings))], len(LOAD))
-    hold, clear, settings = seen.T
-    assert "".join(".1"[bit] for bit in hold) == HOLD
-    assert "".join(".1"[bit] for bit in clear) == expected_clear
-    taken = [cycle for cycle, letter in enumerate(LOAD) if letter == "S"]
-    for cycle, number in enumerate(settings):
-        assert number == max([t for t in taken if t + timing.LOAD <= cycle], default=settings[0])
-    assert settings[0] == (dut.image.settings if image else 0)
-
-
-@pytest.mark.parametrize("target", PORTS)
-def test_a_word_can_be_read_two_cycles_after_it_was_taken_and_not_before(target):
-    dut = NetMemories(TINY)
-    address, data = (getattr(dut, f"{PORTS[target]}_{side}") for side in ("address", "data"))
-
-    def stimulus(ctx, cycle):
-        ctx.set(dut.load.valid, cycle == 0)
-        ctx.set(dut.load.payload, load_word(target, 5, 0x2345))
-        ctx.set(address, 5)
-
-    seen = run_cycles(dut, stimulus, lambda ctx, cycle: ctx.get(data), 8)
-    first = timing.LOAD + timing.BLOCK_MEMORY
-    assert seen.tolist() == [0] * first + [0x2345] * (8 - first)
-
-
-def test_settings_are_the_last_word_of_every_load():
-    targets, _, _ = compile_net(random_net(40, TINY), TINY).load_words()
-    assert [isa.Target(int(t)) for t in targets].index(Target.SETTINGS) == len(targets) - 1
-    assert np.bincount(targets).min() > 0
+def test_a_rewind_empties_the_rings():
+    """The Settings stay."""
+    net = random_tape(TINY_SDRAM, 0, 0, begin=[("run", {}), ("tile", {"short": True})])
+    _, seen = given(net, lambda ctx, dut: [ctx.get(dut.instruction_there), ctx.get(dut.weights_there),
+                                           ctx.get(dut.thresholds_there), ctx.get(Value.cast(dut.settings))],
+                    words=76, rewind=115, cycles=122)
+    assert seen[115].tolist() == [1, 1, 1, SETTINGS]
+    assert (seen[116:] == [0, 0, 0, SETTINGS]).all()
