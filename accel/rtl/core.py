@@ -59,7 +59,7 @@ class Core(wiring.Component):
     load : In(stream of isa.LoadWord): the tape of a net; taken only while no picture is being classified. From its
         first word until it is `whole` no pixel is taken, and pictures that wait are dropped
     whole : Out(1): there is a net. damaged : Out(1): there was to be one, but its words are wrong: those of the load,
-        or, later, those of the SDRAM; then the picture that runs does not come to its end, until `clear`
+        or, later, those of the SDRAM; then the picture that runs may not come to its end, until `clear`
     memory : Out(isa.MemoryReport): the last test of the SDRAM
     sdram : Out(SdramPort()), where config.sdram_hz is given
     pixels : In(stream of isa.PixelWord): raster order; the next picture may come while one is being classified
