@@ -62,9 +62,9 @@ class BlockMemory(wiring.Component):
     @property
     def low_depth(self):
         """Words of the first of the two memories that this one is made of; None where it is one."""
-        below = 1 << (self.depth - 1).bit_length() - 1
         if self.depth <= SHAPES[0][0]:
             return None
+        below = 1 << (self.depth - 1).bit_length() - 1
         if self.depth > DEEPEST:
             return DEEPEST
         apart = _blocks(below, self.width) + _blocks(self.depth - below, self.width)
