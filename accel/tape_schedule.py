@@ -2,18 +2,21 @@
 
 Cycle 0 is the first one of the picture's counter. Before it the rings are as full as they get, and four chunks wait
 behind them. From then on everything follows from when the core reads what, to the cycle: a word is taken a cycle after
-the one before, or when its chunk is there, or when its block has room.
+the one before, or when its chunk is there, or when its block has room. So it does up to the next picture's start:
+behind the tape's end comes its beginning, until a ring is full.
 """
+import contextlib
 import math
 from collections import deque
 
 from . import isa, tape, timing
-from .sdram import SdramSchedule, SdramTiming
+from .sdram import BANKS, SdramSchedule, SdramTiming
 
 __all__ = ["LoadedSchedule", "TapeSchedule", "tape_schedule"]
 
 LONG_AGO = -math.inf
 SLOTS = tape.SLOTS
+NEARLY = tape.PAYLOAD_WORDS - timing.CHUNK_QUEUE    # words taken of a chunk, all others of which are on their way out
 RESTARTED = -1                      # cycle in which the SDRAM's controller begins anew
 
 
@@ -43,6 +46,9 @@ class LoadedSchedule:
     def thresholds_read(self, cycle, count):
         pass
 
+    def next_start(self, program, asked):
+        return asked
+
 
 class TapeSchedule:
     """Of a net that is played. The methods are called in the order of the tape, each `..._taken`, `_free` and `_read`
@@ -50,13 +56,17 @@ class TapeSchedule:
     there."""
 
     def __init__(self, config):
+        self._config = config
         self._sdram = SdramSchedule(SdramTiming.of(config.sdram_hz))
         self._last = LONG_AGO           # cycle of the last word taken
         self._state = LONG_AGO          # first cycle of the distributor's state after it
-        self._word = 0                  # payload words taken
+        self._word = tape.words_of(isa.INSTRUCTION_BITS)        # payload words taken: the `Settings`
         self._stored = None             # number of the first chunk that is not there from the beginning
+        self._chunks = None             # of the tape, once its end has been taken
         self._freed = []                # of each chunk: cycle in which its last word was taken
+        self._arrivals = []             # of each chunk asked for: first cycle in which a word of it may be taken
         self._asked = LONG_AGO          # cycle in which the last request for a chunk was taken
+        self._released = None           # cycle in which the last weight words of the picture are free
         self._block_words = config.rows * tape.words_of(config.channels * config.w_bits)
         self._program = _Ring(config.program_depth)
         self._weights = _Ring(config.weight_depth // config.rows)
@@ -65,7 +75,7 @@ class TapeSchedule:
 
     def instruction(self):
         """The next instruction."""
-        begin = max(self._state + 1, self._program.room(1))
+        begin = self._with_room(self._state + 1, self._program.room(1))
         self._take(begin + 1, tape.words_of(isa.INSTRUCTION_BITS))
         self._state, self._within = self._last + 2, False
         return self._last + 3
@@ -74,18 +84,18 @@ class TapeSchedule:
         """The weight words of the next pass."""
         room = self._weights.room(1)
         if not self._within:
-            begin = max(self._state + 1, room)
+            begin = self._with_room(self._state + 1, room)
         elif room <= self._last:        # there was room in the very cycle of the last word
             begin = self._last
         else:
-            begin = max(self._state, room)
+            begin = self._with_room(self._state, room)
         self._operands(begin, self._block_words)
         self._within = True
         return self._last + 2
 
     def thresholds(self, count, bits):
         """The thresholds of a tile, or of an `Emit`, of so many bits each on the tape."""
-        self._operands(max(self._state + 1, self._thresholds.room(count)), count * tape.words_of(bits))
+        self._operands(self._with_room(self._state + 1, self._thresholds.room(count)), count * tape.words_of(bits))
         return self._last + 2
 
     def instruction_taken(self, cycle):
@@ -99,6 +109,50 @@ class TapeSchedule:
     def thresholds_read(self, cycle, count):
         """So many thresholds are read, one a cycle, the first in cycle `cycle`."""
         self._thresholds.free(cycle, count)
+
+    def next_start(self, program, asked):
+        """The cycle before the next picture's first, where a picture waits from cycle `asked` on; `program`:
+        instructions. Called after all that this picture frees, the last of it its last weight words."""
+        self._released = self._weights.last_freed
+        rest = -self._word % tape.PAYLOAD_WORDS
+        if rest:
+            self._take(self._last + 1, rest)
+            self._state = self._last + 1
+        self._chunks = self._word // tape.PAYLOAD_WORDS
+        self._asked_for = asked
+        with contextlib.suppress(_Full):
+            self._take_settings()
+            for word in program:
+                self.instruction()
+                memory, count, bits = tape.operands_of(self._config, *isa.decode(word))
+                if memory == "weights":
+                    for _ in range(count // self._config.rows):
+                        self.weights()
+                elif memory == "thresholds":
+                    self.thresholds(count, bits)
+        begin = max(asked, self._settled() + timing.TAPE_SETTLED)
+        return self._sdram.restarted(begin - RESTARTED) + RESTARTED
+
+    def _take_settings(self):
+        """They go to no ring, but are waited for as if they did."""
+        begin = self._with_room(self._state + 1, self._program.room(0))
+        self._take(begin + 1, tape.words_of(isa.INSTRUCTION_BITS))
+        self._state, self._within = self._last + 2, False
+
+    def _with_room(self, begin, room):
+        """First cycle from `begin` on in which there is room."""
+        if self._released is not None and room == self._released + timing.CREDIT > begin:
+            # The rings were full, and a restart of the SDRAM may have begun: its refreshes are done.
+            self._sdram.restart_given_up(max(self._asked_for, self._settled() + timing.TAPE_SETTLED) - RESTARTED,
+                                         room - RESTARTED)
+        return max(begin, room)
+
+    def _settled(self):
+        """First cycle in which the distributor waits, words wait for it, and all chunks that there is room for have
+        come. The newest need not be stored yet, unless the oldest is on its way out to its last word."""
+        arrival = self._arrival(len(self._freed) + SLOTS - 1)
+        newest = timing.CHUNK_QUEUE if self._word % tape.PAYLOAD_WORDS >= NEARLY else timing.TAPE_CHUNK
+        return max(self._last + timing.CHUNK_QUEUE, arrival - newest + 1)
 
     def _operands(self, begin, words):
         self._take(begin + 1, words)
@@ -121,13 +175,27 @@ class TapeSchedule:
 
     def _arrival(self, chunk):
         """First cycle in which a word of the chunk may be taken."""
-        if self._stored is None or chunk < self._stored:
+        if self._stored is None:
+            return LONG_AGO
+        while len(self._arrivals) <= chunk:
+            self._arrivals.append(self._read(len(self._arrivals)))
+        return self._arrivals[chunk]
+
+    def _read(self, chunk):
+        """Reads the next chunk, number `chunk` counted from the picture's first."""
+        if chunk < self._stored:
             return LONG_AGO
         # Slots are asked for again in the order in which they become free; those before the start do not count.
         free = self._freed[chunk - SLOTS]
         valid = max(free, self._asked) + timing.TAPE_REQUEST
-        self._asked, _, last = (RESTARTED + cycle for cycle in self._sdram.read(valid - RESTARTED))
+        again = self._chunks is not None and chunk % self._chunks == 0      # the tape's first, after its last
+        self._asked, _, last = (RESTARTED + cycle for cycle in self._sdram.read(
+            valid - RESTARTED, same_bank=again and (self._chunks - 1) % BANKS == 0))
         return last + timing.TAPE_CHUNK
+
+
+class _Full(Exception):
+    """There will be no room."""
 
 
 class _Ring:
@@ -138,13 +206,17 @@ class _Ring:
         self._reserved = self._freed = 0
         self._newest = LONG_AGO         # cycle of the last unit freed that was needed
         self._frees = deque()           # (cycle of the first unit, units), one a cycle
+        self.last_freed = None          # cycle of the last unit freed
 
     def room(self, count):
-        """First cycle in which there is room for `count` more, which are reserved."""
+        """First cycle in which there is room for `count` more, which are reserved; for 0, for one more. `_Full` if
+        there will not be."""
         self._reserved += count
-        needed = self._reserved - self._capacity
+        needed = self._reserved + (count == 0) - self._capacity
         cycle = LONG_AGO
         while self._freed < needed:
+            if not self._frees:
+                raise _Full
             first, units = self._frees[0]
             used = min(units, needed - self._freed)
             self._freed += used
@@ -159,3 +231,4 @@ class _Ring:
     def free(self, cycle, units):
         """So many units are, one a cycle, the first in cycle `cycle`."""
         self._frees.append((cycle, units))
+        self.last_freed = cycle + units - 1

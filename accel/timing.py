@@ -22,13 +22,14 @@ follows the lines from 0 on in its own time, and chain c is c cycles behind chai
     drain                            47     codes of all chains at the activation memory
 """
 
-__all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE", "ACTIVATION_READ",
-           "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CHUNK_QUEUE", "CORRECTION",
-           "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_HOP", "ELEMENT_PRODUCTS", "FETCH", "IM2COL",
-           "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ", "IM2COL_WORDS", "LEVEL_DECODER", "LOGIT",
-           "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "NEXT_PASS", "OFFER", "SDRAM_READ", "SDRAM_WORD",
-           "SHIFT", "START", "STREAM_REGISTER", "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "WEIGHT_ADDRESS", "WEIGHT_CODES",
-           "array", "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
+__all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_OPERANDS", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE",
+           "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CHUNK_QUEUE",
+           "CORRECTION", "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_FIELDS", "ELEMENT_HOP",
+           "ELEMENT_PRODUCTS", "FETCH", "IM2COL", "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ",
+           "IM2COL_WORDS", "LEVEL_DECODER", "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER",
+           "NEXT_PASS", "OFFER", "SDRAM_READ", "SDRAM_WORD", "SHIFT", "START", "STREAM_REGISTER", "TABLE",
+           "TAPE_CHUNK", "TAPE_REQUEST", "TAPE_SETTLED", "THRESHOLD_STAGE", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array",
+           "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
 
 # Parts of parts
 BLOCK_MEMORY = 2                                    # read address to data
@@ -81,6 +82,7 @@ ACCUMULATOR_REUSE = ACCUMULATOR + BLOCK_MEMORY_WRITE    # an index to the same i
 CHUNK_QUEUE = 1 + BLOCK_MEMORY + 1                  # a chunk committed to its first word on offer
 TAPE_REQUEST = 2                                    # a slot free, or a chunk asked for, to the next request
 CREDIT = 2                                          # a unit of a ring free to the room that it makes
+TAPE_SETTLED = 8                                    # rings full and chunks there, to the SDRAM's restart
 TAPE_CHUNK = 2 + CHUNK_QUEUE                        # last word of a chunk from the SDRAM to its first word on offer
 
 # What follows the accumulators

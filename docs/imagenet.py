@@ -113,7 +113,7 @@ def stages():
     """{stage: `Stage`}, in order."""
     net = trunk()
     image, tensors, counts = compile_net(net, ROOMY), place(net, ROOMY), macs(net)
-    passes, outside = schedule(image)[1], spilled(net, tensors)
+    passes, outside = schedule(image).passes, spilled(net, tensors)
     groups = {shape: shape[1] * shape[2] // ROOMY.pixels_per_cycle for shape in (STEM_SHAPE, POOLED_SHAPE)}
     tiles = 64 // ROOMY.channels
     found = {"stem 7x7": Stage(), "max-pool 3x3": Stage()}

@@ -10,6 +10,7 @@ import numpy as np
 from accel.clocks import CORE_CLOCKS
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, DEFAULT
+from accel.cycles import between
 from accel.digest import rtl_digest
 from model.common.cores import cores
 from model.common.errors import UserError
@@ -171,7 +172,7 @@ def _report(options, workload, image, records, of_this_run):
     """of_this_run: figures that leave out the runs which a results file continues."""
     config = image.config
     summary = {
-        **summarize(records, CORE_CLOCKS.get(config.name)), "net": workload.net.name,
+        **summarize(records, CORE_CLOCKS.get(config.name), between(image)), "net": workload.net.name,
         "net_digest": store.digest(workload.net), "dataset": workload.dataset, "start": workload.start,
         "engine": options.engine, "config": config.name, "config_digest": config.digest(),
         "rtl_digest": _rtl_digest(options), "macs_per_cycle": config.macs_per_cycle,
@@ -220,7 +221,8 @@ def _print_summary(s):
     print(f"exact: {s['exact']}/{s['images']} ({what} equal to the integer model)")
     if s["accuracy"] is not None:
         print(f"accuracy: {s['accuracy']:.2%} ({s['correct']}/{s['images']})")
-    print(f"cycles per image: {s['cycles_per_image']:,}")
+    more = f", and {s['cycles_between_images']:,} until the next one starts" if s["cycles_between_images"] else ""
+    print(f"cycles per image: {s['cycles_per_image']:,}{more}")
     if s["clock_mhz"]:
         print(f"projected: {s['projected_images_per_second']:,} images/s at {s['clock_mhz']:g} MHz "
               f"({s['macs_per_cycle']} MACs/cycle; not measured on a board)")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accel.cycles import cycles, layer_cycles
+from accel.cycles import between, cycles, layer_cycles
 from model.common.errors import UserError
 from model.common.extras import with_extra
 from model.common.files import refuse_unwritable, write_text
@@ -75,14 +75,17 @@ def _figures(workload, image, s, place):
             ("equal to the integer model", "not compared" if s["exact"] is None else f"{s['exact']:,} of {count:,}")]
     if s["accuracy"] is not None:
         rows.append(("accuracy", f"{s['accuracy']:.2%} ({s['correct']:,} of {count:,})"))
-    rows.append(("cycles a picture", f"{s['cycles_per_image']:,}"))
+    each, apart = s["cycles_per_image"], between(image)
+    more = f", and {apart:,} until the next one starts" if apart else ""
+    rows.append(("cycles a picture", f"{each:,}{more}"))
     if s.get("projected_images_per_second"):
         rows.append(("projected", f"{s['projected_images_per_second']:,} pictures/s at {s['clock_mhz']:g} MHz, not "
                                   "measured on a board"))
     if s.get("pictures_per_second"):
         rows.append(("simulated", f"{s['pictures_per_second']:,} pictures/s"))
     if s.get("images_per_second"):
-        rows += [("on the chip", f"{s['on_chip_ms']} ms a picture, {1e3 / s['on_chip_ms']:,.1f} pictures/s"),
+        rows += [("on the chip", f"{s['on_chip_ms']} ms a picture, "
+                                 f"{1e3 / s['on_chip_ms'] * each / (each + apart):,.1f} pictures/s"),
                  ("measured over the line", f"{s['images_per_second']:,} pictures/s")]
     return rows
 

@@ -98,9 +98,10 @@ def _differences(expected, found):
                      for name, value in expected.items() if found.get(name) != value)
 
 
-def summarize(records, clock_hz):
+def summarize(records, clock_hz, between=0):
     """Figures over a list of `Record`, for `--json` and people; None where there is nothing to divide by. clock_hz:
-    Fraction, to project images per second with, or None. simulated_cycles_per_second: of one process, in all that it
+    Fraction, to project images per second with, or None. between: cycles from one picture to the next, as of
+    `accel.cycles.between`, which count for that too. simulated_cycles_per_second: of one process, in all that it
     simulates; picture_cycles_per_second: likewise, the cycles of every picture counted, of all lanes."""
     labelled = [r for r in records if r.label is not None]
     correct = sum(r.prediction == r.label for r in labelled) if labelled else None
@@ -112,8 +113,9 @@ def summarize(records, clock_hz):
         "accuracy": correct / len(labelled) if labelled else None,
         "exact": sum(r.exact for r in records),
         "cycles_per_image": int(cycles) if cycles.is_integer() else cycles,
+        "cycles_between_images": between,
         "seconds": round(seconds, 3),
-        "projected_images_per_second": clock_hz and round(clock_hz / cycles, 1),
+        "projected_images_per_second": clock_hz and round(clock_hz / (cycles + between), 1),
         "clock_mhz": clock_hz and float(clock_hz / 10**6),
         "simulated_cycles_per_second": round(sum(r.simulated_cycles for r in records) / seconds) if seconds else None,
         "picture_cycles_per_second": round(sum(r.cycles for r in records) / seconds) if seconds else None,

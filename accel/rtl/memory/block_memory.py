@@ -67,6 +67,7 @@ class BlockMemory(wiring.Component):
         below = 1 << (self.depth - 1).bit_length() - 1
         if self.depth > DEEPEST:
             return DEEPEST
+        below = 1 << (self.depth - 1).bit_length() - 1
         apart = _blocks(below, self.width) + _blocks(self.depth - below, self.width)
         return below if apart < _blocks(self.depth, self.width) else None
 

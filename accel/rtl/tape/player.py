@@ -8,13 +8,14 @@
     EMPTY   load words are taken: the tape into the SDRAM
     CHECK   all of it is read once; what does not hold as a whole is no net
     PLAY    chunks are read while there is a free slot: once where the memories hold all of it, else round and round
-    STOP    chunks on their way come to their end; then EMPTY, or PLAY from the beginning
+    STOP    chunks on their way come to their end, and the picture that runs, or it is given up; then EMPTY, or PLAY
+            from the beginning
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel import isa, tape
+from accel import isa, tape, timing
 from accel.config import AccelConfig
 from accel.rtl.sdram.controller import SdramController
 from accel.rtl.sdram.memory_test import MemoryTest
@@ -46,7 +47,7 @@ class TapePlayer(wiring.Component):
         the SDRAM is refreshed, and so all that follows is the same for every picture
     whole : Out(1): there is a net. damaged : Out(1): there was to be one, but its words are wrong
     hold : Out(1): no net, or a load waits: start no picture; clear : Out(1): no net: forget pixels
-    forget : In(1): the picture that runs is given up; a net that is played starts again
+    forget : In(1): the picture that runs is given up, and `busy` falls; a net that is played starts again
     memory : Out(isa.MemoryReport)
     sdram : Out(SdramPort())
 
@@ -110,9 +111,11 @@ class TapePlayer(wiring.Component):
             m.d.sync += [writes.valid.eq(0), place.eq(place + 1)]
 
         # A picture may start when everything waits for it.
-        steady, primed = Signal(range(8)), Signal()
+        steady, primed = Signal(range(timing.TAPE_SETTLED)), Signal()
+        most = timing.TAPE_SETTLED - 1
         settled = self.waiting & queue.full & controller.idle & ~request.valid
-        m.d.sync += [steady.eq(Mux(settled, Mux(steady == 7, 7, steady + 1), 0)), primed.eq(settled & (steady == 7))]
+        m.d.sync += [steady.eq(Mux(settled, Mux(steady == most, most, steady + 1), 0)),
+                     primed.eq(settled & (steady == most))]
         m.d.comb += [controller.restart.eq(playing & ~self.resident & primed & self.ask & self.whole),
                      self.go.eq(self.resident | controller.restarted),
                      self.hold.eq(self.load.valid | ~self.whole), self.clear.eq(~self.whole)]
@@ -160,9 +163,6 @@ class TapePlayer(wiring.Component):
                 m.d.sync += wrong.eq(wrong | check.judged & check.wrong)
                 with m.If(all_asked & (asked == 0)):
                     m.next = "JUDGE"
-                with m.If(self.forget):
-                    m.d.sync += again.eq(0)
-                    m.next = "STOP"
             with m.State("JUDGE"):
                 m.d.sync += again.eq(0)
                 m.next = "STOP"
@@ -172,7 +172,8 @@ class TapePlayer(wiring.Component):
                     m.d.sync += again.eq(1)
             with m.State("STOP"):                           # what is on its way comes, and is not looked at
                 m.d.sync += [request.valid.eq(request.valid & ~accepted), count.eq(0)]
-                with m.If(quiet & ~request.valid):
+                # A picture that still sends logits has the words for them in the rings.
+                with m.If(quiet & ~request.valid & ~self.busy):
                     begin()
                     m.next = "EMPTY"
                     with m.If(again):
@@ -183,8 +184,8 @@ class TapePlayer(wiring.Component):
                 with m.If(check.judged & check.wrong):
                     m.d.sync += [self.damaged.eq(1), self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
-                with m.Elif(self.forget):
-                    m.d.sync += again.eq(~self.resident)
+                with m.Elif(self.forget & ~self.resident):
+                    m.d.sync += again.eq(1)
                     m.next = "STOP"
                 with m.Elif(self.load.valid & ~self.busy):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]

@@ -95,7 +95,7 @@ def test_every_tile_is_written_when_the_schedule_says():
     [result] = engine.run(picture)
     groups, written = result.writes[0], engine.write_cycles
     program = Interpreter(image).program
-    lasts = {p.index: p for p in schedule(image)[1]}        # of several passes in one instruction the last
+    lasts = {p.index: p for p in schedule(image).passes}        # of several passes in one instruction the last
     tile, ends, tokens = None, [], []
     for index, (layout, fields, _) in enumerate(program):
         if layout is Tile:

@@ -99,8 +99,8 @@ def threshold_word(address, config):
 class Bench:
     """Runs `PICTURES` pictures of a net that is loaded once; they wait from the first cycle on. hold lasts for the
     first cycles. missing: chance in each cycle that an instruction, weight words, thresholds or the start are not
-    there. What comes out, with the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle counter of
-    every cycle; how often each was taken, and weight words and thresholds were read for the last time."""
+    there. What comes out, with the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle
+    counter of every cycle; how often each was taken, and weight words and thresholds were read for the last time."""
     def __init__(self, config, program, *, pauses=0.0, hold=0, missing=0.0):
         self.dut = dut = Sequencer(config)
         self.logits, self.weights = Monitor(dut.logits), []
@@ -154,7 +154,8 @@ class Bench:
 
 
 def check(config, program, bench):
-    total, passes = schedule(SimpleNamespace(config=config, program=program, resident=True))
+    timed = schedule(SimpleNamespace(config=config, program=program, resident=True))
+    total, passes = timed.cycles, timed.passes
     until_last = next(k for k, word in enumerate(program) if isa.decode(word)[0] is isa.Emit
                       and isa.decode(word)[1].last)
     program = program[:until_last + 1]                      # nothing behind its last logit is executed

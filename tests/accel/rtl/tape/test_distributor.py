@@ -2,7 +2,6 @@
 import random
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from amaranth import Value
 
@@ -144,8 +143,8 @@ def test_cycles():
     """The time table: 3 cycles from an instruction to what follows it, 2 from operands to the next instruction, a word
     a cycle else, also from one pass to the next. An item is written in the cycle after its last word, an instruction in
     the second one; its block counts then."""
-    net = random_tape(TINY_SDRAM, 0, 0, begin=[("levels", {}), ("run", {"more": 2}), ("tile", {}), ("emit", {"count": 2}),
-                                               ("levels", {})])
+    net = random_tape(TINY_SDRAM, 0, 0, begin=[("levels", {}), ("run", {"more": 2}), ("tile", {}),
+                                               ("emit", {"count": 2}), ("levels", {})])
     bench = Bench(net)
     begin, taken = bench.taken[0], []
     for gap, words in [(0, 4), (3, 4), (3, 4), (3, 3 * 4), (2, 4), (3, 2 * 60), (2, 4), (3, 4), (2, 4), (3, 4),

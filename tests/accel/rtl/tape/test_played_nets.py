@@ -72,7 +72,7 @@ def test_logits_that_wait_can_only_make_it_faster(config):
 
 @pytest.mark.parametrize("number", [8, 11])
 def test_in_pysim(number):
-    config = replace(TINY_SDRAM, sdram_hz=12_500_000)
+    config = replace(TINY_SDRAM, sdram_hz=25_000_000)
     net = NETS[number](config)
     image = compile_net(net, config)
     assert not image.resident
