@@ -36,14 +36,21 @@ def test_multiplier_wider_than_the_block_is_refused():
         Multiplier(a_width=19, b_width=4)
 
 
-@pytest.mark.parametrize("depth, blocks_of", [(1000, (1024, 18)), (2048, (2048, 9)), (4096, (4096, 4)),
-                                              (8192, (8192, 2)), (16384, (16384, 1)), (16385, None),
-                                              (18432, None), (32768, None)])
+@pytest.mark.parametrize("depth, blocks_of", [(1, (1024, 18)), (1000, (1024, 18)), (2048, (2048, 9)),
+                                              (3072, (4096, 4)), (4096, (4096, 4)), (8192, (8192, 2)),
+                                              (16384, (16384, 1)), (6144, 4096), (10240, 8192), (16385, 16384),
+                                              (18432, 16384), (32768, 16384)])
 def test_block_memory(depth, blocks_of):
+    """blocks_of: their shape, or how many words are in the first of two memories: 6144 words of 20 bits take 5 + 3
+    blocks and not 10, 3072 take 5 either way."""
     dut = BlockMemory(width=20, depth=depth)
-    assert blocks_of is None or dut.block_shape == blocks_of
+    if isinstance(blocks_of, tuple):
+        assert dut.low_depth is None and dut.block_shape == blocks_of
+    else:
+        assert dut.low_depth == blocks_of
     rng = np.random.default_rng(depth)
-    corners = sorted({0, 16383, 16384, depth - 1} & set(range(depth)))
+    seam = blocks_of if isinstance(blocks_of, int) else depth // 2
+    corners = sorted({0, seam - 1, seam, depth - 1} & set(range(depth)))
     addresses = np.concatenate([corners, rng.permutation(np.setdiff1d(np.arange(depth), corners))[:60]])
     words = rng.integers(0, 1 << 20, len(addresses))
     n = len(addresses)
@@ -62,9 +69,10 @@ def test_block_memory(depth, blocks_of):
     np.testing.assert_array_equal(seen[first + n:][:n], words)
 
 
-def test_initial_words_on_both_sides_of_the_seam():
-    init = np.random.default_rng(1).integers(0, 1 << 20, 18432)
-    dut, addresses = BlockMemory(width=20, depth=18432, init=init), [0, 16383, 16384, 18431]
+@pytest.mark.parametrize("depth, seam", [(18432, 16384), (6144, 4096)])
+def test_initial_words_on_both_sides_of_the_seam(depth, seam):
+    init = np.random.default_rng(1).integers(0, 1 << 20, depth)
+    dut, addresses = BlockMemory(width=20, depth=depth, init=init), [0, seam - 1, seam, depth - 1]
     seen = run_cycles(dut, lambda ctx, cycle: ctx.set(dut.read_address, addresses[cycle % 4]),
                       lambda ctx, cycle: ctx.get(dut.read_data), 4 + timing.BLOCK_MEMORY)
     np.testing.assert_array_equal(seen[timing.BLOCK_MEMORY:], init[addresses])
