@@ -8,7 +8,8 @@ import pytest
 
 from accel import __main__ as main_module
 from accel.__main__ import main
-from accel.config import TINY
+from accel.clocks import CORE_CLOCKS
+from accel.config import CONFIGS, TINY
 from accel.image import load
 from model.integer import store
 from tests.nets import every_term_net, random_net
@@ -25,9 +26,10 @@ def test_compile(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed == (
         f"{output}: {net.name} for tiny: "
-        f"{len(image.program)} of {TINY.program_depth} instructions, "
-        f"{len(image.weights)} of {TINY.weight_depth} weight words, "
-        f"{len(image.thresholds)} of {TINY.threshold_depth} threshold words\n")
+        f"{len(image.program)} instructions (memory: {TINY.program_depth}), "
+        f"{len(image.weights)} weight words (memory: {TINY.weight_depth}), "
+        f"{len(image.thresholds)} thresholds (memory: {TINY.threshold_depth}); "
+        f"tape: {image.tape.nbytes:,} bytes in {len(image.tape)} chunks, resident\n")
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -80,16 +82,17 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(verb, tmp_path, cap
 
 
 TABLE = """\
-layer  kind                                  output          MACs  passes  cycles  skip  utilization
-stem   conv3x3, 8-bit pixels                 16x32x32     442,368       6   3,132     0  27.6 %
-s1b1a  conv3x3                               16x32x32   2,359,296       9   4,656     0  99.0 %
-s1b1b  conv3x3 + skip                        16x32x32   2,359,296      10   5,168   512  99.0 % (89.2 % with the skip)
-s2b1a  conv3x3, stride 2                     32x16x16   1,179,648      18   2,352     0  98.0 %
-s2b1b  conv3x3 + conv1x1, stride 2           32x16x16   2,490,368      38   4,912     0  99.0 %
-s3b1a  conv3x3, stride 2                     64x8x8     1,179,648      72   2,352     0  98.0 %
-s3b1b  conv3x3 + conv1x1, stride 2           64x8x8     2,490,368     152   4,912     0  99.0 %
-head   average pool + linear, 8-bit weights  10               640       8     370     0  0.3 %
-total                                                  12,501,632     313  27,854
+layer  kind                                  output          MACs  passes  cycles  skip  utilization                      tape  bound        waits
+stem   conv3x3, 8-bit pixels                 16x32x32     442,368       6   3,132     0  27.6 %                          1,408  multipliers  barrier 48, instructions 12
+s1b1a  conv3x3                               16x32x32   2,359,296       9   4,656     0  99.0 %                          1,720  multipliers  barrier 48
+s1b1b  conv3x3 + skip                        16x32x32   2,359,296      10   5,168   512  99.0 % (89.2 % with the skip)   1,848  multipliers  barrier 48
+s2b1a  conv3x3, stride 2                     32x16x16   1,179,648      18   2,352     0  98.0 %                          3,432  multipliers  barrier 48
+s2b1b  conv3x3 + conv1x1, stride 2           32x16x16   2,490,368      38   4,912     0  99.0 %                          6,032  multipliers  barrier 48
+s3b1a  conv3x3, stride 2                     64x8x8     1,179,648      72   2,352     0  98.0 %                         11,464  multipliers  barrier 48
+s3b1b  conv3x3 + conv1x1, stride 2           64x8x8     2,490,368     152   4,912     0  99.0 %                         21,792  multipliers  barrier 48
+head   average pool + linear, 8-bit weights  10               640       8     370     0  0.3 %                           1,152  logits       logits 114
+total                                                  12,501,632     313  27,854                                       49,152
+tape: 49,152 bytes in 48 chunks, resident; from a picture's start to the next one's: 27,866 cycles
 """
 
 
@@ -98,33 +101,68 @@ def test_cycles(capsys):
     assert capsys.readouterr().out == TABLE
 
 
-def test_docs_show_the_table():
+def rows_of(text):
+    """The cells of all lines of Markdown tables but their headings, without those that are empty."""
+    rows = [line.strip("| ").replace("*", "").replace("`", "") for line in text.splitlines() if line.startswith("| ")]
+    return [[cell for cell in re.split(r" *\| *", row) if cell] for row in rows]
+
+
+def cycles_of(capsys, net, *options):
+    assert main(["cycles", net, *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_docs_show_the_tables(capsys):
     text = (Path(__file__).parents[2] / "docs" / "results.md").read_text().partition("## Cycles by layer\n")[2]
-    shown = [line.strip("| ").replace("*", "") for line in text.partition("\n## ")[0].splitlines()
-             if line.startswith("| ")]
-    cells = [[cell for cell in re.split(r" *\| *", line) if cell] for line in shown]
-    assert cells == [re.split("  +", line) for line in TABLE.splitlines()]
+    first, *others = text.partition("\n## ")[0].split("\n`python -m accel cycles ")
+    assert rows_of(first) == [re.split("  +", line) for line in TABLE.splitlines()[:-1]]
+    assert len(others) == 3
+    for other in others[1:]:
+        net, _, table = other.partition("`")
+        assert rows_of(table) == [re.split("  +", line) for line in cycles_of(capsys, net).splitlines()[:-1]]
+
+
+def test_docs_show_the_nets(capsys):
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text().partition("## Cycles by net\n")[2]
+    shown = rows_of(text.partition("\n## ")[0])[1:]
+    assert {row[1] for row in shown} == {"16x16x2", "16x8x2", "8x8x2"}
+    for net, core, *figures in shown:
+        config = CONFIGS[core]
+        if figures[0].startswith("refused"):
+            assert main(["cycles", net, "--config", core]) == 2
+            layer, *numbers = re.search(r"layer (\w+) needs ([\d,]+) .*limit is ([\d,]+)", figures[0]).groups()
+            need, limit = (number.replace(",", "") for number in numbers)
+            assert re.search(f"layer {layer}: .* needs {need}, the limit is {limit};", capsys.readouterr().err)
+            continue
+        found = json.loads(cycles_of(capsys, net, "--config", core, "--json"))
+        assert figures[:3] == [f"{found['tape_bytes']:,}", "resident" if found["resident"] else "played",
+                               f"{found['cycles']:,}"]
+        pace = found["cycles"] if found["resident"] else found["interval"]
+        assert figures[3:] == [*([] if found["resident"] else [f"{pace:,}"]),
+                               f"{float(CORE_CLOCKS[config.name]) / pace:,.1f}"]
 
 
 def test_cycles_json(capsys):
     assert main(["cycles", "resnet8-w4a4-cifar10", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert (value["config"], value["macs_per_cycle"], value["cycles"]) == ("16x16x2", 512, 27_854)
+    assert (value["interval"], value["resident"], value["tape_bytes"]) == (27_866, True, 49_152)
     assert value["layers"][2] == {
         "name": "s1b1b", "kind": "conv3x3 + skip", "shape": [16, 32, 32], "macs": 2_359_296, "passes": 10,
         "cycles": 5_168, "skip_cycles": 512, "utilization": 2_359_296 / (5_168 - 512) / 512,
-        "utilization_with_skip": 2_359_296 / 5_168 / 512}
+        "utilization_with_skip": 2_359_296 / 5_168 / 512, "tape_words": 924, "waits": {"barrier": 48},
+        "bound": "multipliers"}
     assert value["layers"][-1]["shape"] == [10]
 
 
 def test_cycles_of_other_kinds(tmp_path, capsys):
     store.save(every_term_net(), tmp_path / "net.npz")
     assert main(["cycles", str(tmp_path / "net.npz")]) == 0
-    rows = [re.split("  +", line) for line in capsys.readouterr().out.splitlines()[1:-1]]
+    rows = [re.split("  +", line) for line in capsys.readouterr().out.splitlines()[1:-2]]
     assert [row[1] for row in rows] == [
         "conv3x3, 8-bit pixels", "conv3x3 + skip", "max-pool",
         "conv3x3, stride 2 + conv1x1, stride 2 + conv1x1, stride 2", "average pool + linear, 8-bit weights"]
-    assert (rows[2][2], rows[2][3], rows[2][-1]) == ("6x6x6", "0", "0.0 %")
+    assert (rows[2][2], rows[2][3], rows[2][7]) == ("6x6x6", "0", "0.0 %")
 
 
 @pytest.mark.synth

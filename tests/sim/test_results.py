@@ -95,10 +95,14 @@ def test_a_damaged_record_is_named_by_its_line(path):
 def test_summary():
     records = [record(0), record(1, simulated_cycles=119), record(2, exact=False), record(3, cycles=101)]
     assert summarize(records, 1e8) == {
-        "images": 4, "correct": 2, "accuracy": 0.5, "exact": 3, "cycles_per_image": 100.25, "seconds": 2.0,
+        "images": 4, "correct": 2, "accuracy": 0.5, "exact": 3, "cycles_per_image": 100.25,
+        "cycles_between_images": 0, "seconds": 2.0,
         "projected_images_per_second": round(1e8 / 100.25, 1), "clock_mhz": 100.0, "simulated_cycles_per_second": 240,
         "picture_cycles_per_second": 200}
     assert summarize([record(0)], 1e8)["cycles_per_image"] == 100
+    played = summarize(records, 1e8, between=7)
+    assert played["projected_images_per_second"] == round(1e8 / 107.25, 1)
+    assert (played["cycles_between_images"], played["cycles_per_image"]) == (7, 100.25)
     without = summarize(records, None)
     assert without["projected_images_per_second"] is None and without["clock_mhz"] is None
     unknown = summarize([record(0, label=None)], 1e8)
