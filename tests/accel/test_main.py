@@ -93,7 +93,7 @@ s3b1b  conv3x3 + conv1x1, stride 2           64x8x8     2,490,368     152   4,91
 head   average pool + linear, 8-bit weights  10               640       8     370     0  0.3 %                           1,152  logits       logits 114
 total                                                  12,501,632     313  27,854                                       49,152
 tape: 49,152 bytes in 48 chunks, resident; from a picture's start to the next one's: 27,866 cycles
-"""
+"""  # noqa: E501
 
 
 def test_cycles(capsys):
