@@ -113,7 +113,7 @@ class Client:
         self._board = BoardSimulator(setting.library, timeout=SILENCE, core_ratio=ratio, core_phase=self._rng.random())
         self._quiet = self._usual = SILENCE + ANSWERING + int(2 * (setting.cycles + CLEAR_CYCLES) / ratio)
         self._net, self._sequence = setting.nets[0], 0
-        self._identity = self._ask(INFO)[:45]
+        self._identity = self._ask(INFO)[:43]
         self.close = self._board.close
 
     def _until_quiet(self, *steps):
@@ -200,9 +200,9 @@ class Client:
             self._ask(RESET, broken_off=fault.lies)
             status = self._status()
         info = self._ask(INFO)
-        if status["outstanding"] or info[:45] != self._identity or info[45] != status["loaded"]:
+        if status["outstanding"] or info[:43] != self._identity or info[43] != status["loaded"]:
             raise Wrong(f"STATUS {status}, INFO {info.hex()}")
-        held = next((net for net in self._setting.nets if status["loaded"] and net.digest == info[46:54]), None)
+        held = next((net for net in self._setting.nets if status["loaded"] and net.digest == info[44:52]), None)
         if not fault.loads and held is not self._net:
             raise Wrong("the net is gone")
         if held is None:
