@@ -29,6 +29,12 @@ RESIDENT = replace(CONFIG, weight_depth=2048, threshold_depth=1024, program_dept
 TIMEOUT = 60_000
 
 
+def some(first, *others):
+    """The first of them by default, all in the slow tier: a load and a picture take seconds each."""
+    return [first, *(pytest.param(*(other if isinstance(other, tuple) else (other,)), marks=pytest.mark.slow)
+                     for other in others)]
+
+
 @functools.cache
 def net_of(seed, classes=6):
     build = NetBuilder(np.random.default_rng(seed), (3, 5, 6), f"net{seed}")
@@ -155,7 +161,7 @@ def test_the_nets_are_as_the_tests_want_them():
     assert len(image_of(1).tape) > 4
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", some(*range(3)))
 def test_a_word_that_flips_while_the_net_is_played(seed):
     """At any time: pictures are answered right or not at all; then the core is cleared and loaded again."""
     chance, image = random.Random(seed), image_of(1)
@@ -186,7 +192,7 @@ def test_a_word_that_flips_while_the_net_is_played(seed):
     CoreBench(test)
 
 
-@pytest.mark.parametrize("logit", [0, 3])
+@pytest.mark.parametrize("logit", some(3, 0))
 def test_damage_of_the_next_picture_leaves_the_logits_that_wait(logit):
     """The last logits of a picture wait, and the tape goes on to its beginning meanwhile, where a word is wrong."""
     image = image_of(1)
@@ -210,7 +216,8 @@ def test_damage_of_the_next_picture_leaves_the_logits_that_wait(logit):
 
 
 @pytest.mark.parametrize("config, change", [
-    (CONFIG, "word"), (CONFIG, "check"), (RESIDENT, "chunk's check"), (RESIDENT, "CRC-32"), (CONFIG, "missing chunk")])
+    *some((CONFIG, "word"), (CONFIG, "check"), (RESIDENT, "chunk's check"), (CONFIG, "missing chunk")),
+    (RESIDENT, "CRC-32")])
 def test_a_load_that_is_wrong(config, change):
     """Of a word, of either check; then the same net is loaded as it is."""
     def damage(kinds, words):
@@ -242,7 +249,7 @@ def test_a_word_that_flips_in_the_sdram_before_the_tape_is_checked(config):
     CoreBench(test, config=config)
 
 
-@pytest.mark.parametrize("late", [0, 40, 700, 1900])
+@pytest.mark.parametrize("late", some(700, 0, 40, 1900))
 def test_a_picture_that_is_given_up(late):
     """In the middle of it: the tape begins again, and the next pictures are right; also while one is taken in."""
     async def test(bench):
@@ -255,7 +262,7 @@ def test_a_picture_that_is_given_up(late):
     CoreBench(test)
 
 
-@pytest.mark.parametrize("config, late", [(CONFIG, 1000), (RESIDENT, 30), (RESIDENT, 4000)])
+@pytest.mark.parametrize("config, late", some((RESIDENT, 4000), (CONFIG, 1000), (RESIDENT, 30)))
 def test_a_clear_in_a_load_leaves_it_alone(config, late):
     """While the tape is checked, and while the memories are filled."""
     async def test(bench):

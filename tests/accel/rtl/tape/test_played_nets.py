@@ -19,7 +19,8 @@ SMALLEST = replace(TINY, name="tiny-smallest", weight_depth=8, threshold_depth=6
                    sdram_hz=50_000_000)
 LARGER = replace(TINY, name="tiny-larger", weight_depth=220, threshold_depth=256, program_depth=64,
                  sdram_hz=25_000_000)
-CONFIGS = [pytest.param(config, id=config.name) for config in (SMALLEST, TINY_SDRAM, LARGER)]
+CONFIGS = [pytest.param(SMALLEST, id=SMALLEST.name),
+           *(pytest.param(config, id=config.name, marks=pytest.mark.slow) for config in (TINY_SDRAM, LARGER))]
 
 
 def with_classes(seed, classes, config):
