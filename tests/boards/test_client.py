@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from accel.__main__ import main as accel_main
-from accel.config import TINY
+from accel.config import TINY, TINY_SDRAM
 from model.common.tools import find_c_compiler
 from model.integer import golden, store
 from tests.nets import corner_pictures, random_net, random_pictures
@@ -35,8 +35,9 @@ def folder(tmp_path_factory):
     for seed in (0, 1):
         net = random_net(seed, TINY)
         store.save(net, folder / f"net{seed}.npz")
-        assert accel_main(["compile", str(folder / f"net{seed}.npz"), "--config", TINY.name,
-                           "-o", str(folder / f"image{seed}")]) == 0
+        for name, config in ("image", TINY), ("played", TINY_SDRAM):
+            assert accel_main(["compile", str(folder / f"net{seed}.npz"), "--config", config.name,
+                               "-o", str(folder / f"{name}{seed}")]) == 0
         pictures = np.concatenate([corner_pictures(net), random_pictures(net, 6, seed)])
         pixels = pictures.transpose(0, 2, 3, 1).reshape(len(pictures), -1)
         logits = golden.forward(net, pictures).astype("<i4").view(np.uint8)
@@ -46,11 +47,13 @@ def folder(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def simulated_board(folder, core_ratio):
-    """The board with the net of seed 0, behind folder/port. core_ratio: cycles of the core a cycle of the host side."""
+def simulated_board(folder, core_ratio, config):
+    """The board behind folder/port, with the net of seed 0 if its memories hold it. core_ratio: cycles of the core a
+    cycle of the host side."""
+    net = "none" if config.sdram_hz else folder / "net0.npz"
     with subprocess.Popen(
-            [sys.executable, "-m", "sim", "serve", folder / "net0.npz", "--config", TINY.name, "--core-ratio",
-             core_ratio, "--port-link", folder / "port"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "sim", "serve", net, "--config", config.name, "--core-ratio", core_ratio,
+             "--port-link", folder / "port"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"}) as board:
         try:
             while "simulated board" not in (line := board.stdout.readline()):
@@ -60,10 +63,11 @@ def simulated_board(folder, core_ratio):
             board.send_signal(signal.SIGTERM)
 
 
-def said(folder, core_ratio, seeds):
+def said(folder, core_ratio, seeds, config=TINY):
     """Lines of the client."""
-    files = [folder / f"{kind}{seed}" for seed in seeds for kind in ("image", "answers")]
-    with simulated_board(folder, core_ratio) as port:
+    image = "played" if config.sdram_hz else "image"
+    files = [folder / f"{kind}{seed}" for seed in seeds for kind in (image, "answers")]
+    with simulated_board(folder, core_ratio, config) as port:
         result = subprocess.run([folder / "client", port, *files], stdout=subprocess.PIPE, text=True)
     lines = result.stdout.splitlines()
     wrong = [line for line in lines if not line.startswith(("ok", "   "))]
@@ -81,3 +85,8 @@ def test_the_page_is_complete_and_true(folder):
 def test_the_page_is_true_of_a_core_that_hardly_runs(folder):
     """Each command that needs the core is answered by STALLED."""
     said(folder, "0.001", (0,))
+
+
+def test_the_page_is_true_of_nets_that_are_played_from_sdram(folder):
+    """And of a test of that memory."""
+    said(folder, "8", (0,), TINY_SDRAM)

@@ -1,12 +1,14 @@
 /* A client of the board's UART protocol, written from docs/uart.md alone: it knows no other file of this project.
 
    client PORT FIRST-IMAGE FIRST-ANSWERS SECOND-IMAGE SECOND-ANSWERS
-   client PORT FIRST-IMAGE FIRST-ANSWERS              for a board whose core is so slow that it answers with STALLED
+   client PORT FIRST-IMAGE FIRST-ANSWERS              for a board whose core is so slow that it answers with STALLED, and
+                                                      for one with an SDRAM, which starts without a net
 
-   The board at PORT starts with the net of FIRST-IMAGE. An answers file is a number of pictures (4 bytes), then each
-   picture's pixels as INFER wants them and its logits (4 bytes each), all little-endian. What the page says is tried
-   out in the order of the page, a line each: "ok SENTENCE", or "WRONG page says SENTENCE, device did THAT", and 1 is
-   the exit code. What cannot be tried out from here: framing errors, and a PLL that has not locked. */
+   Otherwise the board at PORT starts with the net of FIRST-IMAGE. An answers file is a number of pictures (4 bytes),
+   then each picture's pixels as INFER wants them and its logits (4 bytes each), all little-endian. What the page says
+   is tried out in the order of the page, a line each: "ok SENTENCE", or "WRONG page says SENTENCE, device did THAT",
+   and 1 is the exit code. What cannot be tried out from here: framing errors, a PLL that has not locked, a memory that
+   is faulty, and one that changes while a net is played from it. */
 
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
@@ -23,11 +25,12 @@
 
 typedef uint8_t byte;
 
-enum { INFO = 0x01, STATUS = 0x02, RESET = 0x03, BEGIN_LOAD = 0x10, LOAD = 0x11, END_LOAD = 0x12, INFER = 0x20,
-       ERROR = 0xFF };
+enum { INFO = 0x01, STATUS = 0x02, RESET = 0x03, BEGIN_LOAD = 0x10, LOAD = 0x11, END_LOAD = 0x12, MEMORY_TEST = 0x13,
+       INFER = 0x20, PIXELS = 0x21, ERROR = 0xFF };
 enum { HEADER_CHECK = 1, VERSION, LENGTH, FRAME_CHECK, TIMEOUT, COMMAND, BUSY, NOT_LOADED, CONFIG, ORDER, IMAGE_CHECK,
-       ENTRY, SIZES, LOGITS, STALLED };
-enum { MAX_PAYLOAD = 4096, MAX_FRAME = 9 + MAX_PAYLOAD + 4, ENTRY_BYTES = 11, WINDOW = 2,
+       SIZES = 13, LOGITS, STALLED, DAMAGED, NO_MEMORY };
+enum { MAX_PAYLOAD = 4096, MAX_FRAME = 9 + MAX_PAYLOAD + 4, MAX_PART = MAX_PAYLOAD - 4, CHUNK = 1024, WINDOW = 2,
+       INFO_BYTES = 56, STATUS_BYTES = 38, BEGIN_BYTES = 20, END_BYTES = 17,
        PATIENCE = 90 };                                     /* seconds for an answer that must come */
 
 typedef struct { byte kind, sequence; unsigned length; byte payload[MAX_PAYLOAD]; } answer;
@@ -84,16 +87,19 @@ static uint64_t random_bits(void)
 
 static unsigned below(unsigned limit) { return (unsigned)((random_bits() >> 20) % limit); }
 
-static unsigned crc16(const byte *data, size_t count)       /* CRC-16/IBM-3740: 0x1021, from 0xFFFF, no reflection */
+/* CRC-16/IBM-3740: 0x1021, from 0xFFFF, no reflection. swap: 1 takes the second byte of each two first */
+static unsigned crc16_of(const byte *data, size_t count, size_t swap)
 {
     unsigned crc = 0xFFFF;
-    while (count--) {
-        crc ^= (unsigned)*data++ << 8;
+    for (size_t i = 0; i < count; i++) {
+        crc ^= (unsigned)data[i ^ swap] << 8;
         for (int bit = 0; bit < 8; bit++)
             crc = crc & 0x8000 ? (crc << 1 ^ 0x1021) & 0xFFFF : crc << 1;
     }
     return crc;
 }
+
+static unsigned crc16(const byte *data, size_t count) { return crc16_of(data, count, 0); }
 
 static uint32_t crc32(uint32_t before, const byte *data, size_t count)     /* CRC-32/ISO-HDLC; `before`: 0 to begin */
 {
@@ -104,6 +110,63 @@ static uint32_t crc32(uint32_t before, const byte *data, size_t count)     /* CR
             crc = crc & 1 ? crc >> 1 ^ 0xEDB88320u : crc >> 1;
     }
     return ~crc;
+}
+
+static uint32_t rotated(uint32_t word, int by) { return word >> by | word << (32 - by); }
+
+/* The first 32 bits behind the point of a number's square or cube root, which is below 16 */
+static uint32_t root_bits(unsigned number, int cube)
+{
+    uint64_t root = 0;                                      /* times 2^32 */
+    for (int bit = 36; bit-- > 0; ) {
+        long double guess = (long double)(root | 1ull << bit) / 4294967296.0L;
+        if (guess * guess * (cube ? guess : 1) <= number)
+            root |= 1ull << bit;
+    }
+    return (uint32_t)root;
+}
+
+static void sha256(const byte *data, size_t count, byte *digest)
+{
+    uint32_t state[8], constants[64], words[64] = { 0 };
+    unsigned primes = 0;
+    for (unsigned number = 2; primes < 64; number++) {
+        unsigned divisor = 2;
+        while (number % divisor)
+            divisor++;
+        if (divisor == number) {
+            if (primes < 8)
+                state[primes] = root_bits(number, 0);
+            constants[primes++] = root_bits(number, 1);
+        }
+    }
+    for (size_t at = 0; at < count + 9; at += 64) {
+        for (size_t i = 0; i < 64; i++) {
+            size_t place = at + i, blocks = (count + 9 + 63) / 64;
+            byte value = place < count ? data[place] : place == count ? 0x80
+                         : place < 64 * blocks - 8 ? 0 : (byte)((uint64_t)count * 8 >> 8 * (64 * blocks - 1 - place));
+            words[i / 4] = words[i / 4] << 8 | value;
+        }
+        for (int i = 16; i < 64; i++) {
+            uint32_t a = words[i - 15], b = words[i - 2];
+            words[i] = words[i - 16] + words[i - 7] + (rotated(a, 7) ^ rotated(a, 18) ^ a >> 3)
+                       + (rotated(b, 17) ^ rotated(b, 19) ^ b >> 10);
+        }
+        uint32_t v[8];
+        memcpy(v, state, sizeof v);
+        for (int i = 0; i < 64; i++) {
+            uint32_t one = v[7] + (rotated(v[4], 6) ^ rotated(v[4], 11) ^ rotated(v[4], 25))
+                           + ((v[4] & v[5]) ^ (~v[4] & v[6])) + constants[i] + words[i];
+            uint32_t two = (rotated(v[0], 2) ^ rotated(v[0], 13) ^ rotated(v[0], 22))
+                           + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
+            memmove(v + 1, v, 7 * sizeof *v);
+            v[4] += one, v[0] = one + two;
+        }
+        for (int i = 0; i < 8; i++)
+            state[i] += v[i];
+    }
+    for (int i = 0; i < 32; i++)
+        digest[i] = (byte)(state[i / 4] >> 8 * (3 - i % 4));
 }
 
 /* Line */
@@ -217,15 +280,23 @@ static const char *const counter_names[] = { "frames", "images", "header_errors"
                                              "overruns", "framing_errors" };
 static uint16_t expected[COUNTERS];
 
-typedef struct { uint16_t counters[COUNTERS]; uint32_t load_next; byte outstanding, loaded, locked, beats; } status;
+static int expected_damaged;                                /* Status.damaged: the last tape was found so */
+
+typedef struct {
+    uint16_t counters[COUNTERS], memory_errors;
+    uint32_t load_next;
+    byte tape[8], outstanding, loaded, damaged, locked, beats, memory_state;
+} status;
 
 static void read_status(const answer *got, status *now)
 {
+    const byte *at = got->payload;
     for (int i = 0; i < COUNTERS; i++)
-        now->counters[i] = (uint16_t)get(got->payload + 2 * i, 2);
-    now->load_next = (uint32_t)get(got->payload + 14, 4);
-    now->outstanding = got->payload[18], now->loaded = got->payload[19];
-    now->locked = got->payload[20], now->beats = got->payload[21];
+        now->counters[i] = (uint16_t)get(at + 2 * i, 2);
+    now->load_next = (uint32_t)get(at + 14, 4);
+    memcpy(now->tape, at + 18, 8);
+    now->outstanding = at[26], now->loaded = at[27], now->damaged = at[28], now->locked = at[29], now->beats = at[30];
+    now->memory_state = at[31], now->memory_errors = (uint16_t)get(at + 32, 2);
 }
 
 static byte sequence;
@@ -279,7 +350,7 @@ static status ask_status(void)
 {
     status now;
     answer got = ask(STATUS, NULL, 0);
-    if (!is_answer(&got, STATUS, sequence, 22))
+    if (!is_answer(&got, STATUS, sequence, STATUS_BYTES))
         stop("STATUS, which is never refused, answered by", told(&got));
     read_status(&got, &now);
     return now;
@@ -289,7 +360,7 @@ static status ask_status(void)
 static void check_status(const char *sentence, long load_next, int outstanding, int loaded)
 {
     status now = ask_status();
-    char did[200] = "";
+    char did[300] = "";
     for (int i = 0; i < COUNTERS; i++)
         if (now.counters[i] != expected[i])
             sprintf(did + strlen(did), "%s %d for %d, ", counter_names[i], now.counters[i], expected[i]);
@@ -299,6 +370,8 @@ static void check_status(const char *sentence, long load_next, int outstanding, 
         sprintf(did + strlen(did), "outstanding %d for %d, ", now.outstanding, outstanding);
     if (loaded >= 0 && now.loaded != loaded)
         sprintf(did + strlen(did), "loaded %d for %d, ", now.loaded, loaded);
+    if (now.damaged != expected_damaged)
+        sprintf(did + strlen(did), "damaged %d for %d, ", now.damaged, expected_damaged);
     check(!*did, sentence, "%s", did);
     memcpy(expected, now.counters, sizeof expected);
 }
@@ -306,10 +379,10 @@ static void check_status(const char *sentence, long load_next, int outstanding, 
 /* The image file: a zip archive of stored members in NumPy's format */
 
 typedef struct {
-    byte config[8], net[8];
-    unsigned n_logits, height, width, pixel_bytes, words[3], count;
-    uint64_t settings;
-    byte *entries;                                          /* count * 11 bytes */
+    byte config[8], net[8], name[8];
+    unsigned n_logits, height, width, pixel_bytes, resident, pixels;
+    uint32_t chunks, bytes;
+    byte *tape;
 } image;
 
 typedef struct { unsigned count; byte *data; size_t stride; } answers;     /* pictures, each with its logits */
@@ -325,7 +398,7 @@ static byte *read_file(const char *path, size_t *size)
     return data;
 }
 
-/* Content of a member, behind its .npy header; descr: its dtype as the header names it, count: its elements. */
+/* Content of a member, behind its .npy header; descr: its dtype as the header names it, count: its length. */
 static const byte *member(const byte *zip, size_t size, const char *name, char *descr, unsigned *count)
 {
     size_t end = size - 22;
@@ -386,9 +459,15 @@ static void read_hex(const char *json, const char *key, byte *to)
     }
 }
 
+static void set_name(image *of)                             /* "the first 8 bytes of the SHA-256 of all its bytes" */
+{
+    byte digest[32];
+    sha256(of->tape, of->bytes, digest);
+    memcpy(of->name, digest, 8);
+}
+
 static void read_image(const char *path, image *to)
 {
-    static const char *const members[] = { "program.npy", "weights.npy", "thresholds.npy" };
     size_t size;
     char descr[8];
     unsigned characters;
@@ -398,27 +477,23 @@ static void read_image(const char *path, image *to)
     char *json = calloc(characters + 1, 1);
     for (unsigned i = 0; i < characters; i++)
         json[i] = get(text + 4 * i, 4) < 128 ? (char)text[4 * i] : '?';
-    if (strncmp(json_value(json, "format"), "\"uniqore-image-1\"", 17))
-        stop("page says format is \"uniqore-image-1\", not so in", path);
+    if (strncmp(json_value(json, "format"), "\"uniqore-image-2\"", 17))
+        stop("page says format is \"uniqore-image-2\", not so in", path);
     read_hex(json, "config_digest", to->config);
     read_hex(json, "net_digest", to->net);
     to->n_logits = (unsigned)atoi(json_value(json, "n_logits"));
-    to->settings = strtoull(json_value(json, "settings"), NULL, 10);
+    to->resident = json_value(json, "resident")[0] == 't';
     if (sscanf(json_value(json, "image_shape"), "[%u, %u]", &to->height, &to->width) != 2)
         stop("no image_shape in", path);
-    to->pixel_bytes = 3 * to->height * to->width;
-    to->entries = malloc(size * 2);
-    to->count = 0;
-    for (unsigned target = 0; target < 3; target++) {
-        const byte *words = member(zip, size, members[target], descr, &to->words[target]);
-        if (strcmp(descr, target == 2 ? "<i8" : "<u8"))
-            stop("page has another dtype for", members[target]);
-        for (unsigned address = 0; address < to->words[target]; address++)
-            put(put(put(to->entries + to->count++ * ENTRY_BYTES, target, 1), address, 2),
-                get(words + 8 * address, 8), 8);
-    }
-    printf("ok %s: %u instructions, %u weight words, %u threshold words, %u logits of %u x %u pixels\n", path,
-           to->words[0], to->words[1], to->words[2], to->n_logits, to->height, to->width);
+    to->pixels = to->height * to->width, to->pixel_bytes = 3 * to->pixels;
+    const byte *tape = member(zip, size, "tape.npy", descr, &to->chunks);
+    if (strcmp(descr, "<u2"))
+        stop("page has another dtype for", "tape.npy");
+    to->bytes = CHUNK * to->chunks, to->tape = malloc(to->bytes);
+    memcpy(to->tape, tape, to->bytes);
+    set_name(to);
+    printf("ok %s: %u chunks, %sresident, %u logits of %u x %u pixels\n", path, to->chunks, to->resident ? "" : "not ",
+           to->n_logits, to->height, to->width);
     free(json);
     free(zip);
 }
@@ -464,53 +539,109 @@ static void classify(const char *sentence, const image *net, const answers *know
     check(exact == known->count, sentence, "%u of %u pictures", exact, known->count);
 }
 
-static unsigned make_load(byte *payload, const image *net, unsigned index, unsigned count)
+static void make_begin(byte *payload, const image *net)
 {
-    put(payload, index, 4);
-    memcpy(payload + 4, net->entries + index * ENTRY_BYTES, count * ENTRY_BYTES);
-    return 4 + count * ENTRY_BYTES;
+    memcpy(payload, net->config, 8), memcpy(payload + 8, net->name, 8);
+    put(payload + 16, net->chunks, 4);
+}
+
+static unsigned make_load(byte *payload, const image *net, uint32_t offset, unsigned bytes)
+{
+    memcpy(put(payload, offset, 4), net->tape + offset, bytes);
+    return 4 + bytes;
 }
 
 static void make_end(byte *payload, const image *net)
 {
-    byte *at = put(put(payload, net->count, 4), crc32(0, net->entries, net->count * ENTRY_BYTES), 4);
+    byte *at = put(put(payload, crc32(0, net->tape, net->bytes), 4), net->resident, 1);
     memcpy(at, net->net, 8);
-    put(put(put(at + 8, net->n_logits, 2), net->pixel_bytes, 2), net->settings, 8);
+    put(put(at + 8, net->n_logits, 2), net->pixels, 2);
 }
 
-static void load_all(const char *sentence, const image *net, unsigned entries_a_frame)
+static answer ask_begin(const image *net)
 {
-    byte payload[MAX_PAYLOAD];
-    answer got = ask(BEGIN_LOAD, net->config, 8);
-    int holds = is_answer(&got, BEGIN_LOAD, sequence, 0);
-    for (unsigned index = 0; holds && index < net->count; ) {
-        unsigned count = net->count - index < entries_a_frame ? net->count - index : entries_a_frame;
-        got = ask(LOAD, payload, make_load(payload, net, index, count));
-        index += count;
-        holds = is_answer(&got, LOAD, sequence, 4) && get(got.payload, 4) == index;
-    }
-    make_end(payload, net);
-    if (holds)
-        got = ask(END_LOAD, payload, 28);
-    check(holds && is_answer(&got, END_LOAD, sequence, 0), sentence, "%s", told(&got));
+    byte payload[BEGIN_BYTES];
+    make_begin(payload, net);
+    answer got = ask(BEGIN_LOAD, payload, BEGIN_BYTES);
+    if (got.kind != ERROR)
+        expected_damaged = 0;
+    return got;
 }
 
-/* A net of the one entry that is given; the other words are those that were there before. */
-static image one_entry(const image *like, byte *entry, unsigned target, unsigned address, uint64_t data)
+static void must_begin(const char *sentence, const image *net, uint32_t next)
+{
+    answer got = ask_begin(net);
+    check(is_answer(&got, BEGIN_LOAD, sequence, 4) && get(got.payload, 4) == next, sentence, "%s, next %u", told(&got),
+          (unsigned)get(got.payload, 4));
+}
+
+/* LOAD of what is missing from `offset` on, up to `window` on their way. Returns whether each was carried out, and else
+   the first answer that says otherwise. */
+static int load_rest(const image *net, uint32_t offset, unsigned part, unsigned window, answer *other)
+{
+    byte payload[MAX_PAYLOAD], first = sequence;
+    unsigned sent = 0, holds = 1;
+    for (unsigned done = 0; offset < net->bytes || done < sent; done++) {
+        for (; holds && offset < net->bytes && sent < done + window; sent++) {
+            unsigned bytes = net->bytes - offset < part ? net->bytes - offset : part;
+            send_command(LOAD, payload, make_load(payload, net, offset, bytes));
+            offset += bytes;
+        }
+        answer got = await();
+        if (holds)
+            *other = got;
+        holds = holds && is_answer(&got, LOAD, (byte)(first + done + 1), 0);
+        if (!holds && done + 1 == sent)
+            break;
+    }
+    return (int)holds;
+}
+
+/* A whole load, from its beginning; its last answer. */
+static answer try_load(const image *net, unsigned part, unsigned window)
+{
+    byte end[END_BYTES];
+    answer got = ask_begin(net);
+    uint32_t next = is_answer(&got, BEGIN_LOAD, sequence, 4) ? (uint32_t)get(got.payload, 4) : 1;
+    if (next || !load_rest(net, 0, part, window, &got))
+        return got;
+    make_end(end, net);
+    got = ask(END_LOAD, end, END_BYTES);
+    expected_damaged = is_error(&got, sequence, IMAGE_CHECK);
+    return got;
+}
+
+static void load_all(const char *sentence, const image *net, unsigned part, unsigned window)
+{
+    answer got = try_load(net, part, window);
+    check(is_answer(&got, END_LOAD, sequence, 0), sentence, "%s", told(&got));
+}
+
+static image copy_of(const image *like, uint32_t chunks)    /* with a tape of its own, of random words behind like's */
 {
     image net = *like;
-    put(put(put(entry, target, 1), address, 2), data, 8);
-    net.entries = entry, net.count = 1;
+    net.chunks = chunks, net.bytes = CHUNK * chunks, net.tape = malloc(net.bytes);
+    for (uint32_t i = 0; i < net.bytes; i++)
+        net.tape[i] = i < like->bytes ? like->tape[i] : (byte)random_bits();
     return net;
+}
+
+static void check_chunks(image *net)                        /* gives each chunk its check, and the tape its name */
+{
+    for (uint32_t chunk = 0; chunk < net->chunks; chunk++) {
+        byte *words = net->tape + CHUNK * chunk;
+        put(words + CHUNK - 2, crc16_of(words, CHUNK - 2, 1) ^ chunk, 2);
+    }
+    set_name(net);
 }
 
 /* INFO */
 
 typedef struct {
-    unsigned clock_hz, baud, channels, w_bits, acc_bits, picture_width, picture_height, depths[3];
+    unsigned clock_hz, baud, sdram_bytes;
 } device;
 
-static device try_info(const image *starts_with)
+static device try_info(const image *net, int starts_with_it)
 {
     static const byte example[] = { 0xA5, 0x5A, 1, 1, 7, 0, 0, 0x79, 0x48, 0x4D, 0xAF, 0xB1, 0x46 };
     static const byte odd[] = { 0, 1, 0x5A, 0x7F, 0x80, 0xA5, 0xFF };
@@ -522,44 +653,39 @@ static device try_info(const image *starts_with)
     for (size_t i = 0; i < sizeof odd; i++) {
         sequence = (byte)(odd[i] - 1);
         answer got = ask(INFO, NULL, 0);
-        repeated &= is_answer(&got, INFO, odd[i], 54);
+        repeated &= is_answer(&got, INFO, odd[i], INFO_BYTES);
     }
     check(repeated, "sequence is any number; the answer repeats it", "not");
-    answer got = must_do("Info has 54 bytes", INFO, NULL, 0, 54);
+    answer got = must_do("Info has 56 bytes", INFO, NULL, 0, INFO_BYTES);
     const byte *at = got.payload;
     check(at[0] == 1, "protocol is 1", "%d", at[0]);
     check(at[1] == 3, "gateware is 3 (major, minor, patch)", "%d.%d.%d", at[1], at[2], at[3]);
-    check(!memcmp(at + 4, starts_with->config, 8), "config is the configuration's that the net was compiled for", "not");
+    check(!memcmp(at + 4, net->config, 8), "config is the configuration's that the net was compiled for", "not");
     is.clock_hz = (unsigned)get(at + 12, 4), is.baud = (unsigned)get(at + 16, 4);
     check(is.clock_hz >= 1000000 && is.baud >= 9600 && is.clock_hz >= is.baud, "clock_hz and baud are rates", "%u, %u",
           is.clock_hz, is.baud);
-    is.channels = at[21], is.w_bits = at[23], is.acc_bits = at[25];
-    check(at[20] && at[21] && at[22] && at[23] && at[24] && is.channels * is.w_bits <= 64 && is.acc_bits <= 64,
-          "rows, channels, pixels_per_cycle, w_bits, a_bits, acc_bits; a word of a memory is 64 bits",
-          "%d, %d, %d, %d, %d, %d", at[20], at[21], at[22], at[23], at[24], at[25]);
-    is.picture_width = at[26], is.picture_height = at[27];
-    check(is.picture_width >= starts_with->width && is.picture_height >= starts_with->height,
-          "picture_width, picture_height: the largest picture", "%u, %u", is.picture_width, is.picture_height);
-    check(get(at + 28, 2) && get(at + 30, 2), "activation_depth, accumulator_depth", "0");
-    is.depths[0] = (unsigned)get(at + 36, 2), is.depths[1] = (unsigned)get(at + 32, 2);
-    is.depths[2] = (unsigned)get(at + 34, 2);
-    for (int i = 0; i < 3; i++)
-        check(is.depths[i] >= starts_with->words[i], "the image's words have addresses below the memory's depth in Info",
-              "%u", is.depths[i]);
-    check(get(at + 38, 2) == MAX_PAYLOAD, "max_payload is 4096", "%u", (unsigned)get(at + 38, 2));
-    check(at[40] == WINDOW, "window: two INFER may be on their way", "%d", at[40]);
-    check(at[41] == 1 && !memcmp(at + 42, starts_with->net, 8) && get(at + 50, 2) == starts_with->n_logits
-          && get(at + 52, 2) == starts_with->pixel_bytes, "loaded, net, n_logits, pixel_bytes are the loaded net's",
-          "%d, .., %u, %u", at[41], (unsigned)get(at + 50, 2), (unsigned)get(at + 52, 2));
+    int all = 1;
+    for (int i = 20; i < 36; i += i < 26 ? 1 : 2)
+        all &= get(at + i, i < 26 ? 1 : 2) > 0;
+    check(all, "rows, channels, pixels_per_cycle, w_bits, a_bits, acc_bits and five depths", "a 0 among them");
+    is.sdram_bytes = (unsigned)get(at + 36, 4);
+    check(is.sdram_bytes % CHUNK == 0 && (net->resident || is.sdram_bytes >= net->bytes),
+          "sdram_bytes, 0: there is none, and then the device's own memories hold the net", "%u", is.sdram_bytes);
+    check(get(at + 40, 2) == MAX_PAYLOAD, "max_payload is 4096", "%u", (unsigned)get(at + 40, 2));
+    check(at[42] == WINDOW, "window: two INFER may be on their way", "%d", at[42]);
+    if (starts_with_it)
+        check(at[43] == 1 && !memcmp(at + 44, net->net, 8) && get(at + 52, 2) == net->n_logits
+              && get(at + 54, 2) == net->pixel_bytes, "loaded, net, n_logits, pixel_bytes are the loaded net's",
+              "%d, .., %u, %u", at[43], (unsigned)get(at + 52, 2), (unsigned)get(at + 54, 2));
     return is;
 }
 
 /* Commands that are refused, whatever is loaded */
 
-static void try_lengths(const image *net)
+static void try_lengths(const device *is, const image *net)
 {
     static byte payload[MAX_PAYLOAD];
-    static const byte unknown[] = { 0x00, 0x04, 0x0F, 0x13, 0x21, 0x7F, 0x81, 0xA0, 0xFF };
+    static const byte unknown[] = { 0x00, 0x04, 0x0F, 0x14, 0x22, 0x7F, 0x81, 0xA0, 0xFF };
     must_refuse("a payload where none is wanted is LENGTH (INFO)", INFO, payload, 1, LENGTH);
     must_refuse("a payload where none is wanted is LENGTH (STATUS)", STATUS, payload, 200, LENGTH);
     must_refuse("a payload where none is wanted is LENGTH (RESET)", RESET, payload, 1, LENGTH);
@@ -571,126 +697,202 @@ static void try_lengths(const image *net)
         answer got = ask(unknown[i], payload, (unsigned)i);
         all &= is_error(&got, sequence, COMMAND);
     }
-    check(all, "any other kind is answered by COMMAND: 00 04 0F 13 21 7F 81 A0 FF", "not");
+    check(all, "any other kind is answered by COMMAND: 00 04 0F 14 22 7F 81 A0 FF", "not");
     must_refuse("INFER: LENGTH, of too few pixels", INFER, payload, net->pixel_bytes - 1, LENGTH);
     must_refuse("INFER: LENGTH, of too many pixels", INFER, payload, net->pixel_bytes + 1, LENGTH);
     must_refuse("INFER: LENGTH, of none", INFER, payload, 0, LENGTH);
-    must_refuse("BEGIN_LOAD: LENGTH comes before CONFIG", BEGIN_LOAD, payload, 7, LENGTH);
-    memcpy(payload, net->config, 8);
+    must_refuse("PIXELS: LENGTH, of no byte", PIXELS, payload, 2, LENGTH);
+    must_refuse("PIXELS: LENGTH, of half an offset", PIXELS, payload, 1, LENGTH);
+    must_refuse("a PIXELS with all that is missing is LENGTH", PIXELS, payload, 2 + net->pixel_bytes, LENGTH);
+    must_refuse("or more", PIXELS, payload, 2 + net->pixel_bytes + 1, LENGTH);
+    put(payload, 1, 2);
+    must_refuse("PIXELS: LENGTH comes before ORDER", PIXELS, payload, 2 + net->pixel_bytes, LENGTH);
+    must_refuse("PIXELS: ORDER, where the picture begins", PIXELS, payload, 3, ORDER);
+    make_begin(payload, net);
     payload[7] ^= 1;
-    must_refuse("BEGIN_LOAD: CONFIG", BEGIN_LOAD, payload, 8, CONFIG);
+    must_refuse("BEGIN_LOAD: LENGTH comes before CONFIG", BEGIN_LOAD, payload, BEGIN_BYTES - 1, LENGTH);
+    must_refuse("BEGIN_LOAD: LENGTH", BEGIN_LOAD, payload, BEGIN_BYTES + 1, LENGTH);
+    must_refuse("BEGIN_LOAD: CONFIG", BEGIN_LOAD, payload, BEGIN_BYTES, CONFIG);
+    put(payload + 16, 0, 4);
+    must_refuse("BEGIN_LOAD: CONFIG comes before SIZES", BEGIN_LOAD, payload, BEGIN_BYTES, CONFIG);
     must_refuse("LOAD without BEGIN_LOAD is ORDER, which comes before LENGTH", LOAD, payload, 3, ORDER);
     must_refuse("END_LOAD without BEGIN_LOAD is ORDER, which comes before LENGTH", END_LOAD, payload, 3, ORDER);
+    if (!is->sdram_bytes)
+        must_refuse("MEMORY_TEST: NO_MEMORY, which comes before LENGTH", MEMORY_TEST, payload, 3, NO_MEMORY);
     check_status("a refused command counts in frames and leaves everything as it was", -1, 0, 1);
 }
 
-/* Loading: `net` comes with its entries in any order, and with other bits than the device looks at turned over. */
+/* Loading */
 
-static void try_loading(const device *is, const image *file, const answers *known)
+static void check_refused_as_damaged(const image *net)
 {
-    byte payload[MAX_PAYLOAD], end[28], bad[28];
-    image net = *file;
-    net.entries = malloc(net.count * ENTRY_BYTES);
-    memcpy(net.entries, file->entries, net.count * ENTRY_BYTES);
-    for (unsigned i = net.count; i-- > 1; ) {
-        byte kept[ENTRY_BYTES], *one = net.entries + i * ENTRY_BYTES, *other = net.entries + below(i + 1) * ENTRY_BYTES;
-        memcpy(kept, one, ENTRY_BYTES), memcpy(one, other, ENTRY_BYTES), memcpy(other, kept, ENTRY_BYTES);
-    }
-    for (unsigned i = 0; i < net.count; i++) {
-        byte *entry = net.entries + i * ENTRY_BYTES;
-        unsigned bits = entry[0] == 1 ? is->channels * is->w_bits : is->acc_bits;
-        if (entry[0] && bits < 64)
-            put(entry + 3, get(entry + 3, 8) ^ random_bits() << bits, 8);
-    }
+    byte picture[MAX_PAYLOAD] = { 0 };
+    must_refuse("INFER: DAMAGED, which comes before LENGTH", INFER, picture, net->pixel_bytes - 1, DAMAGED);
+    must_refuse("PIXELS: DAMAGED", PIXELS, picture, 3, DAMAGED);
+    must_refuse("a load begins from nothing: LOAD is ORDER", LOAD, picture, 6, ORDER);
+    must_refuse("a load begins from nothing: END_LOAD is ORDER", END_LOAD, picture, END_BYTES, ORDER);
+    check_status("there is no net, and damaged is 1", -1, 0, 0);
+}
 
-    must_do("BEGIN_LOAD takes 8 bytes that equal those in Info", BEGIN_LOAD, net.config, 8, 0);
-    check_status("from its answer on no net is loaded and load_next is 0", 0, 0, 0);
+static void try_loading(const device *is, const image *net, const answers *known)
+{
+    byte payload[MAX_PAYLOAD], begin[BEGIN_BYTES], end[END_BYTES], bad[END_BYTES];
+    image other = copy_of(net, net->chunks);
+    uint32_t next = 0;
+
+    must_begin("BEGIN_LOAD of another tape: next is 0", net, 0);
+    check_status("no net is loaded from now on", 0, 0, 0);
+    check(!memcmp(ask_status().tape, net->name, 8), "tape: name of the load that goes on", "otherwise");
     answer got = ask(INFO, NULL, 0);
     int zeros = 1;
-    for (int i = 41; i < 54; i++)
+    for (int i = 43; i < INFO_BYTES; i++)
         zeros &= got.payload[i] == 0;
-    check(zeros && got.length == 54, "net, n_logits, pixel_bytes are 0 while loaded is 0", "not");
+    check(zeros && got.length == INFO_BYTES, "net, n_logits, pixel_bytes are 0 while loaded is 0", "not");
     must_refuse("INFER: NOT_LOADED, which comes before LENGTH", INFER, payload, 5, NOT_LOADED);
-    make_end(end, &net);
-    put(put(memcpy(bad, end, 28), 0, 4), 0, 4);
-    must_refuse("SIZES: there are no entries", END_LOAD, bad, 28, SIZES);
+    must_refuse("PIXELS: NOT_LOADED, which comes before LENGTH", PIXELS, payload, 0, NOT_LOADED);
+    make_end(end, net);
+    must_refuse("END_LOAD: LENGTH comes before ORDER", END_LOAD, end, END_BYTES - 1, LENGTH);
+    must_refuse("END_LOAD: ORDER, bytes of the tape have not come", END_LOAD, end, END_BYTES, ORDER);
 
-    make_load(payload, &net, 0, 10);
-    must_refuse("LOAD: LENGTH, less than an index", LOAD, payload, 3, LENGTH);
-    put(payload, 1, 4);
-    must_refuse("LOAD: ORDER, index is not the device's next one", LOAD, payload, 4 + ENTRY_BYTES, ORDER);
-    must_refuse("LOAD: ORDER comes before LENGTH in the middle of an entry", LOAD, payload, 4 + 5, ORDER);
-    put(payload, 0, 4);
-    got = must_do("a LOAD of no entries is taken", LOAD, payload, 4, 4);
-    check(get(got.payload, 4) == 0, "its answer is the index of the next entry: 0", "%u", (unsigned)get(got.payload, 4));
-    must_refuse("LENGTH, less than an entry", LOAD, payload, 4 + 10, LENGTH);
-    check_status("refused entries are not taken", 0, 0, 0);
-    got = must_do("LOAD brings entries", LOAD, payload, 4 + 3 * ENTRY_BYTES, 4);
-    check(get(got.payload, 4) == 3, "its answer is the index of the next entry: 3", "%u", (unsigned)get(got.payload, 4));
-    must_refuse("a LOAD whose answer was lost is not applied twice (ORDER)", LOAD, payload, 4 + 3 * ENTRY_BYTES, ORDER);
-    make_load(payload, &net, 3, 10);
-    must_refuse("LENGTH: ends in the middle of an entry", LOAD, payload, 4 + 2 * ENTRY_BYTES + 10, LENGTH);
-    check_status("the entries before the bad one are taken: load_next", 5, 0, 0);
-    unsigned next = 5;
-    for (unsigned target = 0; target < 5; target++) {
-        make_load(payload, &net, next, 3);
-        byte *second = payload + 4 + ENTRY_BYTES;
-        put(second, target < 3 ? target : target == 3 ? 3 : 0xFF, 1);
-        put(second + 1, target < 3 ? is->depths[target] : 0, 2);
-        must_refuse(target < 3 ? "ENTRY: the address is not below the memory's depth"
-                    : "ENTRY: the target is none of the three", LOAD, payload, 4 + 3 * ENTRY_BYTES, ENTRY);
-        check_status("of ENTRY too the entries before the bad one are taken, it and those behind it are not", ++next, 0,
-                     0);
-    }
-    make_load(payload, &net, next, 1);
-    payload[4] = 9;
-    must_refuse("entry by entry: a cut entry is LENGTH before ENTRY", LOAD, payload, 4 + 10, LENGTH);
-    must_refuse("entry by entry: ENTRY before LENGTH of a later one", LOAD, payload, 4 + ENTRY_BYTES + 1, ENTRY);
+    make_load(payload, net, 0, MAX_PART);
+    must_refuse("LOAD: LENGTH, less than an offset", LOAD, payload, 3, LENGTH);
+    must_refuse("LOAD: LENGTH, no bytes", LOAD, payload, 4, LENGTH);
+    must_refuse("LOAD: LENGTH, an odd number of bytes", LOAD, payload, 4 + 7, LENGTH);
+    put(payload, 2, 4);
+    must_refuse("LOAD: ORDER, offset is not the device's next one", LOAD, payload, 4 + 2, ORDER);
+    must_refuse("LOAD: LENGTH of an odd number comes before ORDER", LOAD, payload, 4 + 3, LENGTH);
+    check_status("refused bytes are not taken", 0, 0, 0);
+    must_do("LOAD brings bytes of the tape", LOAD, payload, make_load(payload, net, 0, 8), 0);
+    must_refuse("a LOAD whose answer was lost is not applied twice (ORDER)", LOAD, payload, 4 + 8, ORDER);
+    check_status("load_next", next = 8, 0, 0);
+
+    must_begin("a load of the same tape goes on, and next is where it is", net, next);
     must_do("RESET has an answer without payload", RESET, NULL, 0, 0);
-    check_status("RESET: a load that is going on stays", next, 0, 0);
-    must_refuse("END_LOAD: IMAGE_CHECK, entries are missing", END_LOAD, end, 28, IMAGE_CHECK);
-    for (status now = ask_status(); now.load_next < net.count; now = ask_status()) {     /* "continues from load_next" */
-        unsigned count = net.count - now.load_next < 100 ? net.count - now.load_next : 100;
-        got = ask(LOAD, payload, make_load(payload, &net, now.load_next, count));
-        if (!is_answer(&got, LOAD, sequence, 4) || get(got.payload, 4) != now.load_next + count)
-            stop("LOAD is answered by", told(&got));
+    must_begin("also after a RESET", net, next);
+    make_begin(begin, net), begin[3] ^= 0x40;
+    must_refuse("BEGIN_LOAD: CONFIG leaves everything as it was", BEGIN_LOAD, begin, BEGIN_BYTES, CONFIG);
+    check_status("the load is still going on", next, 0, 0);
+    other.chunks++;
+    must_begin("of as many chunks: of one more it is another load, and next is 0", &other, 0);
+    must_do("which goes on", LOAD, payload, make_load(payload, net, 0, 10), 0);
+    must_begin("a load that was going on is forgotten: next is 0", net, 0);
+    must_do("and again", LOAD, payload, make_load(payload, net, 0, 2), 0);
+    other.chunks--, other.name[7] ^= 1;
+    must_begin("of the same tape: of one that has another name next is 0", &other, 0);
+    static const uint32_t wrong_chunks[] = { 0, 32769, 0x10000, 0x80000001 };
+    for (int i = 0; i < 4; i++) {
+        must_begin("BEGIN_LOAD of another tape", net, 0);
+        must_do("LOAD", LOAD, payload, make_load(payload, net, 0, 100), 0);
+        make_begin(begin, net), put(begin + 16, wrong_chunks[i], 4);
+        must_refuse("BEGIN_LOAD: SIZES, 0, or more than 32,768", BEGIN_LOAD, begin, BEGIN_BYTES, SIZES);
+        must_refuse("a load has ended after it: LOAD is ORDER", LOAD, payload, make_load(payload, net, 100, 2), ORDER);
+        must_refuse("a load has ended after it: END_LOAD is ORDER", END_LOAD, end, END_BYTES, ORDER);
     }
-    check_status("load_next is the number of entries", net.count, 0, 0);
+    must_begin("and it does not go on", net, 0);
+    for (answer other_answer; next < net->bytes; ) {        /* "a client that broke off, at any byte, continues" */
+        unsigned bytes = 2 + 2 * below(300);
+        bytes = bytes > net->bytes - ask_status().load_next ? net->bytes - ask_status().load_next : bytes;
+        image part = *net;
+        got = ask_begin(net);
+        next = (uint32_t)get(got.payload, 4), part.bytes = next + bytes;
+        if (!is_answer(&got, BEGIN_LOAD, sequence, 4) || !load_rest(&part, next, MAX_PART, 1, &other_answer))
+            stop("a load in parts is answered by", told(&got));
+        next += bytes;
+    }
+    check_status("load_next is the number of bytes", net->bytes, 0, 0);
+    put(payload, net->bytes, 4);
+    must_refuse("LOAD: LENGTH, more than the tape has", LOAD, payload, 4 + 2, LENGTH);
+    put(payload, net->bytes + 2, 4);
+    must_refuse("LOAD: ORDER comes before that LENGTH", LOAD, payload, 4 + 2, ORDER);
 
-    must_refuse("END_LOAD: LENGTH", END_LOAD, end, 27, LENGTH);
-    must_refuse("END_LOAD: LENGTH comes before IMAGE_CHECK", END_LOAD, bad, 0, LENGTH);
-    put(memcpy(bad, end, 28), net.count + 1, 4);
-    must_refuse("IMAGE_CHECK: the number of entries is not the device's", END_LOAD, bad, 28, IMAGE_CHECK);
-    memcpy(bad, end, 28), bad[7] ^= 0x80, put(bad + 16, 0, 2);
-    must_refuse("IMAGE_CHECK: the CRC is not the device's; it comes before SIZES", END_LOAD, bad, 28, IMAGE_CHECK);
-    const struct { const char *sentence; unsigned n_logits, width, height, pixel_bytes; } wrong[] = {
-        { "SIZES: n_logits is 0", 0, net.width, net.height, net.pixel_bytes },
-        { "SIZES: n_logits is more than 1022", 1023, net.width, net.height, net.pixel_bytes },
-        { "SIZES: width is 0", net.n_logits, 0, net.height, 0 },
-        { "SIZES: height is 0", net.n_logits, net.width, 0, 0 },
-        { "SIZES: width is more than Info's", net.n_logits, is->picture_width + 1, 1, 3 * (is->picture_width + 1) },
-        { "SIZES: height is more than Info's", net.n_logits, 1, is->picture_height + 1, 3 * (is->picture_height + 1) },
-        { "SIZES: pixel_bytes is not 3 * width * height", net.n_logits, net.width, net.height, net.pixel_bytes + 3 },
-        { "SIZES: pixel_bytes is 0", net.n_logits, net.width, net.height, 0 },
+    must_refuse("END_LOAD: LENGTH", END_LOAD, payload, END_BYTES + 1, LENGTH);
+    const struct { const char *sentence; unsigned n_logits, pixels; } wrong[] = {
+        { "SIZES: n_logits is 0", 0, net->pixels }, { "SIZES: n_logits is more than 1022", 1023, net->pixels },
+        { "SIZES: pixels is 0", net->n_logits, 0 }, { "SIZES: pixels is more than 16129", net->n_logits, 16130 },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        memcpy(bad, end, 28);
-        put(put(bad + 16, wrong[i].n_logits, 2), wrong[i].pixel_bytes, 2);
-        put(bad + 20, (net.settings & ~0x3FFFull) | wrong[i].height << 7 | wrong[i].width, 8);
-        must_refuse(wrong[i].sentence, END_LOAD, bad, 28, SIZES);
+        memcpy(bad, end, END_BYTES), bad[0] ^= 1;
+        put(put(bad + 13, wrong[i].n_logits, 2), wrong[i].pixels, 2);
+        must_refuse(wrong[i].sentence, END_LOAD, bad, END_BYTES, SIZES);
     }
-    check_status("after a refusal the load is still going on", net.count, 0, 0);
-    memset(end + 8, 0xAB, 8), end[24] |= 0xFC, memset(end + 25, 0xFF, 3);
-    must_do("END_LOAD may be sent again; the 30 bits above Settings are not looked at", END_LOAD, end, 28, 0);
+    memcpy(bad, end, END_BYTES), bad[4] = 0xFE;
+    if (!is->sdram_bytes)
+        must_refuse("SIZES: resident is 0 and the device has no SDRAM", END_LOAD, bad, END_BYTES, SIZES);
+    check_status("after these refusals the load is still going on", net->bytes, 0, 0);
+    memset(end + 5, 0xAB, 8), end[4] |= 0xFE;
+    must_do("END_LOAD may be sent again; the other bits of resident are not looked at", END_LOAD, end, END_BYTES, 0);
     got = ask(INFO, NULL, 0);
-    check(got.length == 54 && got.payload[41] == 1 && !memcmp(got.payload + 42, end + 8, 8),
+    check(got.length == INFO_BYTES && got.payload[43] == 1 && !memcmp(got.payload + 44, end + 5, 8),
           "net is not checked: it is what INFO repeats", "not");
-    must_refuse("after END_LOAD no load is going on: LOAD is ORDER", LOAD, payload, 4, ORDER);
-    must_refuse("after END_LOAD no load is going on: END_LOAD is ORDER", END_LOAD, end, 28, ORDER);
-    classify("the order of the entries is free, and of a word the lowest bits count: logits are the golden model's",
-             &net, known, 1);
-    check_status("images: pictures answered by their logits", net.count, 0, 1);
-    free(net.entries);
+    must_refuse("the load has ended: LOAD is ORDER", LOAD, payload, 4 + 2, ORDER);
+    must_refuse("the load has ended: END_LOAD is ORDER", END_LOAD, end, END_BYTES, ORDER);
+    check(!memcmp(ask_status().tape, net->name, 8), "tape stays", "otherwise");
+    classify("the net is loaded", net, known, 1);
+    check_status("load_next stays; images: pictures answered by their logits", net->bytes, 0, 1);
+
+    must_begin("a load has ended when END_LOAD is carried out: next is 0", net, 0);
+    check(load_rest(net, 0, MAX_PART, 1, &got), "LOAD in the largest parts", "%s", told(&got));
+    make_end(end, net), end[3] ^= 0x80;
+    must_refuse("IMAGE_CHECK: the CRC-32 of all bytes", END_LOAD, end, END_BYTES, IMAGE_CHECK);
+    expected_damaged = 1;
+    check_refused_as_damaged(net);
+    must_begin("a load begins from nothing: next is 0", net, 0);
+    check_status("damaged is 0 when the next load has begun", 0, 0, 0);
+    must_refuse("INFER: refused by DAMAGED until the next load begins", INFER, payload, 3, NOT_LOADED);
+    for (uint32_t chunk = 0; chunk < net->chunks; chunk++) {
+        other.tape[CHUNK * chunk + below(CHUNK)] ^= (byte)(1 << below(8));
+        set_name(&other);
+        got = try_load(&other, MAX_PART, 1);
+        check(is_error(&got, sequence, IMAGE_CHECK), "IMAGE_CHECK: the check of each chunk", "%s", told(&got));
+        memcpy(other.tape, net->tape, net->bytes);
+    }
+    memcpy(other.tape, net->tape + CHUNK, CHUNK), memcpy(other.tape + CHUNK, net->tape, CHUNK);
+    set_name(&other);
+    got = try_load(&other, MAX_PART, 1);
+    check(is_error(&got, sequence, IMAGE_CHECK), "IMAGE_CHECK: a chunk in another one's place", "%s", told(&got));
+    check_refused_as_damaged(net);
+    free(other.tape);
+}
+
+/* Many LOAD on their way. What the tape says is not checked: this one says nothing that makes sense. */
+
+static void try_many_loads(const image *net)
+{
+    static byte data[4 * MAX_FRAME];
+    byte end[END_BYTES], payload[MAX_PAYLOAD], *at = data;
+    answer got;
+    image odd = copy_of(net, 40);
+    for (byte *word = odd.tape; word < odd.tape + odd.bytes; word++)
+        *word = (byte)random_bits();
+    check_chunks(&odd);
+    must_begin("a tape of 40 chunks", &odd, 0);
+    check(load_rest(&odd, 0, MAX_PART, 10, &got), "any number of LOAD may be on their way: 10", "%s", told(&got));
+    check_status("all were carried out", odd.bytes, 0, 0);
+    odd.name[0] ^= 1;
+    must_begin("once more, of another name", &odd, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned length = make_load(payload, &odd, MAX_PART * i, MAX_PART);
+        at += make_frame(at, LOAD, ++sequence, payload, length);
+        if (i == 1)
+            at[-3000] ^= 0x10;
+    }
+    send_bytes(data, (size_t)(at - data));
+    int holds = 1;
+    for (unsigned i = 0; i < 4; i++) {
+        byte to = (byte)(sequence - 3 + i);
+        got = await();
+        holds &= i == 0 ? is_answer(&got, LOAD, to, 0) : is_error(&got, to, i == 1 ? FRAME_CHECK : ORDER);
+        expected[i == 1 ? FRAME_ERRORS : FRAMES]++;
+    }
+    check(holds, "if one of several LOAD is damaged, those behind it are ORDER", "otherwise");
+    check_status("load_next is where the damaged one begins", MAX_PART, 0, 0);
+    must_begin("and BEGIN_LOAD says where to go on", &odd, MAX_PART);
+    check(load_rest(&odd, MAX_PART, MAX_PART, 3, &got), "it goes on", "%s", told(&got));
+    make_end(end, &odd);
+    got = ask(END_LOAD, end, END_BYTES);
+    check(is_answer(&got, END_LOAD, sequence, 0) || is_error(&got, sequence, STALLED),
+          "what the tape says is not checked either: END_LOAD is carried out, or STALLED", "%s", told(&got));
+    free(odd.tape);
 }
 
 /* INFER */
@@ -713,8 +915,8 @@ static void try_infer(const image *net, const answers *known)
             while (!done) {
                 answer got = await();
                 if (got.sequence == behind) {
-                    holds &= is_answer(&got, kind, behind, kind == STATUS ? 22 : 0);
-                    told_outstanding = kind == STATUS ? got.payload[18] : WINDOW - (int)logits;
+                    holds &= is_answer(&got, kind, behind, kind == STATUS ? STATUS_BYTES : 0);
+                    told_outstanding = kind == STATUS ? got.payload[26] : WINDOW - (int)logits;
                     holds &= told_outstanding == WINDOW - (int)logits;
                     done = kind == RESET || logits == WINDOW;
                 } else {
@@ -731,12 +933,12 @@ static void try_infer(const image *net, const answers *known)
                 send_command(INFO, NULL, 0);
                 answer got = await();
                 if (got.sequence == behind) {
-                    holds = is_answer(&got, kind, behind, kind == STATUS ? 22 : 0);
+                    holds = is_answer(&got, kind, behind, kind == STATUS ? STATUS_BYTES : 0);
                     got = await();
                 } else {
                     expected[FRAMES]--, expected[OVERRUNS]++;
                 }
-                holds &= is_answer(&got, INFO, sequence, 54);
+                holds &= is_answer(&got, INFO, sequence, INFO_BYTES);
             }
             char sentence[160];
             sprintf(sentence, "%s behind two INFER is answered before, between or after them, or dropped: here %s %d",
@@ -747,62 +949,158 @@ static void try_infer(const image *net, const answers *known)
         }
 }
 
-/* Programs that are wrong: an instruction of zeros ends the program, here before its first logit */
+/* PIXELS */
 
-static void try_wrong_programs(const image *net, const answers *known)
+static byte picture_sequence;                               /* of the picture whose parts are sent */
+
+static void send_part(int kind, const byte *picture, unsigned offset, unsigned bytes)
 {
-    byte payload[MAX_PAYLOAD], entry[ENTRY_BYTES];
+    byte payload[MAX_PAYLOAD];
+    sequence = (byte)(picture_sequence - 1);
+    if (kind == INFER)
+        send_command(INFER, picture + offset, bytes);
+    else
+        memcpy(put(payload, offset, 2), picture + offset, bytes), send_command(PIXELS, payload, 2 + bytes);
+}
+
+static void must_refuse_part(const char *sentence, int kind, const byte *picture, unsigned offset, unsigned bytes,
+                             int code)
+{
+    send_part(kind, picture, offset, bytes);
+    answer got = await();
+    check(is_error(&got, picture_sequence, code), sentence, "%s", told(&got));
+}
+
+static void must_take_part(const char *sentence, int kind, const byte *picture, const image *net, unsigned offset,
+                           unsigned bytes)
+{
+    send_part(kind, picture, offset, bytes);
+    answer got = await();
+    check(kind == PIXELS ? is_answer(&got, PIXELS, picture_sequence, 0)
+          : is_exact(&got, picture_sequence, net, picture + net->pixel_bytes), sentence, "%s", told(&got));
+    expected[IMAGES] += kind == INFER;
+}
+
+static void try_parts(const image *net, const answers *known)
+{
     const byte *picture = known->data;
-    uint64_t first = get(net->entries + 3, 8);              /* the file's entries begin with the program */
-    image never = one_entry(net, entry, 0, 0, 0);
-    load_all("a load of one entry; a word that was never loaded is what was there before", &never, 1);
-    send_command(INFER, picture, net->pixel_bytes);
-    check_status("a program that never sends its last logit leaves its picture without an answer", 1, 1, 1);
-    send_command(INFER, picture, net->pixel_bytes);
-    check_status("outstanding: INFER not answered", 1, 2, 1);
-    must_refuse("INFER: BUSY, two are on their way already", INFER, picture, net->pixel_bytes, BUSY);
-    must_refuse("INFER: LENGTH comes before BUSY", INFER, picture, net->pixel_bytes - 3, LENGTH);
-    must_refuse("BEGIN_LOAD: BUSY while an INFER is not answered", BEGIN_LOAD, net->config, 8, BUSY);
-    must_refuse("BEGIN_LOAD: BUSY comes before LENGTH", BEGIN_LOAD, net->config, 3, BUSY);
-    must_refuse("LOAD: ORDER", LOAD, payload, 4, ORDER);
+    unsigned all = net->pixel_bytes, parts = 0;
+    picture_sequence = 0x70;
+    must_take_part("PIXELS sends a part of the next picture, of any number of bytes: 1", PIXELS, picture, net, 0, 1);
+    must_refuse_part("offset must be where it goes on (ORDER)", PIXELS, picture, 0, 1, ORDER);
+    must_refuse_part("offset must be where it goes on (ORDER)", PIXELS, picture, 2, 1, ORDER);
+    must_refuse_part("a PIXELS with all that is missing is LENGTH", PIXELS, picture, 1, all - 1, LENGTH);
+    must_refuse_part("an INFER whose payload is not exactly what is missing is LENGTH", INFER, picture, 0, all, LENGTH);
+    must_refuse_part("an INFER whose payload is not exactly what is missing is LENGTH", INFER, picture, 2, all - 2, LENGTH);
+    picture_sequence = 0x71;
+    must_refuse_part("all parts of a picture have the same sequence number (ORDER)", PIXELS, picture, 1, 4, ORDER);
+    must_refuse_part("its INFER too (ORDER)", INFER, picture, 1, all - 1, ORDER);
+    picture_sequence = 0x70;
+    must_take_part("they leave everything as it was: the picture goes on", PIXELS, picture, net, 1, all - 2);
+    must_take_part("the last part of a picture is INFER's, at least a byte", INFER, picture, net, all - 1, 1);
+    check_status("images counts the picture", -1, 0, 1);
+    must_take_part("PIXELS of a picture that is never whole", PIXELS, picture, net, 0, all / 2);
+    check_status("outstanding counts INFER alone", -1, 0, 1);
+    sequence = 0x10;
+    must_do("RESET drops the parts of one that has not come whole", RESET, NULL, 0, 0);
+    picture_sequence = 0x72;
+    must_take_part("so the next one begins at 0", PIXELS, picture, net, 0, 3);
+    must_take_part("and is exact", INFER, picture, net, 3, all - 3);
+
+    /* Parts while the picture before is being classified: its answer comes when it comes */
+    int holds = 1;
+    unsigned exact = 0;
+    for (unsigned i = 0; i < 3 * known->count && holds; i++) {
+        const byte *data = known->data + i % known->count * known->stride;
+        const byte *before = known->data + (i + known->count - 1) % known->count * known->stride;
+        picture_sequence++;
+        for (unsigned offset = 0, bytes; offset < all && holds; offset += bytes) {
+            bytes = 1 + below(all - offset < 60 ? all - offset : 60);
+            int kind = offset + bytes == all ? INFER : PIXELS;
+            send_part(kind, data, offset, bytes), parts++;
+            while (kind == PIXELS && holds) {
+                answer got = await();
+                if (is_answer(&got, PIXELS, picture_sequence, 0))
+                    break;
+                holds = is_exact(&got, (byte)(picture_sequence - 1), net, before + all) && ++exact <= i;
+            }
+        }
+        if (holds && i + 1 < 3 * known->count && exact < i) {      /* at most two INFER may be on their way */
+            answer got = await();
+            holds = is_exact(&got, (byte)(picture_sequence - 1), net, before + all);
+            exact++;
+        }
+    }
+    answer got = await();
+    exact += (unsigned)is_exact(&got, picture_sequence, net, known->data + (known->count - 1) * known->stride + all);
+    if (exact < 3 * known->count)
+        holds = 0;
+    expected[IMAGES] = (uint16_t)(expected[IMAGES] + exact);
+    check(holds, "parts may be sent while a picture is being classified", "otherwise after %u pictures", exact);
+    printf("   %u pictures in %u parts\n", exact, parts);
+    check_status("images counts pictures, not parts", -1, 0, 1);
+}
+
+/* Nets that say something wrong of themselves, and tapes that do */
+
+
+static void try_wrong_nets(const image *net, const answers *known)
+{
+    byte payload[MAX_PAYLOAD], begin[BEGIN_BYTES];
+    const byte *picture = known->data;
+    image wrong = *net;
+    wrong.pixels = 1;                                       /* the core waits for the others */
+    load_all("a net with a wrong number of pixels is taken", &wrong, MAX_PART, 1);
+    make_begin(begin, net);
+    send_command(INFER, picture, 3);
+    check_status("a program that never sends its last logit leaves its picture without an answer", net->bytes, 1, 1);
+    send_command(INFER, picture, 3);
+    check_status("outstanding: INFER not answered", net->bytes, 2, 1);
+    must_refuse("INFER: BUSY, two are on their way already", INFER, picture, 3, BUSY);
+    must_refuse("INFER: LENGTH comes before BUSY", INFER, picture, 6, LENGTH);
+    put(payload, 9, 2);
+    must_refuse("PIXELS: while two are on their way they are BUSY, which comes before ORDER", PIXELS, payload, 3, BUSY);
+    must_refuse("PIXELS: LENGTH comes before BUSY", PIXELS, payload, 5, LENGTH);
+    must_refuse("BEGIN_LOAD: BUSY while an INFER is not answered", BEGIN_LOAD, begin, BEGIN_BYTES, BUSY);
+    must_refuse("BEGIN_LOAD: BUSY comes before LENGTH", BEGIN_LOAD, begin, 3, BUSY);
+    must_refuse("LOAD: ORDER", LOAD, payload, 6, ORDER);
     must_refuse("RESET: LENGTH", RESET, payload, 9, LENGTH);
-    must_do("INFO is answered while the core is at such a program", INFO, NULL, 0, 54);
-    check_status("they leave everything as it was", 1, 2, 1);
+    must_do("INFO is answered while the core is at such a program", INFO, NULL, 0, INFO_BYTES);
+    check_status("they leave everything as it was", net->bytes, 2, 1);
     must_do("RESET drops the pictures on their way", RESET, NULL, 0, 0);
-    check_status("the net and all counters stay; the pictures do not count as images", 1, 0, 1);
-    must_do("which RESET ends: BEGIN_LOAD is taken", BEGIN_LOAD, net->config, 8, 0);
+    check_status("the net and all counters stay; the pictures do not count as images", net->bytes, 0, 1);
+    must_begin("which RESET ends: BEGIN_LOAD is taken", net, 0);
 
     static const int more[] = { 1, -1, 0 };
-    image whole = one_entry(net, entry, 0, 0, first);
+    wrong = *net;
     for (int i = 0; i < 3; i++) {
-        whole.n_logits = i == 2 ? 1022 : (unsigned)((int)net->n_logits + more[i]);
-        load_all("the net with a wrong number of logits is taken", &whole, 1);
+        wrong.n_logits = i == 2 ? 1022 : (unsigned)((int)net->n_logits + more[i]);
+        load_all("the net with a wrong number of logits is taken", &wrong, MAX_PART, 1);
         send_command(INFER, picture, net->pixel_bytes), send_command(INFER, picture, net->pixel_bytes);
         answer one = await(), two = await();
         check(is_error(&one, (byte)(sequence - 1), LOGITS) && is_error(&two, sequence, LOGITS),
               "if the program sent more or fewer than the net has, the answer is ERROR with LOGITS", "%s", told(&two));
-        check_status("LOGITS does not count as an image", 1, 0, 1);
+        check_status("LOGITS does not count as an image", net->bytes, 0, 1);
     }
-    whole.n_logits = net->n_logits;
-    load_all("the whole net again, by its one wrong entry", &whole, 1);
+    load_all("the right net again", net, MAX_PART, 1);
     classify("it is exact again", net, known, WINDOW);
 
-    /* "Pitch, plane and the program are not checked: the logits are wrong, or LOGITS or STALLED is the answer, but the
-       device goes on answering" */
-    int counted[4] = { 0 }, stalls = 0, holds = 1;
-    for (int turn = 0; turn < 60 && holds; turn++) {
-        unsigned address = below(net->words[0]);
-        image lying = one_entry(net, entry, 0, address, get(net->entries + address * ENTRY_BYTES + 3, 8));
-        if (turn % 4 == 3)
-            lying.settings ^= (random_bits() & 0xFFFFF) << 14;
-        else
-            put(entry + 3, turn % 4 ? get(entry + 3, 8) ^ 1ull << below(64) : random_bits(), 8);
-        answer got = ask(BEGIN_LOAD, net->config, 8);
-        holds &= is_answer(&got, BEGIN_LOAD, sequence, 0);
-        got = ask(LOAD, payload, make_load(payload, &lying, 0, 1));
-        holds &= is_answer(&got, LOAD, sequence, 4);
-        make_end(payload, &lying);
-        got = ask(END_LOAD, payload, 28);
+    /* "What the tape says is not checked either: where it is wrong the logits are, or LOGITS or STALLED is the answer,
+       or none comes until a RESET, but the device goes on answering" */
+    int counted[4] = { 0 }, stalls = 0, unloaded = 0, holds = 1;
+    image lying = copy_of(net, net->chunks);
+    for (int turn = 0; turn < 40 && holds; turn++) {
+        memcpy(lying.tape, net->tape, net->bytes);
+        for (unsigned i = 0; i <= below(3); i++) {
+            byte *word = lying.tape + (below(4) ? below(200) : below(net->bytes));
+            *word = turn % 2 ? (byte)random_bits() : *word ^ (byte)(1 << below(8));
+        }
+        check_chunks(&lying);
+        answer got = try_load(&lying, MAX_PART, 1);
+        if (is_error(&got, sequence, STALLED)) {
+            unloaded++;
+            continue;
+        }
         holds &= is_answer(&got, END_LOAD, sequence, 0);
         int gone = 0, outcome[WINDOW] = { 0 };              /* gone: by STALLED, no net is loaded any more */
         byte infer = (byte)(sequence + 1);                  /* the first; the second has two more, STATUS goes between */
@@ -824,7 +1122,7 @@ static void try_wrong_programs(const image *net, const answers *known)
             if (kind == RESET && is_error(&got, sequence, STALLED))
                 gone = 1, stalls++;
             else
-                holds &= is_answer(&got, kind, sequence, kind == STATUS ? 22 : 0);
+                holds &= is_answer(&got, kind, sequence, kind == STATUS ? STATUS_BYTES : 0);
         }
         for (int i = 0; i < WINDOW; i++) {
             counted[outcome[i] == INFER ? 0 : outcome[i] == LOGITS ? 1 : outcome[i] == STALLED ? 2 : 3]++;
@@ -832,26 +1130,16 @@ static void try_wrong_programs(const image *net, const answers *known)
                 expected[IMAGES]++;
         }
         status now = ask_status();
-        holds &= now.outstanding == 0 && now.loaded == !gone && now.load_next == 1;
-        if (gone) {
-            got = ask(END_LOAD, payload, 28);
-            holds &= is_error(&got, sequence, ORDER);       /* "then the device forgets the load" */
-        }
-        image right = one_entry(net, entry, 0, address, get(net->entries + address * ENTRY_BYTES + 3, 8));
-        got = ask(BEGIN_LOAD, net->config, 8);
-        holds &= is_answer(&got, BEGIN_LOAD, sequence, 0);
-        got = ask(LOAD, payload, make_load(payload, &right, 0, 1));
-        holds &= is_answer(&got, LOAD, sequence, 4);
-        make_end(payload, &right);
-        got = ask(END_LOAD, payload, 28);
-        holds &= is_answer(&got, END_LOAD, sequence, 0);
+        holds &= now.outstanding == 0 && now.loaded == !gone && now.load_next == net->bytes;
     }
+    free(lying.tape);
     char sentence[200];
-    sprintf(sentence, "the device goes on answering: %d logits, %d LOGITS, %d STALLED, %d none until RESET; %d RESET "
-            "STALLED", counted[0], counted[1], counted[2], counted[3], stalls);
+    sprintf(sentence, "the device goes on answering: %d logits, %d LOGITS, %d STALLED, %d none until RESET; %d RESET and "
+            "%d loads STALLED", counted[0], counted[1], counted[2], counted[3], stalls, unloaded);
     check(holds, sentence, "not");
-    check_status("what happened there is counted", 1, 0, 1);
-    classify("and the net is exact when its words are right again", net, known, WINDOW);
+    check_status("what happened there is counted", -1, -1, -1);
+    load_all("and the net is loaded when its tape is right again", net, MAX_PART, 1);
+    classify("and exact", net, known, WINDOW);
 }
 
 /* Reception */
@@ -906,7 +1194,7 @@ static int try_bytes(const byte *data, size_t count)
         answer got = await();
         if (outcome == WHOLE)
             holds &= kind > 2 ? is_error(&got, to, COMMAND) : model.length ? is_error(&got, to, LENGTH)
-                     : is_answer(&got, kind, to, kind == INFO ? 54 : 22);
+                     : is_answer(&got, kind, to, kind == INFO ? INFO_BYTES : STATUS_BYTES);
         else
             holds &= is_error(&got, to, outcome);
         if (outcome == WHOLE || outcome == HEADER_CHECK || outcome == FRAME_CHECK)
@@ -1025,8 +1313,8 @@ static void try_reception(void)
 static void try_silence(const image *net)
 {
     static const struct { const char *sentence; int kind; unsigned payload, sent; } cut[] = {
-        { "TIMEOUT: a frame broke off in its payload", BEGIN_LOAD, 8, 9 + 4 },
-        { "TIMEOUT before the first byte of the payload", INFER, 12, 9 },
+        { "TIMEOUT: a frame broke off in its payload", BEGIN_LOAD, BEGIN_BYTES, 9 + 4 },
+        { "TIMEOUT before the first byte of the payload", LOAD, 6, 9 },
         { "TIMEOUT in the frame check", RESET, 0, 9 + 3 },
         { "TIMEOUT at the first byte of the frame check", INFO, 0, 9 },
     };
@@ -1055,7 +1343,7 @@ static void try_silence(const image *net)
             send_bytes(frame, unanswered[i]);
             pause_for(wait);
             send_command(STATUS, NULL, 0);
-            noticed = receive(&got, PATIENCE * 500) && is_answer(&got, STATUS, sequence, 22);
+            noticed = receive(&got, PATIENCE * 500) && is_answer(&got, STATUS, sequence, STATUS_BYTES);
             if (noticed) {
                 read_status(&got, &now);
                 expected[TIMEOUTS]++;
@@ -1065,7 +1353,7 @@ static void try_silence(const image *net)
                 do {
                     pause_for(wait);
                     send_command(STATUS, NULL, 0);
-                } while (!receive(&got, PATIENCE * 500) || !is_answer(&got, STATUS, sequence, 22));
+                } while (!receive(&got, PATIENCE * 500) || !is_answer(&got, STATUS, sequence, STATUS_BYTES));
                 read_status(&got, &now);
                 memcpy(expected, now.counters, sizeof expected);
             }
@@ -1163,48 +1451,86 @@ static unsigned ask_until_cleared(int kind, const void *payload, unsigned length
 
 static void try_stalled(const image *net, const answers *known, uint32_t load_next)
 {
-    byte payload[MAX_PAYLOAD], entry[ENTRY_BYTES], end[28];
+    byte payload[MAX_PAYLOAD], begin[BEGIN_BYTES], end[END_BYTES];
     answer got;
     must_refuse("INFER: STALLED, the core took no pixel", INFER, known->data, net->pixel_bytes, STALLED);
     check_status("STALLED: loaded and outstanding are 0, load_next stays", load_next, 0, 0);
     must_refuse("the device forgets the net", INFER, known->data, net->pixel_bytes, NOT_LOADED);
     must_refuse("RESET: LENGTH comes before STALLED", RESET, payload, 1, LENGTH);
-    must_refuse("BEGIN_LOAD: LENGTH comes before STALLED", BEGIN_LOAD, net->config, 7, LENGTH);
-    memset(payload, 0, 8);
-    unsigned stalls = ask_until_cleared(BEGIN_LOAD, payload, 8, &got);
+    make_begin(begin, net), make_end(end, net);
+    must_refuse("BEGIN_LOAD: LENGTH comes before STALLED", BEGIN_LOAD, begin, 7, LENGTH);
+    begin[0] ^= 1;
+    unsigned stalls = ask_until_cleared(BEGIN_LOAD, begin, BEGIN_BYTES, &got);
     check(stalls && is_error(&got, sequence, CONFIG), "BEGIN_LOAD: STALLED comes before CONFIG", "%u STALLED, then %s",
           stalls, told(&got));
     stalls = ask_until_cleared(RESET, NULL, 0, &got);
     check(is_answer(&got, RESET, sequence, 0), "RESET is answered by STALLED as long as the core does not answer",
           "%u STALLED, then %s", stalls, told(&got));
     check_status("no command sets a counter back", load_next, 0, 0);
-    stalls += ask_until_cleared(BEGIN_LOAD, net->config, 8, &got);
-    check(stalls && is_answer(&got, BEGIN_LOAD, sequence, 0), "when it does, it is cleared", "%u STALLED, then %s", stalls,
+    begin[0] ^= 1;
+    stalls += ask_until_cleared(BEGIN_LOAD, begin, BEGIN_BYTES, &got);
+    check(stalls && is_answer(&got, BEGIN_LOAD, sequence, 4), "when it does, it is cleared", "%u STALLED, then %s", stalls,
           told(&got));
     check_status("and a load is begun", 0, 0, 0);
-    send_command(LOAD, payload, make_load(payload, net, 0, 300));
-    got = await();
-    check(is_error(&got, sequence, STALLED), "LOAD: STALLED", "%s", told(&got));
+    must_refuse("LOAD: STALLED, the core took no word of a net", LOAD, payload, make_load(payload, net, 0, 4000), STALLED);
     status now = ask_status();
-    check(now.load_next < 300 && !now.loaded && !now.outstanding, "LOAD: entries that were taken before STALLED count",
-          "load_next %lu", (unsigned long)now.load_next);
-    must_refuse("the device forgets the load: LOAD is ORDER", LOAD, payload, make_load(payload, net, now.load_next, 1),
+    check(now.load_next < 4000 && now.load_next % 2 == 0 && !now.loaded && !now.outstanding,
+          "STALLED: loaded and outstanding are 0", "load_next %lu", (unsigned long)now.load_next);
+    must_refuse("the device forgets the load: LOAD is ORDER", LOAD, payload, make_load(payload, net, now.load_next, 2),
                 ORDER);
-    must_refuse("the device forgets the load: END_LOAD is ORDER", END_LOAD, end, 28, ORDER);
+    must_refuse("the device forgets the load: END_LOAD is ORDER", END_LOAD, end, END_BYTES, ORDER);
     check_status("load_next stays", now.load_next, 0, 0);
-    image one = one_entry(net, entry, 0, 0, get(net->entries + 3, 8));
-    ask_until_cleared(BEGIN_LOAD, net->config, 8, &got);
-    make_load(payload, &one, 0, 1), make_end(end, &one);
-    got = must_do("and a net can be loaded: LOAD", LOAD, payload, 4 + ENTRY_BYTES, 4);
-    must_do("and a net can be loaded: END_LOAD", END_LOAD, end, 28, 0);
-    check_status("and a net can be loaded: loaded is 1", 1, 0, 1);
+    ask_until_cleared(BEGIN_LOAD, begin, BEGIN_BYTES, &got);
+    check(is_answer(&got, BEGIN_LOAD, sequence, 4) && get(got.payload, 4) == 0, "a load does not go on after STALLED",
+          "%s", told(&got));
+    check(load_rest(net, 0, 20, 1, &got), "and a net can be loaded: LOAD", "%s", told(&got));
+    must_do("and a net can be loaded: END_LOAD", END_LOAD, end, END_BYTES, 0);
+    check_status("and a net can be loaded: loaded is 1", net->bytes, 0, 1);
+}
+
+/* A net that the device's own memories do not hold, and the memory that does */
+
+static void try_memory(const image *net, const answers *known)
+{
+    byte payload[MAX_PAYLOAD], begin[BEGIN_BYTES];
+    unsigned polls = 0;
+    must_refuse("without a net INFER is NOT_LOADED", INFER, known->data, net->pixel_bytes, NOT_LOADED);
+    check(!ask_status().memory_state, "memory_state 0: never tested", "otherwise");
+    load_all("a net that is played from SDRAM", net, 1000, 3);
+    classify("its logits are exact", net, known, 1);
+    classify("also where two are on their way", net, known, WINDOW);
+    try_many_loads(net);
+    load_all("again", net, MAX_PART, 2);
+    try_parts(net, known);
+
+    must_begin("a load", net, 0);
+    must_do("which goes on", LOAD, payload, make_load(payload, net, 0, 6), 0);
+    make_begin(begin, net);
+    must_refuse("MEMORY_TEST: LENGTH", MEMORY_TEST, payload, 3, LENGTH);
+    check_status("it leaves everything as it was", 6, 0, 0);
+    must_do("MEMORY_TEST is answered when it has begun", MEMORY_TEST, payload, 2, 0);
+    check(ask_status().memory_state == 1, "memory_state 1: being tested", "otherwise");
+    must_refuse("a load that was going on is forgotten: LOAD is ORDER", LOAD, payload, make_load(payload, net, 6, 2), ORDER);
+    must_refuse("BEGIN_LOAD is BUSY", BEGIN_LOAD, begin, BEGIN_BYTES, BUSY);
+    must_refuse("MEMORY_TEST is BUSY, which comes before LENGTH", MEMORY_TEST, payload, 3, BUSY);
+    must_refuse("no net is loaded", INFER, known->data, net->pixel_bytes, NOT_LOADED);
+    must_do("RESET: a test of the memory stays", RESET, NULL, 0, 0);
+    status now = ask_status();
+    check(now.memory_state == 1, "RESET: a test of the memory stays", "otherwise");
+    for (; now.memory_state == 1; polls++)
+        now = ask_status();
+    check(now.memory_state == 2 && !now.memory_errors, "memory_state 2: tested, without wrong words", "%d, %d errors",
+          now.memory_state, now.memory_errors);
+    printf("   tested within %u STATUS\n", polls);
+    load_all("a load begins from nothing", net, MAX_PART, 1);
+    classify("and the net is exact", net, known, WINDOW);
 }
 
 /* "beats: one every 2^22 of its cycles". The line tells the time: a byte is 10 bits. A simulated core may be slower than
    clock_hz says, so that it has 32 times as long. */
 static void try_beats(const device *is, byte first)
 {
-    double cycles_a_status = (13 + 35) * 10.0 * is->clock_hz / is->baud;
+    double cycles_a_status = (13 + 13 + STATUS_BYTES) * 10.0 * is->clock_hz / is->baud;
     unsigned limit = (unsigned)(32 * 4194304 / cycles_a_status) + 1, asked = 0;
     while (asked < limit && ask_status().beats == first)
         asked++;
@@ -1221,38 +1547,35 @@ int main(int count, char **words)
     read_image(words[2], &first), read_answers(words[3], &first, &first_answers);
     open_port(words[1]);
 
-    status begin;
-    answer got;
-    do                                                      /* "A client that gets no answer ... sends again" */
-        send_command(STATUS, NULL, 0);
-    while (!receive(&got, 3000));
-    while (got.sequence != sequence)
-        got = await();
-    if (!is_answer(&got, STATUS, sequence, 22))
-        stop("STATUS is answered by", told(&got));
-    read_status(&got, &begin);
+    status begin = ask_status();
     memcpy(expected, begin.counters, sizeof expected);
     check(begin.locked == 1, "locked: 1 while the PLL of the core's clock is locked", "%d", begin.locked);
-    check(begin.outstanding == 0 && begin.loaded == 1, "a board that starts with a net: outstanding 0, loaded 1", "%d, %d",
-          begin.outstanding, begin.loaded);
-    device is = try_info(&first);
-    check_status("frames counts each of them; this STATUS is one", begin.load_next, 0, 1);
-    if (count == 4) {
+    check(begin.outstanding == 0 && begin.loaded == first.resident, "a board that starts with a net: outstanding 0, "
+          "loaded 1; or without", "%d, %d", begin.outstanding, begin.loaded);
+    check(!begin.load_next && !get(begin.tape, 8), "load_next and tape are 0 before the first BEGIN_LOAD", "otherwise");
+    device is = try_info(&first, begin.loaded);
+    check_status("frames counts each of them; this STATUS is one", begin.load_next, 0, begin.loaded);
+    if (!begin.loaded) {
+        try_memory(&first, &first_answers);
+    } else if (count == 4) {
         try_stalled(&first, &first_answers, begin.load_next);
     } else {
         read_image(words[4], &second), read_answers(words[5], &second, &second_answers);
         classify("the board classifies with the net it starts with", &first, &first_answers, 1);
-        try_lengths(&first);
+        try_lengths(&is, &first);
         classify("the net is still what it was", &first, &first_answers, WINDOW);
         try_loading(&is, &second, &second_answers);
+        try_many_loads(&second);
+        load_all("a net in parts of 2 .. 510 bytes", &second, 510, 1);
         try_infer(&second, &second_answers);
-        try_wrong_programs(&second, &second_answers);
+        try_parts(&second, &second_answers);
+        try_wrong_nets(&second, &second_answers);
         try_reception();
         try_silence(&second);
         try_overruns();
-        load_all("a net in the file's order, in the largest frames", &first, (MAX_PAYLOAD - 4) / ENTRY_BYTES);
+        load_all("another net", &first, MAX_PART, 2);
         classify("and its logits are exact", &first, &first_answers, WINDOW);
-        check_status("and all was counted", first.count, 0, 1);
+        check_status("and all was counted", first.bytes, 0, 1);
         try_beats(&is, begin.beats);
     }
     printf("%s: %d wrong\n", wrongs ? "WRONG" : "ok", wrongs);
