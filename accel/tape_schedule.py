@@ -119,7 +119,7 @@ class TapeSchedule:
             self._take(self._last + 1, rest)
             self._state = self._last + 1
         self._chunks = self._word // tape.PAYLOAD_WORDS
-        self._asked_for = asked
+        self._asked_for = asked = asked + timing.ASK
         with contextlib.suppress(_Full):
             self._take_settings()
             for word in program:

@@ -23,8 +23,8 @@ follows the lines from 0 on in its own time, and chain c is c cycles behind chai
 """
 
 __all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_OPERANDS", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE",
-           "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CHUNK_QUEUE",
-           "CORRECTION", "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_FIELDS", "ELEMENT_HOP",
+           "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "ASK", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE",
+           "CHUNK_QUEUE", "CORRECTION", "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_FIELDS", "ELEMENT_HOP",
            "ELEMENT_PRODUCTS", "FETCH", "IM2COL", "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ",
            "IM2COL_WORDS", "LEVEL_DECODER", "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER",
            "NEXT_PASS", "OFFER", "SDRAM_READ", "SDRAM_WORD", "SHIFT", "START", "STREAM_REGISTER", "TABLE",
@@ -79,6 +79,7 @@ ACCUMULATOR = ACCUMULATOR_RESULTS + 1               # new accumulators, written 
 ACCUMULATOR_REUSE = ACCUMULATOR + BLOCK_MEMORY_WRITE    # an index to the same index again, at least
 
 # The tape
+ASK = 1                                             # a picture that would start to the restart of the SDRAM for it
 CHUNK_QUEUE = 1 + BLOCK_MEMORY + 1                  # a chunk committed to its first word on offer
 TAPE_REQUEST = 2                                    # a slot free, or a chunk asked for, to the next request
 CREDIT = 2                                          # a unit of a ring free to the room that it makes

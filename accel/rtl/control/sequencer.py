@@ -75,7 +75,7 @@ class Sequencer(wiring.Component):
             "threshold_write": Out(ThresholdWrite(
                 a_bits=config.a_bits, acc_bits=config.acc_bits, channels=config.channels)),
             "picture_full": In(1), "picture_buffer": In(1), "release": Out(1), "second": In(isa.ROW_BITS),
-            "hold": In(1), "ask": Out(1), "go": In(1), "rewind": In(1), "clear": In(1), "start": Out(1),
+            "hold": In(1), "ask": Out(1), "go": In(1), "rewind": In(1), "clear": In(1),
             **{f"{what}_there": In(1) for what in ("instruction", "weights", "thresholds")},
             **{f"{what}_taken": Out(1) for what in ("instruction", "weights", "thresholds")},
             "words_free": Out(1), "threshold_read": Out(1),
@@ -115,7 +115,7 @@ class Sequencer(wiring.Component):
             self.thresholds_taken.eq(fetch.thresholds_taken | thresholds.taken),
             self.words_free.eq(passes.words_free), self.threshold_read.eq(thresholds.word_taken),
             # Pictures.
-            self.ask.eq(fetch.ask), fetch.go.eq(self.go), self.start.eq(fetch.start), passes.second.eq(self.second),
+            self.ask.eq(fetch.ask), fetch.go.eq(self.go), passes.second.eq(self.second),
             fetch.picture_full.eq(self.picture_full), fetch.hold.eq(self.hold), self.release.eq(fetch.release),
             passes.picture_buffer.eq(self.picture_buffer),
             self.busy.eq(fetch.busy), self.cycles.eq(fetch.cycles)]

@@ -111,12 +111,13 @@ class TapePlayer(wiring.Component):
             m.d.sync += [writes.valid.eq(0), place.eq(place + 1)]
 
         # A picture may start when everything waits for it.
-        steady, primed = Signal(range(timing.TAPE_SETTLED)), Signal()
+        steady, primed, wanted = Signal(range(timing.TAPE_SETTLED)), Signal(), Signal()
         most = timing.TAPE_SETTLED - 1
         settled = self.waiting & queue.full & controller.idle & ~request.valid
         m.d.sync += [steady.eq(Mux(settled, Mux(steady == most, most, steady + 1), 0)),
                      primed.eq(settled & (steady == most))]
-        m.d.comb += [controller.restart.eq(playing & ~self.resident & primed & self.ask & self.whole),
+        m.d.sync += wanted.eq(self.ask & ~controller.restarted)
+        m.d.comb += [controller.restart.eq(playing & ~self.resident & primed & wanted & self.whole),
                      self.go.eq(self.resident | controller.restarted),
                      self.hold.eq(self.load.valid | ~self.whole), self.clear.eq(~self.whole)]
         m.d.sync += quiet.eq(controller.idle & ~controller.reads.valid & ~controller.writes.valid)
