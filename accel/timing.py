@@ -22,14 +22,14 @@ follows the lines from 0 on in its own time, and chain c is c cycles behind chai
     drain                            47     codes of all chains at the activation memory
 """
 
-__all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_OPERANDS", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE",
-           "ACTIVATION_READ", "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "ASK", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE",
-           "CHUNK_QUEUE", "CORRECTION", "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_FIELDS", "ELEMENT_HOP",
-           "ELEMENT_PRODUCTS", "FETCH", "IM2COL", "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ",
-           "IM2COL_WORDS", "LEVEL_DECODER", "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER",
-           "NEXT_PASS", "OFFER", "SDRAM_READ", "SDRAM_WORD", "SHIFT", "START", "STREAM_REGISTER", "TABLE",
-           "TAPE_CHUNK", "TAPE_REQUEST", "TAPE_SETTLED", "THRESHOLD_STAGE", "WEIGHT_ADDRESS", "WEIGHT_CODES", "array",
-           "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
+__all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_RESULTS", "ACCUMULATOR_REUSE", "ACTIVATION_READ",
+           "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "ASK", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CHUNK_QUEUE",
+           "CORRECTION", "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_HOP", "ELEMENT_PRODUCTS", "FETCH",
+           "IM2COL", "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ", "IM2COL_WORDS", "LEVEL_DECODER",
+           "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "NEXT_PASS", "OFFER", "SDRAM_READ",
+           "SDRAM_WORD", "SHIFT", "START", "STREAM_REGISTER", "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "TAPE_SETTLED",
+           "WEIGHT_ADDRESS", "WEIGHT_CODES", "array", "codes_at", "drain", "drained", "im2col_sums", "shortest_pass",
+           "sums_at", "threshold_unit"]
 
 # Parts of parts
 BLOCK_MEMORY = 2                                    # read address to data

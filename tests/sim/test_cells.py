@@ -38,6 +38,5 @@ def test_nets_from_the_load_stream():
 def test_a_net_in_the_initial_words(monkeypatch):
     net = random_net(4, TINY)
     library = build(compile_net(net, TINY))
-    monkeypatch.setattr(Image, "load_words", lambda image: (np.zeros(0, np.uint8), np.zeros(0, np.uint32),
-                                                            np.zeros(0, np.uint64)))
+    monkeypatch.setattr(Image, "load_words", lambda image: (np.zeros(0, np.uint8), np.zeros(0, np.uint16)))
     check_net(net, TINY, library)

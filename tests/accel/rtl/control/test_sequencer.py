@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from amaranth import Value
+from amaranth.lib import data
 
 from accel import isa, timing
 from accel.config import TINY
@@ -13,16 +14,20 @@ from accel.cycles import schedule
 from accel.rtl.control.sequencer import Sequencer
 from tests.accel.streams import Monitor, simulate, sink
 
-TWO_BITS = replace(TINY, name="two-bits", w_bits=2, a_bits=2, rows=12)
-PICTURES = 2
+TWO_BITS = replace(TINY, name="two-bits", w_bits=2, a_bits=2, rows=12, weight_depth=2040)
+PICTURES, SECOND = 2, 300         # SECOND: bank row of the second picture buffer
+READ = ("instruction", "weights", "thresholds")
 
 
 def instruction(op, **fields):
     return isa.LAYOUTS[op].const({"op": op, **fields}).as_bits()
 
 
-def tile(*, groups=1, height=1, thresholds=0, barrier=0, passes=1, repeat=0, base=0):
-    """An output tile and its passes, the last of them final."""
+def tile(*, groups=1, height=1, thresholds=0, barrier=0, passes=1, repeat=0, base=0, together=0):
+    """An output tile and its passes, the last of them final; together: in one instruction."""
+    if together:
+        return [instruction(isa.Op.TILE, groups=groups, height=height, thresholds=thresholds, barrier=barrier),
+                instruction(isa.Op.PASS, base=base, final=1, clear=1, more=passes - 1)]
     return [instruction(isa.Op.TILE, groups=groups, height=height, thresholds=thresholds, barrier=barrier),
             *[instruction(isa.Op.PASS, base=base + k, final=k == passes - 1, clear=k == 0, repeat=repeat and k > 0)
               for k in range(passes)]]
@@ -39,6 +44,8 @@ PROGRAMS = {
                         *emit(2, last=1), *END],
     "shortest-passes": [*tile(groups=2, height=3, passes=5), *emit(1, last=1), *END],
     "repeat": [*tile(groups=3, height=3, passes=3, repeat=1), *tile(groups=2), *emit(1, last=1), *END],
+    "together": [instruction(isa.Op.SOURCE, plane=700), *tile(groups=2, height=3, passes=5, together=1, thresholds=1),
+                 *tile(passes=3, together=1, barrier=1), *emit(1, last=1), *END],
     "barriers": [*tile(height=7), *tile(barrier=1, passes=3), *tile(groups=9, barrier=1), *emit(1, last=1), *END],
     "thresholds-late": [*tile(groups=5, height=4, thresholds=1), *tile(groups=1, thresholds=1), *emit(1, last=1), *END],
     "emits": [*tile(groups=4, thresholds=1), *emit(3, last=0), *tile(thresholds=1), *emit(5, last=1), *END],
@@ -53,14 +60,36 @@ def random_program(seed):
     program = []
     for _ in range(5):
         for _ in range(rng.randrange(3)):
-            program.append(rng.choice([instruction(isa.Op.SOURCE, picture=rng.randrange(2)),
-                                       instruction(isa.Op.LEVELS, half=rng.randrange(2), table=rng.getrandbits(32))]))
+            program.append(rng.choice([
+                instruction(isa.Op.SOURCE, picture=rng.randrange(2), plane=rng.randrange(1 << isa.ROW_BITS)),
+                instruction(isa.Op.LEVELS, half=rng.randrange(2), table=rng.getrandbits(32))]))
         groups, height = rng.choice([(1, 1), (1, rng.randrange(1, 9)), (rng.randrange(1, 9), rng.randrange(1, 5))])
         program += tile(groups=groups, height=height, thresholds=rng.randrange(2), barrier=rng.randrange(2),
-                        passes=rng.randrange(1, 5), repeat=rng.randrange(2), base=rng.randrange(1 << 13))
+                        passes=rng.randrange(1, 5), repeat=rng.randrange(2), base=rng.randrange(1 << 13),
+                        together=rng.random() < 0.3)
         if rng.random() < 0.3:
             program += emit(rng.randrange(1, 4), last=0)
     return [*program, *emit(rng.randrange(1, 6), last=1), *END]
+
+
+def passes_of(program):
+    """(index, the pass as a number, bank row at which it begins) of each pass of all pictures; what a program reads
+    before it says so is what the picture before read."""
+    plane, of_picture, passes = 0, 0, []
+    for buffer, index, word in ((k % 2, *one) for k in range(PICTURES) for one in enumerate(program)):
+        layout, fields = isa.decode(word)
+        if layout is isa.Source:
+            plane, of_picture = fields.plane, fields.picture
+        elif layout is isa.Pass:
+            named = {name: fields[name] for name, _ in data.Layout.cast(isa.Pass)}
+            for k in range(fields.more + 1):
+                last = k == fields.more
+                one = named | {"base": (fields.base + k * plane) % (1 << isa.ROW_BITS), "more": fields.more - k,
+                               "clear": fields.clear and k == 0, "final": fields.final and last,
+                               "logits": fields.logits and last}
+                passes.append((index, isa.Pass.const(one).as_bits(),
+                               (one["base"] + buffer * of_picture * SECOND) % (1 << isa.ROW_BITS)))
+    return passes
 
 
 def threshold_word(address, config):
@@ -68,12 +97,17 @@ def threshold_word(address, config):
 
 
 class Bench:
-    """Runs `PICTURES` pictures that wait from the first cycle on; hold lasts for the first cycles. What comes out, with
-    the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle counter of every cycle."""
-    def __init__(self, config, program, *, pauses=0.0, hold=0):
+    """Runs `PICTURES` pictures of a net that is loaded once; they wait from the first cycle on. hold lasts for the
+    first cycles. missing: chance in each cycle that an instruction, weight words, thresholds or the start are not
+    there. What comes out, with the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle
+    counter of every cycle; how often each was taken, and weight words and thresholds were read for the last time."""
+    def __init__(self, config, program, *, pauses=0.0, hold=0, missing=0.0):
         self.dut = dut = Sequencer(config)
         self.logits, self.weights = Monitor(dut.logits), []
         self.tokens, self.bases, self.writes, self.releases, self.cycles, self.busy = [], [], [], [], [], []
+
+        self.counts = dict.fromkeys((*(f"{what}_taken" for what in READ), "words_free", "threshold_read"), 0)
+        chance, there = random.Random(6), dict.fromkeys(READ, False)
 
         async def surroundings(ctx):
             words, thresholds, total, cycle = [0] * timing.BLOCK_MEMORY, [0] * timing.BLOCK_MEMORY, 0, 0
@@ -84,6 +118,16 @@ class Bench:
                 ctx.set(dut.program_data, words.pop(0))
                 ctx.set(dut.threshold_data, thresholds.pop(0))
                 ctx.set(dut.logit, total)
+                ctx.set(dut.second, SECOND)
+                ctx.set(dut.go, chance.random() >= missing)
+                for what in READ:                                  # there until it is taken
+                    there[what] = there[what] or chance.random() >= missing
+                    ctx.set(getattr(dut, f"{what}_there"), there[what])
+                ctx.set(dut.rewind, ctx.get(dut.start))
+                for name in self.counts:
+                    self.counts[name] += ctx.get(getattr(dut, name))
+                for what in READ:
+                    there[what] = there[what] and not ctx.get(getattr(dut, f"{what}_taken"))
                 _, _, address, threshold_address, shift, token, state, base, words_at, write, release, count, busy = (
                     await ctx.tick().sample(
                         dut.program_address, dut.threshold_address, dut.logit_shift, dut.token,
@@ -106,12 +150,12 @@ class Bench:
                 cycle += 1
 
         simulate(dut, surroundings, sink(dut.logits, pauses=pauses, seed=5), self.logits.watch,
-                 done=lambda: len(self.releases) == PICTURES, timeout=10_000)
+                 done=lambda: len(self.releases) == PICTURES, timeout=30_000)
 
 
 def check(config, program, bench):
     timed = schedule(SimpleNamespace(config=config, program=program, resident=True,
-                                     settings=isa.Settings.const({"second": 1}).as_bits()))
+                                     settings=isa.Settings.const({"second": SECOND}).as_bits()))
     total, passes = timed.cycles, timed.passes
     until_last = next(k for k, word in enumerate(program) if isa.decode(word)[0] is isa.Emit
                       and isa.decode(word)[1].last)
@@ -120,22 +164,16 @@ def check(config, program, bench):
     rows = config.rows
     starts = [(cycle - rows, state) for cycle, first, state in bench.tokens if first]
     assert len(starts) == PICTURES * len(passes)
+    run = passes_of(program)
+    assert [p.index for p in passes] * PICTURES == [index for index, *_ in run]
     for k in range(PICTURES):
         of_picture = starts[k * len(passes):][:len(passes)]
         assert [(bench.cycles[cycle], state) for cycle, state in of_picture] == [
-            (p.start, program[p.index] % (1 << len(isa.Pass.const({}).as_value()))) for p in passes]
+            (p.start, state) for p, (_, state, _) in zip(passes, run[k * len(passes):], strict=False)]
     lasts = [cycle for cycle, logit in zip(bench.logits.cycles, bench.logits.payloads, strict=True) if logit >> 32]
     assert [bench.cycles[cycle] for cycle in lasts] == [total] * PICTURES
     # A pass reads the buffer of its picture, if it reads the picture.
-    bases, reads_picture = [], 0
-    for buffer in range(PICTURES):
-        for word in program:
-            layout, fields = isa.decode(word)
-            if layout is isa.Source:
-                reads_picture = fields.picture
-            if layout is isa.Pass:
-                bases.append((fields.base + reads_picture * buffer * config.picture_rows) % (1 << isa.ROW_BITS))
-    assert bench.bases == bases
+    assert bench.bases == [base for *_, base in run]
     # Each picture begins with weight word 0.
     assert [bench.weights[starts[k * len(passes)][0]] for k in range(PICTURES)] == [0] * PICTURES
     # Threshold words go, in the order of the program, to units and logits.
@@ -191,3 +229,24 @@ def test_hold():
     bench = Bench(TINY, PROGRAMS["one-token"], hold=50)
     assert bench.busy.index(1) == 51
     check(TINY, PROGRAMS["one-token"], bench)
+
+
+@pytest.mark.parametrize("config", [TINY, TWO_BITS], ids=lambda config: config.name)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_not_there_yet_changes_the_cycles_alone(config, seed):
+    """Every instruction is counted on once, and so are the weight words of every pass, the thresholds of every tile and
+    the biases of logits; each is read for the last time once."""
+    program = random_program(seed)
+    prompt, late = Bench(config, program), Bench(config, program, missing=0.8)
+    assert late.releases[-1] > prompt.releases[-1]
+    assert [state for _, first, state in late.tokens if first] == [state for _, first, state in prompt.tokens if first]
+    assert len(late.tokens) == len(prompt.tokens) and late.bases == prompt.bases
+    assert [write[1:] for write in late.writes] == [write[1:] for write in prompt.writes]
+    assert late.logits.payloads == prompt.logits.payloads
+    instructions = [isa.decode(word) for word in program[:-1]]
+    fresh = sum(fields.more + 1 for layout, fields in instructions if layout is isa.Pass and not fields.repeat)
+    tiles = sum(fields.thresholds for layout, fields in instructions if layout is isa.Tile)
+    emits = [fields.count for layout, fields in instructions if layout is isa.Emit]
+    assert late.counts == prompt.counts == {name: PICTURES * count for name, count in {
+        "instruction_taken": len(instructions), "weights_taken": fresh, "thresholds_taken": tiles + len(emits),
+        "words_free": fresh, "threshold_read": tiles * config.threshold_words + 2 * sum(emits)}.items()}
