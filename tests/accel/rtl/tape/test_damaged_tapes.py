@@ -204,6 +204,32 @@ def test_damage_of_the_next_picture_leaves_the_logits_that_wait(logit):
     CoreBench(test)
 
 
+def test_damage_of_the_next_picture_while_this_one_has_all_its_words():
+    """It is computed to its end, from the second picture buffer, and right."""
+    build = NetBuilder(np.random.default_rng(1), (3, 10, 10), "short")
+    build.logits(build.layer(build.conv("image", 8)), 4)
+    net = build.net()
+    config = replace(RESIDENT, weight_depth=512, threshold_depth=256, program_depth=32)
+    image = compile_net(net, config)
+    pictures = random_pictures(net, 2, 9)
+    expected = forward(net, pictures).tolist()
+    assert not image.resident and len(image.tape) < player.tape.SLOTS
+
+    async def test(bench):
+        assert await bench.load(image)
+        await bench.send(pictures[:1])
+        await bench.until(lambda: len(bench.logits) == 4)
+        await bench.send(pictures[1:])
+        await bench.until(bench.up(bench.core.busy))
+        for chunk in range(len(image.tape)):
+            flip(bench.chip, chunk, 77)
+        await bench.until(lambda: bench.damaged)
+        assert len(bench.logits) == 4
+        await bench.until(lambda: not bench.ctx.get(bench.core.busy))
+        assert bench.logits == expected[0] + expected[1]
+    CoreBench(test, config=config)
+
+
 @pytest.mark.parametrize("config", [CONFIG, RESIDENT], ids=["played", "resident"])
 @pytest.mark.parametrize("change", ["word", "check", "chunk's check", "CRC-32", "missing chunk"])
 def test_a_load_that_is_wrong(config, change):
