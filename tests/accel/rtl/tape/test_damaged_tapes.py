@@ -310,6 +310,24 @@ def test_net_after_net():
     CoreBench(test)
 
 
+def test_a_picture_is_taken_in_by_the_size_of_the_net_that_is_whole():
+    """Its pixels are on offer from the end of the load on; the net before had pictures of another size."""
+    build = NetBuilder(np.random.default_rng(4), (3, 7, 4), "other size")
+    build.logits(build.layer(build.conv("image", 12)), 6)
+    net = build.net()
+    picture = random_pictures(net, 1)
+
+    async def test(bench):
+        assert await bench.load(image_of(1))
+        await bench.classify(1)
+        bench.logits.clear()
+        assert await bench.load(compile_net(net, CONFIG))
+        await bench.send(picture)
+        await bench.until(lambda: len(bench.logits) == 6)
+        assert bench.logits == forward(net, picture)[0].tolist()
+    CoreBench(test)
+
+
 def test_a_test_of_the_memory_then_a_load(monkeypatch):
     """The net is lost; the report is that of the memory."""
     monkeypatch.setattr(player, "MemoryTest", functools.partial(MemoryTest, chunks=3))
