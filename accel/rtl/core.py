@@ -145,8 +145,8 @@ class Core(wiring.Component):
         else:
             m.submodules.tape = tape = TapePlayer(self.config, whole=whole)
             wiring.connect(m, tape.sdram, wiring.flipped(self.sdram))
-            m.d.comb += [tape.waiting.eq(memories.waiting), tape.ended.eq(memories.ended), tape.ask.eq(sequencer.ask),
-                         tape.forget.eq(self.clear), self.memory.eq(tape.memory)]
+            m.d.comb += [tape.ended.eq(memories.ended), tape.ask.eq(sequencer.ask), tape.forget.eq(self.clear),
+                         self.memory.eq(tape.memory)]
         # Both go far, and are early: a tape's first word comes later than in the next cycle, the first address of a
         # picture, of a resident net the same again, two cycles after the end of the picture before.
         empty, rewind = Signal(), Signal()
@@ -155,8 +155,8 @@ class Core(wiring.Component):
         wiring.connect(m, wiring.flipped(self.load), tape.load)
         wiring.connect(m, tape.words, memories.words)
         m.d.comb += [
-            tape.busy.eq(sequencer.busy), memories.rewind.eq(empty), memories.resident.eq(tape.resident),
-            sequencer.go.eq(tape.go), sequencer.rewind.eq(rewind),
+            tape.busy.eq(sequencer.busy), tape.waiting.eq(memories.waiting), memories.rewind.eq(empty),
+            memories.resident.eq(tape.resident), sequencer.go.eq(tape.go), sequencer.rewind.eq(rewind),
             self.whole.eq(tape.whole), self.damaged.eq(tape.damaged),
             memories.words_free.eq(sequencer.words_free), memories.threshold_read.eq(sequencer.threshold_read)]
         for what in ("instruction", "weights", "thresholds"):

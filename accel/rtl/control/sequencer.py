@@ -51,7 +51,8 @@ class Sequencer(wiring.Component):
         first weight address
     token, window, state : Out, the token stage
     threshold_write : Out(ThresholdWrite)
-    picture_full, picture_buffer : In(1), release : Out(1): picture buffers
+    picture_full, picture_buffer : In(1), release : Out(1): picture buffers; the buffer is looked at when its program
+        starts
     second : In: bank row of the second picture buffer
     hold : In(1): do not start; ask : Out(1), go : In(1), and what is there and taken: see InstructionFetch
     rewind : In(1): all addresses back to 0
@@ -89,6 +90,7 @@ class Sequencer(wiring.Component):
         m.submodules.passes = passes = PassPipeline(self.config)
         m.submodules.thresholds = thresholds = ThresholdReader(self.config)
         m.submodules.logits = ResetInserter(self.clear)(logits)
+        buffer = Signal()
         wiring.connect(m, fetch.passes, passes.passes)
         wiring.connect(m, fetch.emits, logits.emits)
         wiring.connect(m, logits.logits, wiring.flipped(self.logits))
@@ -117,6 +119,9 @@ class Sequencer(wiring.Component):
             # Pictures.
             self.ask.eq(fetch.ask), fetch.go.eq(self.go), passes.second.eq(self.second),
             fetch.picture_full.eq(self.picture_full), fetch.hold.eq(self.hold), self.release.eq(fetch.release),
-            passes.picture_buffer.eq(self.picture_buffer),
+            passes.picture_buffer.eq(buffer),
             self.busy.eq(fetch.busy), self.cycles.eq(fetch.cycles)]
+        # A net that is found damaged has the loader forget its pictures, while one of them may still run.
+        with m.If(fetch.start):
+            m.d.sync += buffer.eq(self.picture_buffer)
         return m

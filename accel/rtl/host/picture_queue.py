@@ -90,7 +90,7 @@ class PictureQueue(wiring.Component):
                 with m.If(order.valid):
                     with m.If(came == 0):
                         m.d.sync += first.eq(order.p.sequence)
-                    m.next = "OFFSET"
+                    next_unless_abandoned("OFFSET")
                     with m.If(infers):
                         next_unless_abandoned("JUDGE")
             with m.State("OFFSET"):

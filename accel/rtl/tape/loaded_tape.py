@@ -22,7 +22,7 @@ class LoadedTape(wiring.Component):
     -------
     load : In(stream of isa.LoadWord), taken in cycles without `busy`
     busy : In(1): a picture is being classified
-    words : Out(stream of TapeWord)
+    words : Out(stream of TapeWord); waiting : In(1): the distributor has no room for the word on offer
     rewind : Out(1), for one cycle: a load begins, the rings are empty
     whole : Out(1): there is a net. damaged : Out(1): there was to be one, but its words were wrong
     resident, go : Out(1): up, the memories hold all of a net and a picture may start: as TapePlayer's
@@ -36,6 +36,7 @@ class LoadedTape(wiring.Component):
         self.at_configuration = whole
         super().__init__({
             "load": In(stream.Signature(isa.LoadWord)), "busy": In(1), "words": Out(stream.Signature(TapeWord)),
+            "waiting": In(1),
             "rewind": Out(1), "whole": Out(1, init=whole), "damaged": Out(1), "hold": Out(1), "clear": Out(1),
             "resident": Out(1), "go": Out(1)})
 
@@ -50,6 +51,9 @@ class LoadedTape(wiring.Component):
         m.d.sync += wrong.eq(wrong | check.judged & check.wrong)
         with m.If(self.words.ready):
             m.d.sync += self.words.valid.eq(0)
+        # There will be no room: the tape is too long. Its other words are dropped, so that the next load gets in.
+        with m.If(self.words.valid & self.waiting):
+            m.d.sync += [self.words.valid.eq(0), wrong.eq(1)]
         with m.FSM():
             with m.State("TAKE"):
                 m.d.comb += self.load.ready.eq(~self.busy & ~self.words.valid)

@@ -178,10 +178,12 @@ class TapePlayer(wiring.Component):
                     begin()
                     m.next = "EMPTY"
                     with m.If(again):
-                        m.d.sync += self.whole.eq(~self.resident)
                         m.next = "PLAY"
             with m.State("PLAY"):
                 m.d.comb += [playing.eq(1), wants.eq(~(self.resident & all_asked))]
+                # The rings are full: the settings, which decide what becomes of pixels, are those of this tape.
+                with m.If(self.waiting & ~self.resident):
+                    m.d.sync += self.whole.eq(1)
                 with m.If(check.judged & check.wrong):
                     m.d.sync += [self.damaged.eq(1), self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"

@@ -198,7 +198,7 @@ def test_an_order_that_is_given_up_leaves_the_rest_of_its_picture(taken):
 
 
 @pytest.mark.parametrize("command, count", [(Command.PIXELS, 0), (Command.INFER, 1)])
-@pytest.mark.parametrize("after", range(1, 25))
+@pytest.mark.parametrize("after", range(25))
 def test_an_order_is_given_up_in_any_cycle(command, count, after):
     """Nothing is offered from the next cycle on, and no byte taken."""
     dut, over = PictureQueue(), []
@@ -209,7 +209,8 @@ def test_an_order_is_given_up_in_any_cycle(command, count, after):
         payload.octets = bytes(60)
         ctx.set(dut.control.order.payload, {"command": command, "sequence": 5})
         ctx.set(dut.control.order.valid, 1)
-        await ctx.tick().repeat(after)
+        for _ in range(after):
+            await ctx.tick()
         ctx.set(dut.abandon, 1)
         await ctx.tick()
         ctx.set(dut.abandon, 0)

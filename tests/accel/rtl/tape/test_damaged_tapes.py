@@ -215,6 +215,32 @@ def test_damage_of_the_next_picture_leaves_the_logits_that_wait(logit):
     CoreBench(test)
 
 
+def test_damage_of_the_next_picture_while_this_one_has_all_its_words():
+    """It is computed to its end, from the second picture buffer, and right."""
+    build = NetBuilder(np.random.default_rng(1), (3, 10, 10), "short")
+    build.logits(build.layer(build.conv("image", 8)), 4)
+    net = build.net()
+    config = replace(RESIDENT, weight_depth=512, threshold_depth=256, program_depth=32)
+    image = compile_net(net, config)
+    pictures = random_pictures(net, 2, 9)
+    expected = forward(net, pictures).tolist()
+    assert not image.resident and len(image.tape) < player.tape.SLOTS
+
+    async def test(bench):
+        assert await bench.load(image)
+        await bench.send(pictures[:1])
+        await bench.until(lambda: len(bench.logits) == 4)
+        await bench.send(pictures[1:])
+        await bench.until(bench.up(bench.core.busy))
+        for chunk in range(len(image.tape)):
+            flip(bench.chip, chunk, 77)
+        await bench.until(lambda: bench.damaged)
+        assert len(bench.logits) == 4
+        await bench.until(lambda: not bench.ctx.get(bench.core.busy))
+        assert bench.logits == expected[0] + expected[1]
+    CoreBench(test, config=config)
+
+
 @pytest.mark.parametrize("config, change", [
     *some((CONFIG, "word"), (CONFIG, "check"), (RESIDENT, "chunk's check"), (CONFIG, "missing chunk")),
     (RESIDENT, "CRC-32")])
@@ -287,6 +313,24 @@ def test_net_after_net():
         assert await bench.load(image_of(1))
         assert bench.logits[-6:] == forward(net_of(3), random_pictures(net_of(3), 1, 4))[0].tolist()
         await bench.classify(1)
+    CoreBench(test)
+
+
+def test_a_picture_is_taken_in_by_the_size_of_the_net_that_is_whole():
+    """Its pixels are on offer from the end of the load on; the net before had pictures of another size."""
+    build = NetBuilder(np.random.default_rng(4), (3, 7, 4), "other size")
+    build.logits(build.layer(build.conv("image", 12)), 6)
+    net = build.net()
+    picture = random_pictures(net, 1)
+
+    async def test(bench):
+        assert await bench.load(image_of(1))
+        await bench.classify(1)
+        bench.logits.clear()
+        assert await bench.load(compile_net(net, CONFIG))
+        await bench.send(picture)
+        await bench.until(lambda: len(bench.logits) == 6)
+        assert bench.logits == forward(net, picture)[0].tolist()
     CoreBench(test)
 
 
