@@ -100,7 +100,7 @@ def test_layers_share_the_tape():
     assert payload - tape.PAYLOAD_WORDS < words + tape.words_of(64) <= payload          # and the `Settings`
 
 
-@pytest.mark.parametrize("config, seed", [(TINY, 0), (WIDE, 4), (SINGLE, 3)],
+@pytest.mark.parametrize("config, seed", [(TINY, 0), (WIDE, 4), (SINGLE, 7)],
                          ids=["resident", "played", "one picture buffer"])
 def test_from_a_picture_to_the_next_one(config, seed):
     """Pictures and logits never keep the core waiting: from start to start it is `interval`, to the cycle."""
