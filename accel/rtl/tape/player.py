@@ -125,7 +125,7 @@ class TapePlayer(wiring.Component):
         def begin():
             """The tape from the beginning."""
             m.d.comb += [check.start.eq(1), queue.rewind.eq(1), self.rewind.eq(1)]
-            m.d.sync += [chunk.eq(0), asked.eq(0), all_asked.eq(0), request.valid.eq(0)]
+            m.d.sync += [chunk.eq(0), asked.eq(0), all_asked.eq(0), request.valid.eq(0), steady.eq(0), primed.eq(0)]
 
         wrong, count = Signal(), Signal(range(8))
         with m.FSM(init="KEEP" if self.at_configuration else "EMPTY"):
@@ -182,7 +182,7 @@ class TapePlayer(wiring.Component):
             with m.State("PLAY"):
                 m.d.comb += [playing.eq(1), wants.eq(~(self.resident & all_asked))]
                 # The rings are full: the settings, which decide what becomes of pixels, are those of this tape.
-                with m.If(self.waiting & ~self.resident):
+                with m.If(primed & ~self.resident):
                     m.d.sync += self.whole.eq(1)
                 with m.If(check.judged & check.wrong):
                     m.d.sync += [self.damaged.eq(1), self.whole.eq(0), again.eq(0)]
