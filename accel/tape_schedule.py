@@ -17,7 +17,7 @@ __all__ = ["LoadedSchedule", "TapeSchedule", "tape_schedule"]
 LONG_AGO = -math.inf
 SLOTS = tape.SLOTS
 NEARLY = tape.PAYLOAD_WORDS - timing.CHUNK_QUEUE    # words taken of a chunk, all others of which are on their way out
-RESTARTED = -1                      # cycle in which the SDRAM's controller begins anew
+RESTARTED = -2                      # cycle in which the SDRAM's controller begins anew
 
 
 def tape_schedule(image):
@@ -47,7 +47,7 @@ class LoadedSchedule:
         pass
 
     def next_start(self, program, asked):
-        return asked
+        return asked - RESTARTED - 1
 
 
 class TapeSchedule:
@@ -131,7 +131,7 @@ class TapeSchedule:
                 elif memory == "thresholds":
                     self.thresholds(count, bits)
         begin = max(asked, self._settled() + timing.TAPE_SETTLED)
-        return self._sdram.restarted(begin - RESTARTED) + RESTARTED
+        return self._sdram.restarted(begin - RESTARTED) - 1
 
     def _take_settings(self):
         """They go to no ring, but are waited for as if they did."""

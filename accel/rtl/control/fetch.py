@@ -40,7 +40,7 @@ class InstructionFetch(wiring.Component):
     -------
     program_address : Out, program_data : In, to a memory of latency `timing.BLOCK_MEMORY`
     picture_full : In(1): a picture waits; hold : In(1): it must not start
-    ask : Out(1): it would; go : In(1): it may, in this cycle
+    ask : Out(1): it would; go : In(1): it may, and starts in the next cycle
     instruction_there, weights_there, thresholds_there : In(1): the next instruction, the weight words of the next pass
         and the next thresholds are in the memories; instruction_taken, weights_taken, thresholds_taken : Out(1), for
         one cycle each: they count for the one at hand (thresholds: of an `Emit`)
@@ -53,7 +53,7 @@ class InstructionFetch(wiring.Component):
     emits : Out(stream of isa.Emit): logits to send, offered when everything before is done; taken with the last logit
     logit_offered : In(1): a logit waits to be taken
     rewind : In(1): back to address 0
-    busy : Out(1): from the cycle after `start` to `release`
+    busy : Out(1): from `start` to `release`
     cycles : Out(32): from `start` to the last logit on offer; stands still while a logit is on offer
 
     Latency: `timing.FETCH` cycles from an address to the execution of its instruction. Throughput: an instruction in
@@ -111,9 +111,11 @@ class InstructionFetch(wiring.Component):
                 m.d.comb += self.busy.eq(0)
                 m.d.comb += self.ask.eq(self.picture_full & ~self.hold)
                 with m.If(self.ask & self.go):
-                    m.d.comb += self.start.eq(1)
-                    m.d.sync += [self.cycles.eq(0), table.eq(identity_table(self.config.w_bits))]
-                    m.next = "READ_0"
+                    m.next = "START"
+            with m.State("START"):
+                m.d.comb += self.start.eq(1)
+                m.d.sync += [self.cycles.eq(0), table.eq(identity_table(self.config.w_bits))]
+                m.next = "READ_0"
             for n in range(timing.BLOCK_MEMORY):
                 with m.State(f"READ_{n}"):
                     following = f"READ_{n + 1}" if n + 1 < timing.BLOCK_MEMORY else "TAKE"

@@ -17,10 +17,12 @@ class Credits(wiring.Component):
     Members
     -------
     wanted : In: units of the next block; reserve : In(1): it gets them, with `room` up
-    room : Out(1): there are as many free; up to date in the second cycle after `wanted`, `reserve` or `free` changed
+    room : Out(1): there are as many free; up to date in the second cycle after `wanted` or `reserve` changed, in the
+        third after `free`
     free : In(1): a unit is read for the last time
     credit : In(1): a block is whole; there : Out(1): one is, from the cycle after
-    taken : In(1), with `there` up: a reader counts on the oldest block; `there` is the next one's from the cycle after
+    taken : In(1), with `there` up: a reader counts on the oldest block; `there` is the next one's from the second cycle
+        after
     rewind : In(1): the ring is empty
 
         cycle    0         1       2          3
@@ -29,7 +31,7 @@ class Credits(wiring.Component):
         credit   1
         there              1
         taken              1
-        there                      0
+        there              1       1          0
 
     Resources: two counters, a comparison; 26 flip-flops for 1,024 units in blocks of one.
     """
@@ -42,10 +44,12 @@ class Credits(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         used, blocks = Signal(range(self.capacity + 1)), Signal(range(self.capacity + 1))
-        m.d.sync += [used.eq(used + Mux(self.reserve, self.wanted, 0) - self.free),
+        freed, taken = Signal(), Signal()           # both come far
+        m.d.sync += [freed.eq(self.free), taken.eq(self.taken),
+                     used.eq(used + Mux(self.reserve, self.wanted, 0) - freed),
                      self.room.eq(used + self.wanted <= self.capacity),
-                     blocks.eq(blocks + self.credit - self.taken),
-                     self.there.eq(self.credit | (blocks > 1) | (blocks == 1) & ~self.taken)]
+                     blocks.eq(blocks + self.credit - taken),
+                     self.there.eq(self.credit | (blocks > 1) | (blocks == 1) & ~taken)]
         with m.If(self.rewind):
-            m.d.sync += [used.eq(0), blocks.eq(0), self.there.eq(0), self.room.eq(0)]
+            m.d.sync += [used.eq(0), blocks.eq(0), self.there.eq(0), self.room.eq(0), freed.eq(0), taken.eq(0)]
         return m

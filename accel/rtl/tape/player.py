@@ -19,7 +19,8 @@ from accel import isa, tape, timing
 from accel.config import AccelConfig
 from accel.rtl.sdram.controller import SdramController
 from accel.rtl.sdram.memory_test import MemoryTest
-from accel.rtl.sdram.port import SdramPort
+from accel.rtl.sdram.port import SdramPort, WriteWord
+from accel.rtl.stream_register import StreamRegister
 from accel.sdram import SdramTiming
 
 from .chunk_check import ChunkCheck
@@ -71,8 +72,11 @@ class TapePlayer(wiring.Component):
         wiring.connect(m, controller.port, wiring.flipped(self.sdram))
         wiring.connect(m, queue.o, wiring.flipped(self.words))
 
-        kind, word = self.load.p.kind, self.load.p.data
-        taken = self.load.valid & self.load.ready
+        m.submodules.load_register = load_register = StreamRegister(isa.LoadWord)
+        wiring.connect(m, wiring.flipped(self.load), load_register.i)
+        load = load_register.o
+        kind, word = load.p.kind, load.p.data
+        taken = load.valid & load.ready
         expected, last, place = Signal(32), Signal(isa.CHUNK_BITS), Signal(isa.CHUNK_BITS + 9)
         testing, playing, again, quiet, seed = Signal(), Signal(), Signal(), Signal(), Signal(16)
 
@@ -100,13 +104,14 @@ class TapePlayer(wiring.Component):
                      queue.last.eq(last), test.word.eq(controller.word), test.seed.eq(seed)]
 
         # Words of a load.
-        writes = stream.Signature(controller.writes.payload.shape()).create()
+        m.submodules.write_register = write_register = StreamRegister(WriteWord)
+        wiring.connect(m, write_register.o, controller.writes)
+        to_write, writes = write_register.i, stream.Signature(WriteWord).create()
         m.d.comb += [writes.p.chunk.eq(place[9:]), writes.p.column.eq(place[:9])]
         m.d.comb += [
-            controller.writes.valid.eq(Mux(testing, test.writes.valid, writes.valid)),
-            controller.writes.payload.eq(Mux(testing, test.writes.payload, writes.payload)),
-            test.writes.ready.eq(testing & controller.writes.ready),
-            writes.ready.eq(~testing & controller.writes.ready)]
+            to_write.valid.eq(Mux(testing, test.writes.valid, writes.valid)),
+            to_write.payload.eq(Mux(testing, test.writes.payload, writes.payload)),
+            test.writes.ready.eq(testing & to_write.ready), writes.ready.eq(~testing & to_write.ready)]
         with m.If(writes.valid & writes.ready):
             m.d.sync += [writes.valid.eq(0), place.eq(place + 1)]
 
@@ -119,8 +124,8 @@ class TapePlayer(wiring.Component):
         m.d.sync += wanted.eq(self.ask & ~controller.restarted)
         m.d.comb += [controller.restart.eq(playing & ~self.resident & primed & wanted & self.whole),
                      self.go.eq(self.resident | controller.restarted),
-                     self.hold.eq(self.load.valid | ~self.whole), self.clear.eq(~self.whole)]
-        m.d.sync += quiet.eq(controller.idle & ~controller.reads.valid & ~controller.writes.valid)
+                     self.hold.eq(self.load.valid | load.valid | ~self.whole), self.clear.eq(~self.whole)]
+        m.d.sync += quiet.eq(controller.idle & ~controller.reads.valid & ~controller.writes.valid & ~to_write.valid)
 
         def begin():
             """The tape from the beginning."""
@@ -130,7 +135,7 @@ class TapePlayer(wiring.Component):
         wrong, count = Signal(), Signal(range(8))
         with m.FSM(init="KEEP" if self.at_configuration else "EMPTY"):
             with m.State("EMPTY"):
-                m.d.comb += self.load.ready.eq(~self.busy & ~writes.valid & controller.ready)
+                m.d.comb += load.ready.eq(~self.busy & ~writes.valid & controller.ready)
                 with m.If(taken):
                     with m.Switch(kind):
                         with m.Case(isa.LoadKind.BEGIN):
@@ -190,7 +195,7 @@ class TapePlayer(wiring.Component):
                 with m.Elif(self.forget & ~self.resident):
                     m.d.sync += again.eq(1)
                     m.next = "STOP"
-                with m.Elif(self.load.valid & ~self.busy):
+                with m.Elif(load.valid & ~self.busy):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
                 with m.Elif(self.resident & self.ended):
@@ -201,7 +206,7 @@ class TapePlayer(wiring.Component):
                     m.d.sync += self.whole.eq(1)
                     m.next = "KEEP"
             with m.State("KEEP"):
-                with m.If(self.load.valid & ~self.busy):
+                with m.If(load.valid & ~self.busy):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
         return m
