@@ -1,7 +1,10 @@
-"""The netlist of shipped boards, pin to pin: INFO, a board whose PLL has not locked, and a picture with its logits and
-cycles. Between it and the chip are place and route, the PLL and the pads: no timing is simulated, and the two clocks
+"""The netlist of shipped boards, pin to pin: INFO, a board whose PLL has not locked, a picture with its logits and
+cycles, and a net that is loaded, by way of the SDRAM where there is one, whose model has the registers of the pads.
+Between the netlist and the chip are place and route, the PLL and the pads: no timing is simulated, and the two clocks
 drift through all phases of each other instead of the one that the PLL makes."""
 import copy
+import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,12 +13,16 @@ import pytest
 from accel import link
 from accel.compiler.compile import compile_net
 from accel.cycles import cycles
+from boards import build
 from boards.host import Device, FrameReader
 from boards.index import BOARDS
+from boards.toolchain import tool_environment
 from boards.top import make_platform, oscillator_hz
 from model import zoo
 from model.integer import golden
-from tests.nets import random_pictures
+from sim.sdram import sdram_timing
+from tests.boards.small_system import SmallSystem
+from tests.nets import random_net, random_pictures
 from tests.sim.board_netlist import build_board_netlist, with_named_pins
 from tests.sim.board_port import BoardPort
 
@@ -24,7 +31,8 @@ DRIFT = Fraction(1009, 1008)        # of the core's clock against the oscillator
 
 
 def cell(kind, parameters=None, **wires):
-    return {"type": kind, "parameters": parameters or {}, "connections": {name: [bit] for name, bit in wires.items()}}
+    return {"type": kind, "parameters": parameters or {}, "attributes": {},
+            "connections": {name: [bit] for name, bit in wires.items()}}
 
 
 def pad(pin, wire, *, out=False):
@@ -66,6 +74,54 @@ def test_other_clocks_and_pads_are_refused(name, port, bit, said, netlist):
         with_named_pins(broken, BOARD)
 
 
+@pytest.fixture(scope="module")
+def sdram_netlist(tmp_path_factory):
+    """(board, module): of a small design on a board with an SDRAM."""
+    board = replace(BOARD, config=replace(BOARD.config, sdram_hz=int(BOARD.clock_hz)))
+    folder = tmp_path_factory.mktemp("sdram")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("boards.top.System", SmallSystem)
+        build.prepare(board, net=None, baud=link.BAUD, folder=folder)
+        build.synthesize(folder, tool_environment())
+    return board, json.loads((folder / "top.json").read_text())["modules"]["top"]
+
+
+@pytest.mark.synth
+def test_the_sdram_is_at_the_registers_of_its_pads(sdram_netlist):
+    board, module = sdram_netlist
+    made = with_named_pins(module, board)
+    assert {name.removeprefix("sdram__"): (port["direction"], len(port["bits"]))
+            for name, port in made["ports"].items() if name.startswith("sdram")} == {
+        "ras_n": ("output", 1), "cas_n": ("output", 1), "we_n": ("output", 1), "bank": ("output", 2),
+        "address": ("output", 13), "dq_o": ("output", 16), "dq_oe": ("output", 1), "dq_i": ("input", 16)}
+    kinds = {cell["type"] for cell in made["cells"].values()}
+    assert not kinds & {"TRELLIS_IO", "ODDRX1F"}
+    assert not any(cell["attributes"].get("ioff_dir") for cell in made["cells"].values())
+    registers = [sum(cell["type"] == "TRELLIS_FF" for cell in cells["cells"].values()) for cells in (module, made)]
+    assert registers[0] - registers[1] == 3 + 2 + 13 + 3 * 16
+
+
+def _is_register(cell, level, direction="output"):
+    return (cell["attributes"].get("ioff_dir"), cell["parameters"].get("REGSET")) == (direction, level)
+
+
+@pytest.mark.synth
+@pytest.mark.parametrize("wanted, change, said", [
+    (lambda cell: _is_register(cell, "SET"), lambda cell: cell["parameters"].update(REGSET="RESET"), "is another"),
+    (lambda cell: _is_register(cell, "RESET"), lambda cell: cell["connections"].update(CE=["0"]), "core's clock"),
+    (lambda cell: _is_register(cell, "RESET", "input"), lambda cell: cell["connections"].update(CLK=[1]),
+     "core's clock"),
+    (lambda cell: cell["type"] == "ODDRX1F", lambda cell: cell["connections"].update(D0=["1"]), "not inverted"),
+    (lambda cell: cell["type"] == "TRELLIS_IO" and cell["connections"].get("I") == ["1"],
+     lambda cell: cell["connections"].update(I=["0"]), "other levels")])
+def test_other_pads_of_an_sdram_are_refused(wanted, change, said, sdram_netlist):
+    board, module = sdram_netlist
+    broken = copy.deepcopy(module)
+    change(next(filter(wanted, broken["cells"].values())))
+    with pytest.raises(AssertionError, match=said):
+        with_named_pins(broken, board)
+
+
 def ask_status(port):
     """Of a board that may have no core yet, which a `Device` would reset."""
     reader = FrameReader()
@@ -83,7 +139,7 @@ def test_shipped_netlists(name, tmp_path, record_property):
     net, host_hz = zoo.load(board.net), oscillator_hz(board, make_platform(board))
     image = compile_net(net, board.config)
     port = BoardPort(build_board_netlist(board, tmp_path), bit_cycles=float(host_hz / link.BAUD),
-                     core_ratio=board.clock_hz / host_hz * DRIFT)
+                     core_ratio=board.clock_hz / host_hz * DRIFT, sdram=sdram_timing(board.config))
     port.board.line.locked = 0
     status = ask_status(port)
     assert (status.locked, status.beats, status.loaded) == (0, 0, 1)
@@ -96,8 +152,13 @@ def test_shipped_netlists(name, tmp_path, record_property):
         [answer] = device.classify(pictures)
         np.testing.assert_array_equal(answer.logits, golden.forward(net, pictures)[0])
         assert answer.cycles == cycles(image)
+        small = random_net(0, board.config)
+        assert device.load(compile_net(small, board.config))
+        pictures = random_pictures(small, 2)
+        for given, logits in zip(device.classify(pictures), golden.forward(small, pictures), strict=True):
+            np.testing.assert_array_equal(given.logits, logits)
         status = device.status()
-        assert (status.locked, status.images, status.outstanding, status.framing_errors) == (1, 1, 0, 0)
+        assert (status.locked, status.images, status.outstanding, status.framing_errors) == (1, 3, 0, 0)
         assert status.header_errors == status.frame_errors == status.timeouts == status.overruns == 0
     assert not port.board.line.framing_errors
     record_property("config", board.config.name)

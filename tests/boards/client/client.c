@@ -1,8 +1,8 @@
 /* A client of the board's UART protocol, written from docs/uart.md alone: it knows no other file of this project.
 
    client PORT FIRST-IMAGE FIRST-ANSWERS SECOND-IMAGE SECOND-ANSWERS
-   client PORT FIRST-IMAGE FIRST-ANSWERS              for a board whose core is so slow that it answers with STALLED, and
-                                                      for one with an SDRAM, which starts without a net
+   client PORT FIRST-IMAGE FIRST-ANSWERS              for a board whose core is so slow that it answers with STALLED,
+                                                      and for one with an SDRAM, which starts without a net
 
    Otherwise the board at PORT starts with the net of FIRST-IMAGE. An answers file is a number of pictures (4 bytes),
    then each picture's pixels as INFER wants them and its logits (4 bytes each), all little-endian. What the page says
@@ -31,7 +31,7 @@ enum { HEADER_CHECK = 1, VERSION, LENGTH, FRAME_CHECK, TIMEOUT, COMMAND, BUSY, N
        SIZES = 13, LOGITS, STALLED, DAMAGED, NO_MEMORY };
 enum { MAX_PAYLOAD = 4096, MAX_FRAME = 9 + MAX_PAYLOAD + 4, MAX_PART = MAX_PAYLOAD - 4, CHUNK = 1024, WINDOW = 2,
        INFO_BYTES = 56, STATUS_BYTES = 38, BEGIN_BYTES = 20, END_BYTES = 17,
-       PATIENCE = 90 };                                     /* seconds for an answer that must come */
+       PATIENCE = 900 };           /* seconds for an answer that must come, from a simulated board on a busy machine */
 
 typedef struct { byte kind, sequence; unsigned length; byte payload[MAX_PAYLOAD]; } answer;
 
@@ -659,7 +659,7 @@ static device try_info(const image *net, int starts_with_it)
     answer got = must_do("Info has 56 bytes", INFO, NULL, 0, INFO_BYTES);
     const byte *at = got.payload;
     check(at[0] == 1, "protocol is 1", "%d", at[0]);
-    check(at[1] == 3, "gateware is 3 (major, minor, patch)", "%d.%d.%d", at[1], at[2], at[3]);
+    printf("   gateware %d.%d.%d\n", at[1], at[2], at[3]);
     check(!memcmp(at + 4, net->config, 8), "config is the configuration's that the net was compiled for", "not");
     is.clock_hz = (unsigned)get(at + 12, 4), is.baud = (unsigned)get(at + 16, 4);
     check(is.clock_hz >= 1000000 && is.baud >= 9600 && is.clock_hz >= is.baud, "clock_hz and baud are rates", "%u, %u",
@@ -991,7 +991,8 @@ static void try_parts(const image *net, const answers *known)
     must_refuse_part("offset must be where it goes on (ORDER)", PIXELS, picture, 2, 1, ORDER);
     must_refuse_part("a PIXELS with all that is missing is LENGTH", PIXELS, picture, 1, all - 1, LENGTH);
     must_refuse_part("an INFER whose payload is not exactly what is missing is LENGTH", INFER, picture, 0, all, LENGTH);
-    must_refuse_part("an INFER whose payload is not exactly what is missing is LENGTH", INFER, picture, 2, all - 2, LENGTH);
+    must_refuse_part("an INFER whose payload is not exactly what is missing is LENGTH", INFER, picture, 2, all - 2,
+                     LENGTH);
     picture_sequence = 0x71;
     must_refuse_part("all parts of a picture have the same sequence number (ORDER)", PIXELS, picture, 1, 4, ORDER);
     must_refuse_part("its INFER too (ORDER)", INFER, picture, 1, all - 1, ORDER);
@@ -1336,24 +1337,28 @@ static void try_silence(const image *net)
     static const unsigned unanswered[] = { 1, 2, 5, 8 };
     for (size_t i = 0; i < sizeof unanswered / sizeof *unanswered; i++) {
         int noticed = 0;
-        for (double wait = took < 0.5 ? 1 : 2 * took; wait < PATIENCE && !noticed; wait *= 2) {
+        double wait = took < 0.5 ? 1 : 2 * took;
+        for (int tries = 0; tries < 7 && !noticed; tries++, wait *= 2) {
             answer got;
             status now;
             make_frame(frame, INFO, ++sequence, NULL, 0);
             send_bytes(frame, unanswered[i]);
             pause_for(wait);
             send_command(STATUS, NULL, 0);
-            noticed = receive(&got, PATIENCE * 500) && is_answer(&got, STATUS, sequence, STATUS_BYTES);
+            noticed = receive(&got, PATIENCE * 100) && is_answer(&got, STATUS, sequence, STATUS_BYTES);
             if (noticed) {
                 read_status(&got, &now);
                 expected[TIMEOUTS]++;
                 noticed = !memcmp(now.counters, expected, sizeof expected);
             }
             if (!noticed) {
-                do {
+                do {                                        /* "waits longer ..., and sends again"; other answers go by */
                     pause_for(wait);
                     send_command(STATUS, NULL, 0);
-                } while (!receive(&got, PATIENCE * 500) || !is_answer(&got, STATUS, sequence, STATUS_BYTES));
+                    while ((noticed = receive(&got, PATIENCE * 100)) && got.sequence != sequence)
+                        continue;
+                } while (!noticed);
+                noticed = 0;
                 read_status(&got, &now);
                 memcpy(expected, now.counters, sizeof expected);
             }
@@ -1472,7 +1477,8 @@ static void try_stalled(const image *net, const answers *known, uint32_t load_ne
     check(stalls && is_answer(&got, BEGIN_LOAD, sequence, 4), "when it does, it is cleared", "%u STALLED, then %s", stalls,
           told(&got));
     check_status("and a load is begun", 0, 0, 0);
-    must_refuse("LOAD: STALLED, the core took no word of a net", LOAD, payload, make_load(payload, net, 0, 4000), STALLED);
+    must_refuse("LOAD: STALLED, the core took no word of a net", LOAD, payload, make_load(payload, net, 0, 4000),
+                STALLED);
     status now = ask_status();
     check(now.load_next < 4000 && now.load_next % 2 == 0 && !now.loaded && !now.outstanding,
           "STALLED: loaded and outstanding are 0", "load_next %lu", (unsigned long)now.load_next);
@@ -1510,7 +1516,8 @@ static void try_memory(const image *net, const answers *known)
     check_status("it leaves everything as it was", 6, 0, 0);
     must_do("MEMORY_TEST is answered when it has begun", MEMORY_TEST, payload, 2, 0);
     check(ask_status().memory_state == 1, "memory_state 1: being tested", "otherwise");
-    must_refuse("a load that was going on is forgotten: LOAD is ORDER", LOAD, payload, make_load(payload, net, 6, 2), ORDER);
+    must_refuse("a load that was going on is forgotten: LOAD is ORDER", LOAD, payload, make_load(payload, net, 6, 2),
+                ORDER);
     must_refuse("BEGIN_LOAD is BUSY", BEGIN_LOAD, begin, BEGIN_BYTES, BUSY);
     must_refuse("MEMORY_TEST is BUSY, which comes before LENGTH", MEMORY_TEST, payload, 3, BUSY);
     must_refuse("no net is loaded", INFER, known->data, net->pixel_bytes, NOT_LOADED);
