@@ -226,4 +226,5 @@ def _picture_cycles(image):
     """From the release of a single picture buffer to that of the next picture in it, all of whose pixels wait."""
     config, (height, width) = image.config, image.picture_shape
     before = config.picture_taps // 2               # pixels of a row that make no word
-    return 1 + height * (2 * before + width * (2 + config.a_digits) + 1)
+    writes = 2 * config.a_digits - 1                # of a word: a digit every second cycle
+    return 1 + height * (2 * before + width * (2 + writes) + 1)

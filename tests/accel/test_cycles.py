@@ -62,7 +62,7 @@ SINGLE = replace(TINY, w_bits=3, a_bits=3, activation_depth=112)    # of some ne
 def test_every_cycle_is_a_token_or_a_wait(seed, config):
     image = compile_net(random_net(seed, config), config)
     tokens, height, groups = [], 0, 0
-    for _, word in enumerate(image.program):
+    for word in image.program:
         layout, fields = decode(word)
         if layout is Tile:
             height, groups = int(fields.height), int(fields.groups)
