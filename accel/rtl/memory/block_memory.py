@@ -3,8 +3,10 @@
 A DP16KD takes 5.8 ns from clock to data, 0.96 ns with REGMODE = OUTREG; yosys infers only the former, so blocks are
 instantiated. The shape of the blocks follows the depth, so that no multiplexer stands behind them up to 16384 words:
 
-    depth up to     1024   2048   4096   8192   16384
-    bits a block      18      9      4      2       1
+    depth up to      512   1024   2048   4096   8192   16384
+    bits a block      36     18      9      4      2       1
+
+Those of 36 bits are PDPW16KD: the same block with one port to write and one to read, as all of these are used.
 
 A deeper memory, and one that takes fewer blocks so, is one of a power of two words and one of the rest, with a
 multiplexer of two behind them: 18432 words of 64 bits take 64 + 8 blocks, 6144 take 16 + 8, where 8192 take 32.
@@ -19,7 +21,7 @@ from accel.rtl.timed import Timed
 
 __all__ = ["BlockMemory"]
 
-SHAPES = ((1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))      # (words, bits) of one DP16KD
+SHAPES = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))      # (words, bits) of one block
 DEEPEST = SHAPES[-1][0]
 
 
@@ -101,6 +103,8 @@ class BlockMemory(wiring.Component):
 
     def _block(self, words, bits, low):
         """One DP16KD holding bits `low` .. `low + bits - 1` of every word."""
+        if bits == 36:
+            return self._wide_block(low)
         high = min(low + bits, self.width)
         first = 14 - (words - 1).bit_length()                  # address pins below select inside a word
         ports = {}
@@ -118,6 +122,22 @@ class BlockMemory(wiring.Component):
             p_GSR="DISABLED", p_CSDECODE_A="0b000", p_CSDECODE_B="0b000", p_WRITEMODE_A="NORMAL",
             p_WRITEMODE_B="NORMAL", i_WEA=self.write_enable, i_WEB=0, **ports)
 
+    def _wide_block(self, low):
+        """One PDPW16KD holding bits `low` .. `low + 35` of every word."""
+        high = min(low + 36, self.width)
+        ports = {f"i_ADW{i}": self.write_address[i] if i < len(self.write_address) else 0 for i in range(9)}
+        ports |= {f"i_ADR{i}": self.read_address[i - 5] if 0 <= i - 5 < len(self.read_address) else 0
+                  for i in range(14)}
+        ports |= {f"i_BE{i}": 1 for i in range(4)}
+        ports |= {f"i_CS{port}{i}": 0 for port in "WR" for i in range(3)}
+        ports |= {f"i_DI{i}": self.write_data[low + i] if low + i < high else 0 for i in range(36)}
+        ports |= {f"o_DO{i}": self.read_data[low + i] for i in range(high - low)}
+        ports |= {f"p_INITVAL_{n:02X}": value for n, value in enumerate(self._init_values(512, 36, low))}
+        return Instance(
+            "PDPW16KD", p_DATA_WIDTH_W=36, p_DATA_WIDTH_R=36, p_REGMODE="OUTREG", p_GSR="DISABLED",
+            p_CSDECODE_W="0b000", p_CSDECODE_R="0b000", i_CLKW=ClockSignal(), i_CLKR=ClockSignal(),
+            i_CEW=self.write_enable, i_CER=1, i_OCER=1, i_RST=0, **ports)
+
     def _init_values(self, words, bits, low):
         """Parameters INITVAL_00 .. INITVAL_3F of the block of bits `low` ...: none where all is zero.
 
@@ -128,7 +148,11 @@ class BlockMemory(wiring.Component):
             return []
         mask = (1 << bits) - 1
         groups = [0] * 1024
-        if bits >= 9:
+        if bits == 36:
+            for i, word in enumerate(self.init):
+                for half in range(2):
+                    groups[2 * i + half] = word >> low + 18 * half & 0x3FFFF
+        elif bits >= 9:
             per_group = 18 // bits
             for i, word in enumerate(self.init):
                 groups[i // per_group] |= (word >> low & mask) << i % per_group * bits
