@@ -50,11 +50,22 @@ def test_bad_input(tmp_path, capsys, arguments, message):
 
 def test_a_net_that_does_not_fit(capsys, tmp_path):
     output = tmp_path / "image.npz"
-    assert main(["compile", "resnet20-w4a4-cifar100", "-o", str(output)]) == 2
+    assert main(["compile", "resnet20-w4a4-cifar100", "--config", "8x8x2-onchip", "-o", str(output)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: resnet20-w4a4-cifar100 does not fit 16x16x2: layer ")
-    assert error.endswith("; it fits configuration 16x16x2-deep\n") and error.count("\n") == 1
+    assert error.startswith("error: resnet20-w4a4-cifar100 does not fit 8x8x2-onchip: layer ")
+    assert error.endswith("; it fits configuration 8x8x2\n") and error.count("\n") == 1
     assert not output.exists()
+
+
+def test_a_net_that_is_played(capsys, tmp_path):
+    output = tmp_path / "image.npz"
+    assert main(["compile", "resnet20-w4a4-cifar100", "-o", str(output)]) == 0
+    image = load(output)
+    assert not image.resident
+    assert capsys.readouterr().out == (
+        f"{output}: resnet20-w4a4-cifar100 for 16x16x2: {len(image.program)} instructions (memory: 1024), "
+        f"{len(image.weights)} weight words (memory: 8192), {len(image.thresholds)} thresholds (memory: 8192); "
+        f"tape: {image.tape.nbytes:,} bytes in {len(image.tape)} chunks, played\n")
 
 
 @pytest.mark.parametrize("verb", ["compile", "verilog"])
@@ -83,7 +94,7 @@ def test_cycles(capsys):
         assert all(line[begin - 1] == " " != line[begin] for begin in at.values())
         assert all(line[end - 1].isdigit() and line[end] == " " for end in ends.values())
     assert total.split() == ["total", "12,501,632", "313", "27,854", "49,152"]
-    assert last == "tape: 49,152 bytes in 48 chunks, resident; from a picture's start to the next one's: 27,866 cycles"
+    assert last == "tape: 49,152 bytes in 48 chunks, resident; from a picture's start to the next one's: 27,867 cycles"
 
 
 def rows_of(text):
@@ -134,7 +145,7 @@ def test_cycles_json(capsys):
     assert main(["cycles", "resnet8-w4a4-cifar10", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert (value["config"], value["macs_per_cycle"], value["cycles"]) == ("16x16x2", 512, 27_854)
-    assert (value["interval"], value["resident"], value["tape_bytes"]) == (27_866, True, 49_152)
+    assert (value["interval"], value["resident"], value["tape_bytes"]) == (27_867, True, 49_152)
     assert value["layers"][2] == {
         "name": "s1b1b", "kind": "conv3x3 + skip", "shape": [16, 32, 32], "macs": 2_359_296, "passes": 10,
         "cycles": 5_168, "skip_cycles": 512, "utilization": 2_359_296 / (5_168 - 512) / 512,
