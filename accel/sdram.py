@@ -80,7 +80,6 @@ class SdramSchedule:
         self._closed = 0                                # all rows are closed from this cycle on, if none is read
         self._first = None                              # decision of the first READ of the row that is read
         self._refreshes = 0                             # that were done
-        self._restarting = False                        # the refreshes of a restart were done
 
     def read(self, valid_at, *, same_bank=False):
         """A chunk that is on offer from cycle `valid_at` on; requests come in order. same_bank: it lies in the bank of
@@ -103,35 +102,16 @@ class SdramSchedule:
 
     def restarted(self, begin):
         """The cycle of `restarted`, with `restart` up from cycle `begin` on, behind all reads. No call may follow."""
-        return self._refreshed(self._at_rest(begin)) + 1
-
-    def restart_given_up(self, begin, end):
-        """`restart` is up in cycles `begin` to `end`, which is too short for it. What it began is done nevertheless:
-        refreshes, and none are left to do when it comes again."""
-        cycle = self._at_rest(begin)
-        if cycle <= end:
-            self._closed = self._refreshed(cycle)
-
-    def _at_rest(self, cycle):
-        """The first cycle from `cycle` on with all rows closed and no refresh due, behind all reads."""
         if self._first is not None:
             self._closed, self._first = self._first + COLUMNS + 1 + self.timing.rp, None
-        return self._opened(cycle)
-
-    def _refreshed(self, cycle):
-        """Restart is seen in `cycle`; the first cycle in which its refreshes are done."""
-        if self._restarting:
-            return cycle
-        self._restarting = True
         interval = self.timing.refresh_interval
-        owed, refresh = REFRESH_BATCH + 1, cycle + 1
+        owed, refresh = REFRESH_BATCH + 1, self._opened(begin) + 1
         ticks = refresh // interval                     # intervals that ended before they count again
         while owed:
             owed += (refresh + 1) // interval - ticks - 1
             ticks = (refresh + 1) // interval
             refresh += self.timing.rfc
-        self._refreshes = ticks
-        return refresh
+        return refresh + 1
 
     def _due(self):
         """The cycle in which refreshes are due, unless some are done before."""

@@ -66,7 +66,6 @@ class TapeSchedule:
         self._freed = []                # of each chunk: cycle in which its last word was taken
         self._arrivals = []             # of each chunk asked for: first cycle in which a word of it may be taken
         self._asked = LONG_AGO          # cycle in which the last request for a chunk was taken
-        self._released = None           # cycle in which the last weight words of the picture are free
         self._block_words = config.rows * tape.words_of(config.channels * config.w_bits)
         self._program = _Ring(config.program_depth)
         self._weights = _Ring(config.weight_depth // config.rows)
@@ -75,7 +74,7 @@ class TapeSchedule:
 
     def instruction(self):
         """The next instruction."""
-        begin = self._with_room(self._state + 1, self._program.room(1))
+        begin = max(self._state + 1, self._program.room(1))
         self._take(begin + 1, tape.words_of(isa.INSTRUCTION_BITS))
         self._state, self._within = self._last + 2, False
         return self._last + 3
@@ -84,18 +83,18 @@ class TapeSchedule:
         """The weight words of the next pass."""
         room = self._weights.room(1)
         if not self._within:
-            begin = self._with_room(self._state + 1, room)
+            begin = max(self._state + 1, room)
         elif room <= self._last:        # there was room in the very cycle of the last word
             begin = self._last
         else:
-            begin = self._with_room(self._state, room)
+            begin = max(self._state, room)
         self._operands(begin, self._block_words)
         self._within = True
         return self._last + 2
 
     def thresholds(self, count, bits):
         """The thresholds of a tile, or of an `Emit`, of so many bits each on the tape."""
-        self._operands(self._with_room(self._state + 1, self._thresholds.room(count)), count * tape.words_of(bits))
+        self._operands(max(self._state + 1, self._thresholds.room(count)), count * tape.words_of(bits))
         return self._last + 2
 
     def instruction_taken(self, cycle):
@@ -113,13 +112,11 @@ class TapeSchedule:
     def next_start(self, program, asked):
         """The cycle before the next picture's first, where a picture waits from cycle `asked` on; `program`:
         instructions. Called after all that this picture frees, the last of it its last weight words."""
-        self._released = self._weights.last_freed
         rest = -self._word % tape.PAYLOAD_WORDS
         if rest:
             self._take(self._last + 1, rest)
             self._state = self._last + 1
         self._chunks = self._word // tape.PAYLOAD_WORDS
-        self._asked_for = asked = asked + timing.ASK
         with contextlib.suppress(_Full):
             self._take_settings()
             for word in program:
@@ -130,22 +127,14 @@ class TapeSchedule:
                         self.weights()
                 elif memory == "thresholds":
                     self.thresholds(count, bits)
-        begin = max(asked, self._settled() + timing.TAPE_SETTLED)
+        begin = max(asked + timing.ASK, self._settled()) + timing.TAPE_SETTLED
         return self._sdram.restarted(begin - RESTARTED) - 1
 
     def _take_settings(self):
         """They go to no ring, but are waited for as if they did."""
-        begin = self._with_room(self._state + 1, self._program.room(0))
+        begin = max(self._state + 1, self._program.room(0))
         self._take(begin + 1, tape.words_of(isa.INSTRUCTION_BITS))
         self._state, self._within = self._last + 2, False
-
-    def _with_room(self, begin, room):
-        """First cycle from `begin` on in which there is room."""
-        if self._released is not None and room == self._released + timing.CREDIT > begin:
-            # The rings were full, and a restart of the SDRAM may have begun: its refreshes are done.
-            self._sdram.restart_given_up(max(self._asked_for, self._settled() + timing.TAPE_SETTLED) - RESTARTED,
-                                         room - RESTARTED)
-        return max(begin, room)
 
     def _settled(self):
         """First cycle in which the distributor waits, words wait for it, and all chunks that there is room for have
@@ -206,7 +195,6 @@ class _Ring:
         self._reserved = self._freed = 0
         self._newest = LONG_AGO         # cycle of the last unit freed that was needed
         self._frees = deque()           # (cycle of the first unit, units), one a cycle
-        self.last_freed = None          # cycle of the last unit freed
 
     def room(self, count):
         """First cycle in which there is room for `count` more, which are reserved; for 0, for one more. `_Full` if
@@ -231,4 +219,3 @@ class _Ring:
     def free(self, cycle, units):
         """So many units are, one a cycle, the first in cycle `cycle`."""
         self._frees.append((cycle, units))
-        self.last_freed = cycle + units - 1

@@ -118,10 +118,11 @@ class TapePlayer(wiring.Component):
         # A picture may start when everything waits for it.
         steady, primed, wanted = Signal(range(timing.TAPE_SETTLED)), Signal(), Signal()
         most = timing.TAPE_SETTLED - 1
-        settled = self.waiting & queue.full & controller.idle & ~request.valid
+        waited = Signal()
+        settled = wanted & waited & queue.full & controller.idle & ~request.valid
         m.d.sync += [steady.eq(Mux(settled, Mux(steady == most, most, steady + 1), 0)),
                      primed.eq(settled & (steady == most))]
-        m.d.sync += wanted.eq(self.ask & ~controller.restarted)
+        m.d.sync += [wanted.eq(self.ask & ~controller.restarted), waited.eq(self.waiting)]
         m.d.comb += [controller.restart.eq(playing & ~self.resident & primed & wanted & self.whole),
                      self.go.eq(self.resident | controller.restarted),
                      self.hold.eq(self.load.valid | load.valid | ~self.whole), self.clear.eq(~self.whole)]
@@ -187,7 +188,7 @@ class TapePlayer(wiring.Component):
             with m.State("PLAY"):
                 m.d.comb += [playing.eq(1), wants.eq(~(self.resident & all_asked))]
                 # The rings are full: the settings, which decide what becomes of pixels, are those of this tape.
-                with m.If(primed & ~self.resident):
+                with m.If(waited & queue.full & ~self.resident):
                     m.d.sync += self.whole.eq(1)
                 with m.If(check.judged & check.wrong):
                     m.d.sync += [self.damaged.eq(1), self.whole.eq(0), again.eq(0)]
