@@ -238,3 +238,14 @@ def test_the_table_of_builds_is_that_of_the_committed_ones():
                f"| {build['seconds'] // 60} min {build['seconds'] % 60} s "
                f"| {build['net']}: {count:,}, {float(board.clock_hz / count):,.1f} |")
         assert row in table
+
+
+@pytest.mark.parametrize("page, said", [
+    ("README.md", "pictures a second on the ULX3S-85F"), ("docs/results.md", "pictures a second on the 85F, projected"),
+    ("docs/comparison.md", "**uniqore, ULX3S-85F** (projected)"),
+    ("docs/comparison.md", "**uniqore, ULX3S-45F** (projected)")])
+def test_pictures_a_second_are_those_of_the_boards(page, said):
+    board = BOARDS["ulx3s-45f" if "45F" in said else "ulx3s-85f"]
+    [row] = [line for line in read(ROOT / page).splitlines() if line.startswith(f"| {said}")]
+    count = cycles(compile_net(zoo.load(board.net), board.config))
+    assert f"| {float(board.clock_hz / count):,.1f} |" in row.replace("**", "")
