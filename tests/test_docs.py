@@ -248,3 +248,14 @@ def test_the_table_of_a_large_resnet_is_that_of_its_script():
     assert f"{float(script['bytes_a_cycle']()):.3f} bytes a cycle" in page
     image = compile_net(script["trunk"](), script["ROOMY"])
     assert f"{sum(layer.cycles for layer in layer_cycles(image)[1:]):,} cycles" in page
+
+
+@pytest.mark.parametrize("page, said", [
+    ("README.md", "pictures a second on the ULX3S-85F"), ("docs/results.md", "pictures a second on the 85F, projected"),
+    ("docs/comparison.md", "**uniqore, ULX3S-85F** (projected)"),
+    ("docs/comparison.md", "**uniqore, ULX3S-45F** (projected)")])
+def test_pictures_a_second_are_those_of_the_boards(page, said):
+    board = BOARDS["ulx3s-45f" if "45F" in said else "ulx3s-85f"]
+    [row] = [line for line in read(ROOT / page).splitlines() if line.startswith(f"| {said}")]
+    count = cycles(compile_net(zoo.load(board.net), board.config))
+    assert f"| {float(board.clock_hz / count):,.1f} |" in row.replace("**", "")

@@ -59,8 +59,7 @@ def test_values_have_one_name():
     metavars = {action.metavar for verb in VERBS.values() for action in verb._actions
                 if action.nargs != 0 and action.help != argparse.SUPPRESS and not action.choices}
     assert metavars == {"NET", "FILE", "DIR", "N", "I", "NAME", "NAME,...", "NET | FILES", "LOG", "PORT", "PATH", "C",
-                        "Q", "ARCH", "ARCH-DATASET", "RATE", "SHARE", "RATIO", "SECONDS",
-                        "MINUTES"}
+                        "Q", "ARCH", "ARCH-DATASET", "RATE", "SHARE", "RATIO", "SECONDS", "MINUTES"}
 
 
 @pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
