@@ -45,7 +45,7 @@ def run(config, net):
     for word in net.program:
         layout, fields = isa.decode(word)
         there = schedule.instruction()
-        cycle = max(cycle + timing.INSTRUCTION, there)
+        cycle = max(cycle + timing.FETCH, there)
         schedule.instruction_taken(cycle)
         if layout is isa.Pass and not fields.repeat:
             for _ in range(int(fields.more) + 1):

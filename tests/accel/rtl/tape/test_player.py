@@ -48,8 +48,8 @@ def played(chunks, *, rounds, resident=False, ready=lambda cycle: True):
         while len(words.payloads) < rounds * len(chunks) * PAYLOAD:
             cycle += 1
             assert cycle < 30_000
-            if not went and (resident or ctx.get(dut.go)):
-                assert ctx.get(dut.resident) if resident else ctx.get(dut.whole)
+            if not went and ctx.get(dut.go):
+                assert ctx.get(dut.resident) == resident and (resident or ctx.get(dut.whole))
                 went.append(len(elapsed))
                 ctx.set(dut.ask, 0)
                 ctx.set(dut.waiting, 0)
