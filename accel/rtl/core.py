@@ -148,7 +148,7 @@ class Core(wiring.Component):
             m.d.comb += [tape.ended.eq(memories.ended), tape.ask.eq(sequencer.ask), tape.forget.eq(self.clear),
                          self.memory.eq(tape.memory)]
         # Both go far, and are early: a tape's first word comes later than in the next cycle, the first address of a
-        # picture, of a resident net the same again, two cycles after the end of the picture before.
+        # picture, of a resident net the same again, three cycles after the end of the picture before.
         empty, rewind = Signal(), Signal()
         m.d.sync += [empty.eq(tape.rewind),
                      rewind.eq(tape.rewind | self.clear | sequencer.release & tape.resident)]

@@ -15,6 +15,15 @@ offered `timing.NEXT_PASS` cycles after one was taken:
     cycle            0          1          2
     state            EXECUTE    NEXT       EXECUTE
     passes           taken                 the next one: its base one plane further
+
+A picture starts in the cycle after it may:
+
+    cycle            0          1          2
+    state            IDLE       START      READ_0
+    ask, go          1
+    start                       1
+    busy                        1          1
+    cycles                                 0
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -43,7 +52,8 @@ class InstructionFetch(wiring.Component):
     ask : Out(1): it would; go : In(1): it may, and starts in the next cycle
     instruction_there, weights_there, thresholds_there : In(1): the next instruction, the weight words of the next pass
         and the next thresholds are in the memories; instruction_taken, weights_taken, thresholds_taken : Out(1), for
-        one cycle each: they count for the one at hand (thresholds: of an `Emit`)
+        one cycle each: they count for the one at hand (thresholds: of an `Emit`), and what is there is not looked at in
+        the cycle after
     start : Out(1), for one cycle: the program of a picture begins; release : Out(1), for one cycle: it has ended, the
         picture is not needed any more
     passes : Out(stream of PassRequest): the next pass. A barrier goes along with the first pass of its tile alone

@@ -1,8 +1,8 @@
 """Runs the program of each picture: four machines, each waiting for the others by name.
 
-                                     start                             program
+                                     rewind                            program
                      +-----------------+----------------+                 |
-                     v                 v                |                 v
+                     v                 v                v                 v
     thresholds <-> ThresholdReader   PassPipeline <--- InstructionFetch --+-- picture_full, hold
                      |    ^ ^  | busy    ^ |  passes      ^     | emits
                      |    | |  +---------+ |              |     v

@@ -31,7 +31,8 @@ class NetMemories(wiring.Component):
     program_address, weight_address, threshold_address : In; program_data, weight_data, threshold_data : Out,
         timing.BLOCK_MEMORY = 2 cycles after their addresses
     {instruction, weights, thresholds}_there : Out(1): the next ones can be read, by an address of this cycle
-    {instruction, weights, thresholds}_taken : In(1), for one cycle: they are counted on; see InstructionFetch
+    {instruction, weights, thresholds}_taken : In(1), for one cycle: they are counted on; see InstructionFetch. In the
+        cycle after, _there is still theirs
     words_free : In(1): the weight words of a pass, threshold_read : In(1): a threshold is read for the last time
 
     Block memories of 64, 2 * chains * w_bits and acc_bits bits; about 260 flip-flops.

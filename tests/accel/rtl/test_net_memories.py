@@ -211,6 +211,7 @@ def test_a_ring_is_read_in_order_and_never_written_over(config, slow_words, slow
                     await tick(ctx)
                 assert ctx.get(dut.program_data) == word
                 await tick(ctx, "instruction_taken")
+                await tick(ctx)                 # it is executed; what is there now may be said of this one still
                 instruction += 1
                 for _ in range(count // config.rows if memory == "weights" else 0):
                     expected, weights = weights[:config.rows], weights[config.rows:]

@@ -40,8 +40,8 @@ def random_program(rng):
 
 def run(config, program, inputs, cycles, *, rewind=True):
     """(inputs, outputs) of each cycle. inputs(cycle): a dict as `FREE`; `passes` and `emits` are the other side's
-    ready. rewind: with each start, as of a net that is loaded once; else the next picture's program lies behind. What
-    is handed on is an integer, 0 where nothing is."""
+    ready. rewind: in the cycle after each release, as of a net that is loaded once; else the next picture's program
+    lies behind. What is handed on is an integer, 0 where nothing is."""
     dut, given, outputs, addresses = InstructionFetch(config), [], [], [0] * timing.BLOCK_MEMORY
 
     def stimulus(ctx, cycle):
@@ -49,7 +49,7 @@ def run(config, program, inputs, cycles, *, rewind=True):
         for name, value in given[-1].items():
             ctx.set(getattr(dut, name).ready if name in ("passes", "emits") else getattr(dut, name), value)
         ctx.set(dut.program_data, program[addresses[-timing.BLOCK_MEMORY] % len(program)])
-        ctx.set(dut.rewind, ctx.get(dut.start) if rewind else 0)
+        ctx.set(dut.rewind, bool(rewind and outputs and outputs[-1]["release"]))
         addresses.append(ctx.get(dut.program_address))
 
     def sample(ctx, cycle):
@@ -145,11 +145,11 @@ def reference(config, program, given, *, rewind=True):
         while True:
             asked = given[cycle]["picture_full"] and not given[cycle]["hold"]
             outputs[cycle]["ask"] = int(asked)
-            cycle = picture(cycle) if asked and given[cycle]["go"] else cycle + 1
+            cycle = picture(cycle + 1) if asked and given[cycle]["go"] else cycle + 1
     except IndexError:
         pass                                                # the run ends here, in the middle of a picture or not
     for before, inputs, now in zip(outputs, given, outputs[1:], strict=False):
-        now["busy"] = int(before["start"] or before["busy"] and not before["release"])
+        now["busy"] = int(now["start"] or before["busy"] and not before["release"])
         now["cycles"] = 0 if before["start"] else before["cycles"] + (before["busy"] and not inputs["logit_offered"])
     return outputs
 
@@ -162,14 +162,15 @@ def test_time_table():
     """A tile, a pass, logits and the end, everybody ready; the next picture waits."""
     program = [instruction(isa.Op.TILE, thresholds=1), instruction(isa.Op.PASS),
                instruction(isa.Op.EMIT, count=3), instruction(isa.Op.END)]
-    _, outputs = run(TINY, program, lambda cycle: FREE, 36)
-    assert when(outputs, "start") == [0, 17, 34]
-    assert when(outputs, "read_thresholds") == [4, 21]
-    assert when(outputs, "passes") == [8, 25]
-    assert when(outputs, "emits") == [12, 29]
-    assert when(outputs, "release") == [16, 33]
-    assert [cycle for cycle, now in enumerate(outputs) if not now["busy"]] == [0, 17, 34]
-    assert [now["cycles"] for now in outputs[1:18]] == list(range(17))
+    _, outputs = run(TINY, program, lambda cycle: FREE, 38)
+    assert when(outputs, "ask") == [0, 18, 36]
+    assert when(outputs, "start") == [1, 19, 37]
+    assert when(outputs, "read_thresholds") == [5, 23]
+    assert when(outputs, "passes") == [9, 27]
+    assert when(outputs, "emits") == [13, 31]
+    assert when(outputs, "release") == [17, 35]
+    assert [cycle for cycle, now in enumerate(outputs) if not now["busy"]] == [0, 18, 36]
+    assert [now["cycles"] for now in outputs[2:21]] == [*range(17), 16, 0]
 
 
 @pytest.mark.parametrize("behind", [isa.Op.END, isa.Op.TILE, isa.Op.PASS, isa.Op.EMIT])
@@ -177,27 +178,28 @@ def test_the_last_logits_end_the_program_whatever_follows(behind):
     """Released as soon as the pipeline has drained, then from address 0 again."""
     program = [instruction(isa.Op.EMIT, count=3, last=0), instruction(isa.Op.EMIT, count=2, last=1),
                instruction(behind, thresholds=1) if behind == isa.Op.TILE else instruction(behind)]
-    _, outputs = run(TINY, program, lambda cycle: FREE | {"drained": not 9 <= cycle < 15}, 32)
-    assert when(outputs, "start") == [0, 16, 26]
-    assert when(outputs, "emits") == [4, 8, 20, 24, 30]
-    assert when(outputs, "release") == [15, 25]
+    _, outputs = run(TINY, program, lambda cycle: FREE | {"drained": not 10 <= cycle < 16}, 34)
+    assert when(outputs, "start") == [1, 18, 29]
+    assert when(outputs, "emits") == [5, 9, 22, 26, 33]
+    assert when(outputs, "release") == [16, 27]
     assert not when(outputs, "passes") and not when(outputs, "read_thresholds")
 
 
 def test_hold_keeps_a_picture_waiting():
+    """Before it may start; in the cycle of its start, `hold` comes too late."""
     program = [instruction(isa.Op.END)]
-    _, outputs = run(TINY, program, lambda cycle: FREE | {"hold": cycle < 10}, 16)
-    assert when(outputs, "start") == [10, 15]
+    _, outputs = run(TINY, program, lambda cycle: FREE | {"hold": cycle < 10}, 18)
+    assert when(outputs, "start") == [11, 17]
     _, outputs = run(TINY, program, lambda cycle: FREE | {"picture_full": cycle > 3, "hold": cycle > 4}, 30)
-    assert when(outputs, "start") == [4]
+    assert when(outputs, "start") == [5]
 
 
 def test_a_picture_asks_and_starts_when_it_may():
-    """`ask` stays up until then; with `go` alone nothing starts."""
+    """`ask` stays up until then, it starts in the cycle after; with `go` alone nothing starts."""
     program = [instruction(isa.Op.END)]
-    _, outputs = run(TINY, program, lambda cycle: FREE | {"picture_full": cycle != 2, "go": cycle in (0, 2, 9)}, 16)
-    assert when(outputs, "start") == [0, 9]
-    assert when(outputs, "ask") == [0, *range(5, 10), 14, 15]
+    _, outputs = run(TINY, program, lambda cycle: FREE | {"picture_full": cycle != 6, "go": cycle in (0, 6, 9)}, 17)
+    assert when(outputs, "start") == [1, 10]
+    assert when(outputs, "ask") == [0, *range(7, 10), 15, 16]
 
 
 def test_what_is_not_there_is_waited_for():
@@ -207,7 +209,7 @@ def test_what_is_not_there_is_waited_for():
     from_cycle = {"instruction_there": 6, "weights_there": 10, "thresholds_there": 17}
     _, outputs = run(TINY, program, lambda cycle: FREE | {name: cycle >= begin for name, begin in from_cycle.items()},
                      18)
-    assert when(outputs, "start") == [0]
+    assert when(outputs, "start") == [1]
     assert when(outputs, "instruction_taken") == [8, 14]
     assert when(outputs, "weights_taken") == [10] and when(outputs, "passes") == [10 + timing.OFFER]
     assert when(outputs, "emits") == when(outputs, "thresholds_taken") == [17]
@@ -215,8 +217,8 @@ def test_what_is_not_there_is_waited_for():
 
 def test_words_of_a_repeated_pass_are_not_waited_for():
     program = [instruction(isa.Op.PASS, repeat=1), instruction(isa.Op.END)]
-    _, outputs = run(TINY, program, lambda cycle: FREE | {"weights_there": 0}, 12)
-    assert when(outputs, "passes") == [4] and not when(outputs, "weights_taken")
+    _, outputs = run(TINY, program, lambda cycle: FREE | {"weights_there": 0}, 13)
+    assert when(outputs, "passes") == [5] and not when(outputs, "weights_taken")
 
 
 def test_several_passes_in_one_instruction():
@@ -224,10 +226,10 @@ def test_several_passes_in_one_instruction():
     logits'. Weight words are counted for each; here they come late for the third."""
     program = [instruction(isa.Op.SOURCE, plane=(1 << isa.ROW_BITS) - 5),
                instruction(isa.Op.PASS, base=8, dy=-1, clear=1, final=1, logits=1, more=3), instruction(isa.Op.END)]
-    _, outputs = run(TINY, program, lambda cycle: FREE | {"weights_there": not 10 < cycle < 15}, 24)
-    assert when(outputs, "passes") == [8, 8 + timing.NEXT_PASS, 16, 16 + timing.NEXT_PASS]
-    assert when(outputs, "weights_taken") == [7, 9, 15, 17]
-    assert when(outputs, "instruction_taken")[:3] == [3, 7, 18 + timing.FETCH]
+    _, outputs = run(TINY, program, lambda cycle: FREE | {"weights_there": not 11 < cycle < 16}, 25)
+    assert when(outputs, "passes") == [9, 9 + timing.NEXT_PASS, 17, 17 + timing.NEXT_PASS]
+    assert when(outputs, "weights_taken") == [8, 10, 16, 18]
+    assert when(outputs, "instruction_taken")[:3] == [4, 8, 19 + timing.FETCH]
     passes = [isa.unpacked(isa.Pass, outputs[cycle]["passes"]) for cycle in when(outputs, "passes")]
     assert [(one.base, one.dy, one.clear, one.final, one.logits) for one in passes] == [
         (8, -1, 1, 0, 0), (3, -1, 0, 0, 0), ((1 << isa.ROW_BITS) - 2, -1, 0, 0, 0),
@@ -240,10 +242,10 @@ def test_the_program_goes_on_until_it_is_rewound(depth):
     pass."""
     program = [instruction(isa.Op.TILE), instruction(isa.Op.END), instruction(isa.Op.PASS), instruction(isa.Op.END)]
     config = replace(TINY, program_depth=depth)
-    _, outputs = run(config, program, lambda cycle: FREE, 40, rewind=False)
-    assert when(outputs, "start") == [0, 9, 18, 27, 36] and when(outputs, "passes") == [13, 31]
-    _, outputs = run(config, program, lambda cycle: FREE, 40)
-    assert when(outputs, "start") == [0, 9, 18, 27, 36] and not when(outputs, "passes")
+    _, outputs = run(config, program, lambda cycle: FREE, 42, rewind=False)
+    assert when(outputs, "start") == [1, 11, 21, 31, 41] and when(outputs, "passes") == [15, 35]
+    _, outputs = run(config, program, lambda cycle: FREE, 42)
+    assert when(outputs, "start") == [1, 11, 21, 31, 41] and not when(outputs, "passes")
 
 
 def test_a_barrier_goes_along_with_one_pass():

@@ -99,8 +99,9 @@ def threshold_word(address, config):
 class Bench:
     """Runs `PICTURES` pictures of a net that is loaded once; they wait from the first cycle on. hold lasts for the
     first cycles. missing: chance in each cycle that an instruction, weight words, thresholds or the start are not
-    there. What comes out, with the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle
-    counter of every cycle; how often each was taken, and weight words and thresholds were read for the last time."""
+    there; what is taken is said to be there in the cycle after still, in which nothing may be taken. What comes out,
+    with the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle counter of every cycle;
+    how often each was taken, and weight words and thresholds were read for the last time."""
     def __init__(self, config, program, *, pauses=0.0, hold=0, missing=0.0):
         self.dut = dut = Sequencer(config)
         self.logits, self.weights = Monitor(dut.logits), []
@@ -111,6 +112,7 @@ class Bench:
 
         async def surroundings(ctx):
             words, thresholds, total, cycle = [0] * timing.BLOCK_MEMORY, [0] * timing.BLOCK_MEMORY, 0, 0
+            taken = set()
             while True:
                 ctx.set(dut.picture_full, len(self.releases) < PICTURES)
                 ctx.set(dut.picture_buffer, len(self.releases) % 2)
@@ -120,14 +122,15 @@ class Bench:
                 ctx.set(dut.logit, total)
                 ctx.set(dut.second, SECOND)
                 ctx.set(dut.go, chance.random() >= missing)
-                for what in READ:                                  # there until it is taken
+                for what in READ:
                     there[what] = there[what] or chance.random() >= missing
                     ctx.set(getattr(dut, f"{what}_there"), there[what])
-                ctx.set(dut.rewind, ctx.get(dut.start))
+                ctx.set(dut.rewind, cycle - 1 in self.releases[-1:])
                 for name in self.counts:
                     self.counts[name] += ctx.get(getattr(dut, name))
-                for what in READ:
-                    there[what] = there[what] and not ctx.get(getattr(dut, f"{what}_taken"))
+                over, taken = taken, {what for what in READ if ctx.get(getattr(dut, f"{what}_taken"))}
+                assert not over & taken and all(there[what] for what in taken)
+                there.update(dict.fromkeys(over, False))
                 _, _, address, threshold_address, shift, token, state, base, words_at, write, release, count, busy = (
                     await ctx.tick().sample(
                         dut.program_address, dut.threshold_address, dut.logit_shift, dut.token,

@@ -64,6 +64,7 @@ class Reader:
             await self._there(ctx, "instruction")
             word = await self._word(ctx, "program", config.program_depth)
             await self._pulse(ctx, "instruction_taken")
+            await ctx.tick()                    # it is executed; what is there now may be said of this one still
             self.program.append(word)
             layout, fields = isa.decode(word)
             if layout is isa.Pass and not fields.repeat:
