@@ -17,7 +17,7 @@ __all__ = ["LoadedSchedule", "TapeSchedule", "tape_schedule"]
 LONG_AGO = -math.inf
 SLOTS = tape.SLOTS
 NEARLY = tape.PAYLOAD_WORDS - timing.CHUNK_QUEUE    # words taken of a chunk, all others of which are on their way out
-RESTARTED = -2                      # cycle in which the SDRAM's controller begins anew
+RESTARTED = -3                      # cycle in which the SDRAM's controller begins anew
 
 
 def tape_schedule(image):
@@ -47,7 +47,7 @@ class LoadedSchedule:
         pass
 
     def next_start(self, program, asked):
-        return asked - RESTARTED - 1
+        return asked + timing.ASK
 
 
 class TapeSchedule:
@@ -77,7 +77,7 @@ class TapeSchedule:
         begin = max(self._state + 1, self._program.room(1))
         self._take(begin + 1, tape.words_of(isa.INSTRUCTION_BITS))
         self._state, self._within = self._last + 2, False
-        return self._last + 3
+        return self._last + 3 + timing.RING_WRITE
 
     def weights(self):
         """The weight words of the next pass."""
@@ -90,12 +90,12 @@ class TapeSchedule:
             begin = max(self._state, room)
         self._operands(begin, self._block_words)
         self._within = True
-        return self._last + 2
+        return self._last + 2 + timing.RING_WRITE
 
     def thresholds(self, count, bits):
         """The thresholds of a tile, or of an `Emit`, of so many bits each on the tape."""
         self._operands(max(self._state + 1, self._thresholds.room(count)), count * tape.words_of(bits))
-        return self._last + 2
+        return self._last + 2 + timing.RING_WRITE
 
     def instruction_taken(self, cycle):
         """The oldest instruction is."""
@@ -176,7 +176,7 @@ class TapeSchedule:
             return LONG_AGO
         # Slots are asked for again in the order in which they become free; those before the start do not count.
         free = self._freed[chunk - SLOTS]
-        valid = max(free, self._asked) + timing.TAPE_REQUEST
+        valid = max(free + timing.SLOT_FREE, self._asked) + timing.TAPE_REQUEST
         again = self._chunks is not None and chunk % self._chunks == 0      # the tape's first, after its last
         self._asked, _, last = (RESTARTED + cycle for cycle in self._sdram.read(
             valid - RESTARTED, same_bank=again and (self._chunks - 1) % BANKS == 0))

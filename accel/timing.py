@@ -82,7 +82,9 @@ ACCUMULATOR_REUSE = ACCUMULATOR + BLOCK_MEMORY_WRITE    # an index to the same i
 ASK = 1                                             # a picture that would start to the restart of the SDRAM for it
 CHUNK_QUEUE = 1 + BLOCK_MEMORY + 1                  # a chunk committed to its first word on offer
 TAPE_REQUEST = 2                                    # a slot free, or a chunk asked for, to the next request
-CREDIT = 3                                          # a unit of a ring free to the room that it makes
+CREDIT = 4                                          # a unit of a ring free to the room that it makes
+RING_WRITE = 1                                      # a word from the distributor to its ring, and its credit
+SLOT_FREE = 1                                       # the last word of a chunk taken to its slot free
 TAPE_SETTLED = 8                                    # rings full and chunks there, to the SDRAM's restart
 TAPE_CHUNK = 2 + CHUNK_QUEUE                        # last word of a chunk from the SDRAM to its first word on offer
 

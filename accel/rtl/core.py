@@ -65,8 +65,8 @@ class Core(wiring.Component):
     pixels : In(stream of isa.PixelWord): raster order; the next picture may come while one is being classified
     logits : Out(stream of isa.LogitWord)
     busy : Out(1); cycles : Out(32): cycles of the picture whose last logit is on offer
-    clear : In(1): forget every picture, take no pixels; the net stays. Up for at least timing.drained(config) cycles,
-        that is until all that is on its way through the array has come to its end
+    clear : In(1): forget every picture, take no pixels, from the next cycle but one on; the net stays. Up for at least
+        timing.drained(config) cycles, that is until all that is on its way through the array has come to its end
     trace : every activation write, for simulators (`accel.image.Image.tensors` decodes it); costs nothing where it is
         not connected. data = codes of m pixels, group = word address // m * parts + part
 
@@ -96,7 +96,9 @@ class Core(wiring.Component):
             floorplan=self.floorplan, lut_elements=config.lut_elements)
 
         # The edges of the core, and what does not follow the token.
-        tape = self._tape(m, sequencer, memories)
+        clear = Signal()                        # comes far
+        tape = self._tape(m, sequencer, memories, clear)
+        m.d.sync += [clear.eq(self.clear), loader.clear.eq(tape.clear | self.clear)]
         wiring.connect(m, wiring.flipped(self.pixels), loader.pixels)
         # The loader's words go to every bank. The last word of a picture may wait behind codes of the picture before,
         # but not for long enough to be read too early: no codes are written at the start of a program.
@@ -106,7 +108,7 @@ class Core(wiring.Component):
         wiring.connect(m, sequencer.logits, wiring.flipped(self.logits))
         m.d.comb += [
             self.busy.eq(sequencer.busy), self.cycles.eq(sequencer.cycles),
-            sequencer.hold.eq(tape.hold), sequencer.clear.eq(self.clear), loader.clear.eq(tape.clear | self.clear),
+            sequencer.hold.eq(tape.hold), sequencer.clear.eq(clear),
             loader.settings.eq(memories.settings), sequencer.second.eq(memories.settings.second),
             sequencer.picture_full.eq(loader.full), sequencer.picture_buffer.eq(loader.buffer),
             loader.release.eq(sequencer.release),
@@ -137,7 +139,7 @@ class Core(wiring.Component):
             self.trace.group.eq((place.row * 2 + place.half) * config.parts + place.part)]
         return m
 
-    def _tape(self, m, sequencer, memories):
+    def _tape(self, m, sequencer, memories, clear):
         """What fills the memories, and what it, they and the sequencer say to each other."""
         whole = self.image is not None
         if self.config.sdram_hz is None:
@@ -145,13 +147,13 @@ class Core(wiring.Component):
         else:
             m.submodules.tape = tape = TapePlayer(self.config, whole=whole)
             wiring.connect(m, tape.sdram, wiring.flipped(self.sdram))
-            m.d.comb += [tape.ended.eq(memories.ended), tape.ask.eq(sequencer.ask), tape.forget.eq(self.clear),
+            m.d.comb += [tape.ended.eq(memories.ended), tape.ask.eq(sequencer.ask), tape.forget.eq(clear),
                          self.memory.eq(tape.memory)]
         # Both go far, and are early: a tape's first word comes later than in the next cycle, the first address of a
         # picture, of a resident net the same again, three cycles after the end of the picture before.
         empty, rewind = Signal(), Signal()
         m.d.sync += [empty.eq(tape.rewind),
-                     rewind.eq(tape.rewind | self.clear | sequencer.release & tape.resident)]
+                     rewind.eq(tape.rewind | clear | sequencer.release & tape.resident)]
         wiring.connect(m, wiring.flipped(self.load), tape.load)
         wiring.connect(m, tape.words, memories.words)
         m.d.comb += [

@@ -13,7 +13,7 @@ from accel.rtl.memory import block_memory
 
 __all__ = ["use_cells"]
 
-WORD_PIN = {18: 4, 9: 3, 4: 2, 2: 1, 1: 0}          # lowest address pin that counts words, by width
+WORD_PIN = {36: 5, 18: 4, 9: 3, 4: 2, 2: 1, 1: 0}          # lowest address pin that counts words, by width
 
 
 def use_cells(monkeypatch):
@@ -42,7 +42,7 @@ class Cell(Elaboratable):
 
 
 class DP16KD(Cell):
-    """Port A writes, port B reads through its output register."""
+    """Port A writes, port B reads through its output register; of words of 36 bits each has the pins of one half."""
     def elaborate(self, platform):
         m = Module()
         width = self.connections["p_DATA_WIDTH_A"]
@@ -51,18 +51,22 @@ class DP16KD(Cell):
         low = WORD_PIN[width]
         depth = 1 << 14 - low
         m.submodules.words = words = memory.Memory(shape=width, depth=depth, init=self._initial_words(width, depth))
-        write, read = words.write_port(granularity=9 if width == 18 else None), words.read_port()
+        write, read = words.write_port(granularity=9 if width >= 18 else None), words.read_port()
         address_a, address_b = self.pins("ADA", 14), self.pins("ADB", 14)
         selected = (self.pins("CSA", 3) == 0) & (self.pins("CSB", 3) == 0)
         enable = self.connections["i_WEA"] & selected
         collision = Signal()
-        m.d.comb += [write.addr.eq(address_a[low:]), write.data.eq(self.pins("DIA", width)),
-                     write.en.eq(enable.replicate(len(write.en)) & (address_a[:2] if width == 18 else 1)),
+        pins = Cat(self.pins("DIA", min(width, 18)), self.pins("DIB", 18) if width == 36 else ())
+        bytes_enabled = address_a[:width // 9] if width >= 18 else 1
+        m.d.comb += [write.addr.eq(address_a[low:]), write.data.eq(pins),
+                     write.en.eq(enable.replicate(len(write.en)) & bytes_enabled),
                      read.addr.eq(address_b[low:])]
         m.d.sync += collision.eq((write.en != 0) & (write.addr == read.addr))
         output = Signal(width)
         m.d.sync += output.eq(read.data ^ collision.replicate(width))
-        self.drive(m, "DOB", output)
+        if width == 36:
+            self.drive(m, "DOA", output[:18])
+        self.drive(m, "DOB", output[18:] if width == 36 else output)
         return m
 
     def _initial_words(self, width, depth):

@@ -45,7 +45,7 @@ def test_layers_are_computed_when_the_table_says(make):
     assert stops[-1] == len(engine.write_cycles)
     for k, (line, layer) in enumerate(zip(table, image.layers, strict=True)):
         assert (line.name, line.passes) == (layer.name, sum(
-            layout is Pass for layout, _ in program[layer.start:layer.stop]))
+            fields["more"] + 1 for layout, fields, _ in program[layer.start:layer.stop] if layout is Pass))
         written = engine.write_cycles[stops[k] - layer.writes:stops[k]]
         if layer.writes:
             assert ends[k] - line.cycles + flight <= written[0] <= written[-1] < ends[k] + flight

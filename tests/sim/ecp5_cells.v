@@ -1,4 +1,4 @@
-// DP16KD, PDPW16KD and MULT18X18D as far as the design uses them: port A writes, port B reads through its output
+// DP16KD and MULT18X18D as far as the design uses them: port A writes, port B reads through its output
 // register; unsigned, with input and output registers. From Lattice's FPGA-TN-02204 (sysMEM) and FPGA-TN-02205 (sysDSP).
 module DP16KD(
     input DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2,
@@ -31,76 +31,31 @@ module DP16KD(
     INITVAL_14, INITVAL_13, INITVAL_12, INITVAL_11, INITVAL_10, INITVAL_0F, INITVAL_0E, INITVAL_0D, INITVAL_0C,
     INITVAL_0B, INITVAL_0A, INITVAL_09, INITVAL_08, INITVAL_07, INITVAL_06, INITVAL_05, INITVAL_04, INITVAL_03,
     INITVAL_02, INITVAL_01, INITVAL_00};
-    localparam WIDTH = DATA_WIDTH_A, LANE = WIDTH == 18 ? 9 : WIDTH;
-    localparam LOW = WIDTH == 18 ? 4 : WIDTH == 9 ? 3 : WIDTH == 4 ? 2 : WIDTH == 2 ? 1 : 0;
+    localparam WIDTH = DATA_WIDTH_A, LANE = WIDTH >= 18 ? 9 : WIDTH;
+    localparam LOW = WIDTH == 36 ? 5 : WIDTH == 18 ? 4 : WIDTH == 9 ? 3 : WIDTH == 4 ? 2 : WIDTH == 2 ? 1 : 0;
     wire [13:0] a = {ADA13, ADA12, ADA11, ADA10, ADA9, ADA8, ADA7, ADA6, ADA5, ADA4, ADA3, ADA2, ADA1, ADA0};
     wire [13:0] b = {ADB13, ADB12, ADB11, ADB10, ADB9, ADB8, ADB7, ADB6, ADB5, ADB4, ADB3, ADB2, ADB1, ADB0};
-    wire [17:0] d = {DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3,
-    DIA2, DIA1, DIA0};
+    wire [35:0] d = {DIB17, DIB16, DIB15, DIB14, DIB13, DIB12, DIB11, DIB10, DIB9, DIB8, DIB7, DIB6, DIB5, DIB4, DIB3,
+    DIB2, DIB1, DIB0, DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5,
+    DIA4, DIA3, DIA2, DIA1, DIA0};
     wire write = WEA & CEA & ~(CSA2 | CSA1 | CSA0);
-    reg [17:0] word = 0, out = 0;
+    reg [35:0] word = 0, out = 0;
     genvar lane;
     generate for (lane = 0; lane < WIDTH / LANE; lane = lane + 1) begin
         reg [LANE-1:0] words [0:(1 << 14 - LOW) - 1];
         integer i;
         initial for (i = 0; i < 1 << 14 - LOW; i = i + 1)
-            words[i] = LANE == 9 ? INIT[20 * (i * WIDTH / 18) + 9 * (WIDTH == 18 ? lane : i % 2) +: LANE]
+            words[i] = LANE == 9 ? INIT[20 * ((9 * lane + i * WIDTH) / 18) + 9 * (WIDTH >= 18 ? lane % 2 : i % 2) +: LANE]
                                  : INIT[20 * (i * LANE / 16) + 9 * (i * LANE / 8 % 2) + i * LANE % 8 +: LANE];
         always @(posedge CLKA)
-            if (write & (WIDTH != 18 | a[lane])) words[a[13:LOW]] <= d[LANE * lane +: LANE];
+            if (write & (WIDTH < 18 | a[lane])) words[a[13:LOW]] <= d[LANE * lane +: LANE];
         always @(posedge CLKB) word[LANE * lane +: LANE] <= words[b[13:LOW]];
     end endgenerate
     always @(posedge CLKB) out <= word;
     assign {DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5, DOB4, DOB3, DOB2,
-    DOB1, DOB0} = out;
-endmodule
-
-module PDPW16KD(
-    input DI35, DI34, DI33, DI32, DI31, DI30, DI29, DI28, DI27, DI26, DI25, DI24, DI23, DI22, DI21, DI20, DI19,
-    DI18, DI17, DI16, DI15, DI14, DI13, DI12, DI11, DI10, DI9, DI8, DI7, DI6, DI5, DI4, DI3, DI2, DI1, DI0,
-    input ADW8, ADW7, ADW6, ADW5, ADW4, ADW3, ADW2, ADW1, ADW0, BE3, BE2, BE1, BE0, CEW, CLKW, CSW2, CSW1, CSW0,
-    ADR13, ADR12, ADR11, ADR10, ADR9, ADR8, ADR7, ADR6, ADR5, ADR4, ADR3, ADR2, ADR1, ADR0, CER, OCER, CLKR, CSR2,
-    CSR1, CSR0, RST,
-    output DO35, DO34, DO33, DO32, DO31, DO30, DO29, DO28, DO27, DO26, DO25, DO24, DO23, DO22, DO21, DO20, DO19,
-    DO18, DO17, DO16, DO15, DO14, DO13, DO12, DO11, DO10, DO9, DO8, DO7, DO6, DO5, DO4, DO3, DO2, DO1, DO0);
-    parameter DATA_WIDTH_W = 36, DATA_WIDTH_R = 36, REGMODE = "NOREG", GSR = "ENABLED";
-    parameter CSDECODE_W = "0b000", CSDECODE_R = "0b000";
-    parameter [319:0] INITVAL_00 = 0, INITVAL_01 = 0, INITVAL_02 = 0, INITVAL_03 = 0, INITVAL_04 = 0, INITVAL_05 = 0,
-    INITVAL_06 = 0, INITVAL_07 = 0, INITVAL_08 = 0, INITVAL_09 = 0, INITVAL_0A = 0, INITVAL_0B = 0, INITVAL_0C = 0,
-    INITVAL_0D = 0, INITVAL_0E = 0, INITVAL_0F = 0, INITVAL_10 = 0, INITVAL_11 = 0, INITVAL_12 = 0, INITVAL_13 = 0,
-    INITVAL_14 = 0, INITVAL_15 = 0, INITVAL_16 = 0, INITVAL_17 = 0, INITVAL_18 = 0, INITVAL_19 = 0, INITVAL_1A = 0,
-    INITVAL_1B = 0, INITVAL_1C = 0, INITVAL_1D = 0, INITVAL_1E = 0, INITVAL_1F = 0, INITVAL_20 = 0, INITVAL_21 = 0,
-    INITVAL_22 = 0, INITVAL_23 = 0, INITVAL_24 = 0, INITVAL_25 = 0, INITVAL_26 = 0, INITVAL_27 = 0, INITVAL_28 = 0,
-    INITVAL_29 = 0, INITVAL_2A = 0, INITVAL_2B = 0, INITVAL_2C = 0, INITVAL_2D = 0, INITVAL_2E = 0, INITVAL_2F = 0,
-    INITVAL_30 = 0, INITVAL_31 = 0, INITVAL_32 = 0, INITVAL_33 = 0, INITVAL_34 = 0, INITVAL_35 = 0, INITVAL_36 = 0,
-    INITVAL_37 = 0, INITVAL_38 = 0, INITVAL_39 = 0, INITVAL_3A = 0, INITVAL_3B = 0, INITVAL_3C = 0, INITVAL_3D = 0,
-    INITVAL_3E = 0, INITVAL_3F = 0;
-    // Sixteen groups of 20 bits in a parameter: two bytes of 9 bits; words of less than 9 bits lie in the low eight.
-    localparam [20479:0] INIT = {INITVAL_3F, INITVAL_3E, INITVAL_3D, INITVAL_3C, INITVAL_3B, INITVAL_3A, INITVAL_39,
-    INITVAL_38, INITVAL_37, INITVAL_36, INITVAL_35, INITVAL_34, INITVAL_33, INITVAL_32, INITVAL_31, INITVAL_30,
-    INITVAL_2F, INITVAL_2E, INITVAL_2D, INITVAL_2C, INITVAL_2B, INITVAL_2A, INITVAL_29, INITVAL_28, INITVAL_27,
-    INITVAL_26, INITVAL_25, INITVAL_24, INITVAL_23, INITVAL_22, INITVAL_21, INITVAL_20, INITVAL_1F, INITVAL_1E,
-    INITVAL_1D, INITVAL_1C, INITVAL_1B, INITVAL_1A, INITVAL_19, INITVAL_18, INITVAL_17, INITVAL_16, INITVAL_15,
-    INITVAL_14, INITVAL_13, INITVAL_12, INITVAL_11, INITVAL_10, INITVAL_0F, INITVAL_0E, INITVAL_0D, INITVAL_0C,
-    INITVAL_0B, INITVAL_0A, INITVAL_09, INITVAL_08, INITVAL_07, INITVAL_06, INITVAL_05, INITVAL_04, INITVAL_03,
-    INITVAL_02, INITVAL_01, INITVAL_00};
-    wire [8:0] a = {ADW8, ADW7, ADW6, ADW5, ADW4, ADW3, ADW2, ADW1, ADW0};
-    wire [8:0] b = {ADR13, ADR12, ADR11, ADR10, ADR9, ADR8, ADR7, ADR6, ADR5};
-    wire [35:0] d = {DI35, DI34, DI33, DI32, DI31, DI30, DI29, DI28, DI27, DI26, DI25, DI24, DI23, DI22, DI21, DI20,
-    DI19, DI18, DI17, DI16, DI15, DI14, DI13, DI12, DI11, DI10, DI9, DI8, DI7, DI6, DI5, DI4, DI3, DI2, DI1, DI0};
-    reg [35:0] words [0:511];
-    reg [35:0] word = 0, out = 0;
-    integer i;
-    initial for (i = 0; i < 512; i = i + 1)
-        words[i] = {INIT[40 * i + 20 +: 18], INIT[40 * i +: 18]};
-    always @(posedge CLKW)
-        if (CEW & BE3 & BE2 & BE1 & BE0 & ~(CSW2 | CSW1 | CSW0)) words[a] <= d;
-    always @(posedge CLKR) begin
-        word <= words[b];
-        out <= word;
-    end
-    assign {DO35, DO34, DO33, DO32, DO31, DO30, DO29, DO28, DO27, DO26, DO25, DO24, DO23, DO22, DO21, DO20, DO19,
-    DO18, DO17, DO16, DO15, DO14, DO13, DO12, DO11, DO10, DO9, DO8, DO7, DO6, DO5, DO4, DO3, DO2, DO1, DO0} = out;
+    DOB1, DOB0} = WIDTH == 36 ? out[35:18] : out[17:0];
+    assign {DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4, DOA3, DOA2,
+    DOA1, DOA0} = out[17:0];
 endmodule
 
 module MULT18X18D(

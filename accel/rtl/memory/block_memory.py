@@ -6,7 +6,7 @@ instantiated. The shape of the blocks follows the depth, so that no multiplexer 
     depth up to      512   1024   2048   4096   8192   16384
     bits a block      36     18      9      4      2       1
 
-Those of 36 bits are PDPW16KD: the same block with one port to write and one to read, as all of these are used.
+Those of 36 bits take the data pins of both ports: low halves of words are A's, written and read, high halves B's.
 
 A deeper memory, and one that takes fewer blocks so, is one of a power of two words and one of the rest, with a
 multiplexer of two behind them: 18432 words of 64 bits take 64 + 8 blocks, 6144 take 16 + 8, where 8192 take 32.
@@ -103,8 +103,6 @@ class BlockMemory(wiring.Component):
 
     def _block(self, words, bits, low):
         """One DP16KD holding bits `low` .. `low + bits - 1` of every word."""
-        if bits == 36:
-            return self._wide_block(low)
         high = min(low + bits, self.width)
         first = 14 - (words - 1).bit_length()                  # address pins below select inside a word
         ports = {}
@@ -112,31 +110,17 @@ class BlockMemory(wiring.Component):
             ports |= {f"i_AD{port}{i}": address[i - first] if 0 <= i - first < len(address) else 0 for i in range(14)}
             ports |= {f"i_CS{port}{i}": 0 for i in range(3)}
             ports |= {f"i_CLK{port}": ClockSignal(), f"i_CE{port}": 1, f"i_OCE{port}": 1, f"i_RST{port}": 0}
-        if bits == 18:
-            ports |= {"i_ADA0": 1, "i_ADA1": 1}                # byte enables
-        ports |= {f"i_DIA{i}": self.write_data[low + i] if low + i < high else 0 for i in range(18)}
-        ports |= {f"o_DOB{i}": self.read_data[low + i] for i in range(high - low)}
+        if bits >= 18:
+            ports |= {f"i_ADA{i}": self.write_enable for i in range(bits // 9)}             # byte enables
+        for i in range(36 if bits == 36 else 18):
+            ports[f"i_DI{'AB'[i // 18]}{i % 18}"] = self.write_data[low + i] if low + i < high else 0
+        halves = "AB" if bits == 36 else "B"
+        ports |= {f"o_DO{halves[i // 18]}{i % 18}": self.read_data[low + i] for i in range(high - low)}
         ports |= {f"p_INITVAL_{n:02X}": value for n, value in enumerate(self._init_values(words, bits, low))}
         return Instance(
             "DP16KD", p_DATA_WIDTH_A=bits, p_DATA_WIDTH_B=bits, p_REGMODE_A="OUTREG", p_REGMODE_B="OUTREG",
             p_GSR="DISABLED", p_CSDECODE_A="0b000", p_CSDECODE_B="0b000", p_WRITEMODE_A="NORMAL",
             p_WRITEMODE_B="NORMAL", i_WEA=self.write_enable, i_WEB=0, **ports)
-
-    def _wide_block(self, low):
-        """One PDPW16KD holding bits `low` .. `low + 35` of every word."""
-        high = min(low + 36, self.width)
-        ports = {f"i_ADW{i}": self.write_address[i] if i < len(self.write_address) else 0 for i in range(9)}
-        ports |= {f"i_ADR{i}": self.read_address[i - 5] if 0 <= i - 5 < len(self.read_address) else 0
-                  for i in range(14)}
-        ports |= {f"i_BE{i}": 1 for i in range(4)}
-        ports |= {f"i_CS{port}{i}": 0 for port in "WR" for i in range(3)}
-        ports |= {f"i_DI{i}": self.write_data[low + i] if low + i < high else 0 for i in range(36)}
-        ports |= {f"o_DO{i}": self.read_data[low + i] for i in range(high - low)}
-        ports |= {f"p_INITVAL_{n:02X}": value for n, value in enumerate(self._init_values(512, 36, low))}
-        return Instance(
-            "PDPW16KD", p_DATA_WIDTH_W=36, p_DATA_WIDTH_R=36, p_REGMODE="OUTREG", p_GSR="DISABLED",
-            p_CSDECODE_W="0b000", p_CSDECODE_R="0b000", i_CLKW=ClockSignal(), i_CLKR=ClockSignal(),
-            i_CEW=self.write_enable, i_CER=1, i_OCER=1, i_RST=0, **ports)
 
     def _init_values(self, words, bits, low):
         """Parameters INITVAL_00 .. INITVAL_3F of the block of bits `low` ...: none where all is zero.

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from accel import isa
 from accel.config import AccelConfig
 from accel.rtl.tape.credits import Credits
-from accel.rtl.tape.distributor import Distributor, TapeWord
+from accel.rtl.tape.distributor import Distributor, RingWrite, TapeWord
 
 from .block_memory import BlockMemory
 
@@ -55,7 +55,9 @@ class NetMemories(wiring.Component):
         instructions, weight_words, threshold_words = (
             (image.program, image.weights, image.thresholds) if image else ((), (), ()))
         m.submodules.distributor = distributor = Distributor(config, settings=image.settings if image else 0)
-        write = distributor.write
+        # Words go far from the distributor to the blocks, credits between it and the sequencer: a register on their way.
+        write, resident = Signal(RingWrite(config)), Signal()
+        m.d.sync += [write.eq(distributor.write), resident.eq(self.resident)]
         memories = {
             "program": (isa.INSTRUCTION_BITS, config.program_depth, instructions),
             "weights": (config.channels * config.w_bits, config.weight_depth, weight_words),
@@ -80,14 +82,21 @@ class NetMemories(wiring.Component):
                    "thresholds": (Credits(capacity=config.threshold_depth, largest=config.threshold_words),
                                   "thresholds", self.threshold_read)}
         m.d.comb += credits["thresholds"][0].wanted.eq(distributor.thresholds_wanted)
+        # That of weights is decided late in its cycle; the next one comes `rows` cycles later at the earliest.
+        weights_reserve = Signal()
+        m.d.sync += weights_reserve.eq(distributor.weights_reserve & ~self.rewind)
+        reserves = {"program": distributor.program_reserve, "weights": weights_reserve,
+                    "thresholds": distributor.thresholds_reserve}
         for name, (ring, what, free) in credits.items():
             m.submodules[f"{name}_credits"] = ring
+            credit, freed = Signal(name=f"{name}_credit"), Signal(name=f"{name}_freed")
+            m.d.sync += [credit.eq(getattr(distributor, f"{name}_credit") & ~self.rewind),
+                         freed.eq(free & ~resident & ~self.rewind)]
             m.d.comb += [
-                ring.rewind.eq(self.rewind), ring.reserve.eq(getattr(distributor, f"{name}_reserve")),
-                ring.credit.eq(getattr(distributor, f"{name}_credit")),
-                getattr(distributor, f"{name}_room").eq(ring.room), ring.free.eq(free & ~self.resident),
-                ring.taken.eq(getattr(self, f"{what}_taken") & ~self.resident),
-                getattr(self, f"{what}_there").eq(ring.there | self.resident)]
+                ring.rewind.eq(self.rewind), ring.reserve.eq(reserves[name]), ring.credit.eq(credit),
+                ring.free.eq(freed), getattr(distributor, f"{name}_room").eq(ring.room),
+                ring.taken.eq(getattr(self, f"{what}_taken") & ~resident),
+                getattr(self, f"{what}_there").eq(ring.there | resident)]
             if name != "thresholds":
                 m.d.comb += ring.wanted.eq(1)
         return m

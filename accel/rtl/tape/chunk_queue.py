@@ -36,7 +36,7 @@ class ChunkQueue(wiring.Component):
     commit : In(1), for one cycle: the oldest chunk that has ended and is not yet committed is good
     last : In: number of the tape's last chunk, after which comes chunk 0 again
     o : Out(stream of TapeWord)
-    freed : Out(1), for one cycle: a slot is free again
+    freed : Out(1), for one cycle, the one after: a slot is free again
     full : Out(1): words wait at `o`, and all slots are committed but for one at most: theirs, or one that is to come
     rewind : In(1): all is forgotten, chunk 0 comes next
 
@@ -85,10 +85,10 @@ class ChunkQueue(wiring.Component):
 
         waiting = Signal(data.ArrayLayout(Waiting, DEPTH))
         level = Signal(range(DEPTH + 1))
-        m.d.comb += [self.o.valid.eq(level != 0), self.o.payload.eq(waiting[0].tape),
-                     self.freed.eq(taken & waiting[0].frees),
+        m.d.comb += [self.o.payload.eq(waiting[0].tape),
                      self.full.eq((committed >= tape.SLOTS - 1) & (level == DEPTH))]
-        m.d.sync += level.eq(level + put - taken)
+        m.d.sync += [level.eq(level + put - taken), self.o.valid.eq(put | (level > 1) | (level == 1) & ~taken),
+                     self.freed.eq(taken & waiting[0].frees)]
         for k in range(DEPTH):
             here = level == k
             behind = waiting[k + 1] if k + 1 < DEPTH else coming

@@ -115,6 +115,12 @@ class TapePlayer(wiring.Component):
         with m.If(writes.valid & writes.ready):
             m.d.sync += [writes.valid.eq(0), place.eq(place + 1)]
 
+        # What the core and the player say to each other goes far: all of it is registered. No picture starts from the
+        # cycle after `hold` on, so two cycles after it `idle` is up only if there is none.
+        idle, stopping = Signal(), Signal()
+        m.d.sync += [self.hold.eq(self.load.valid | load.valid | ~self.whole | stopping), idle.eq(self.hold & ~self.busy),
+                     self.go.eq(self.resident | controller.restarted)]
+
         # A picture may start when everything waits for it.
         steady, primed, wanted = Signal(range(timing.TAPE_SETTLED)), Signal(), Signal()
         most = timing.TAPE_SETTLED - 1
@@ -124,8 +130,7 @@ class TapePlayer(wiring.Component):
                      primed.eq(settled & (steady == most))]
         m.d.sync += [wanted.eq(self.ask & ~controller.restarted), waited.eq(self.waiting)]
         m.d.comb += [controller.restart.eq(playing & ~self.resident & primed & wanted & self.whole),
-                     self.go.eq(self.resident | controller.restarted),
-                     self.hold.eq(self.load.valid | load.valid | ~self.whole), self.clear.eq(~self.whole)]
+                     self.clear.eq(~self.whole)]
         m.d.sync += quiet.eq(controller.idle & ~controller.reads.valid & ~controller.writes.valid & ~to_write.valid)
 
         def begin():
@@ -133,10 +138,11 @@ class TapePlayer(wiring.Component):
             m.d.comb += [check.start.eq(1), queue.rewind.eq(1), self.rewind.eq(1)]
             m.d.sync += [chunk.eq(0), asked.eq(0), all_asked.eq(0), request.valid.eq(0), steady.eq(0), primed.eq(0)]
 
-        wrong, count = Signal(), Signal(range(8))
+        wrong, differs, count = Signal(), Signal(), Signal(range(8))
+        m.d.sync += differs.eq(expected != check.check)
         with m.FSM(init="KEEP" if self.at_configuration else "EMPTY"):
             with m.State("EMPTY"):
-                m.d.comb += load.ready.eq(~self.busy & ~writes.valid & controller.ready)
+                m.d.comb += load.ready.eq(idle & ~writes.valid & controller.ready)
                 with m.If(taken):
                     with m.Switch(kind):
                         with m.Case(isa.LoadKind.BEGIN):
@@ -173,14 +179,15 @@ class TapePlayer(wiring.Component):
             with m.State("JUDGE"):
                 m.d.sync += again.eq(0)
                 m.next = "STOP"
-                with m.If(wrong | (expected != check.check)):
+                with m.If(wrong | differs):
                     m.d.sync += self.damaged.eq(1)
                 with m.Else():
                     m.d.sync += again.eq(1)
             with m.State("STOP"):                           # what is on its way comes, and is not looked at
+                m.d.comb += stopping.eq(1)
                 m.d.sync += [request.valid.eq(request.valid & ~accepted), count.eq(0)]
                 # A picture that still sends logits has the words for them in the rings.
-                with m.If(quiet & ~request.valid & ~self.busy):
+                with m.If(quiet & ~request.valid & idle):
                     begin()
                     m.next = "EMPTY"
                     with m.If(again):
@@ -196,7 +203,7 @@ class TapePlayer(wiring.Component):
                 with m.Elif(self.forget & ~self.resident):
                     m.d.sync += again.eq(1)
                     m.next = "STOP"
-                with m.Elif(load.valid & ~self.busy):
+                with m.Elif(load.valid & idle):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
                 with m.Elif(self.resident & self.ended):
@@ -207,7 +214,7 @@ class TapePlayer(wiring.Component):
                     m.d.sync += self.whole.eq(1)
                     m.next = "KEEP"
             with m.State("KEEP"):
-                with m.If(load.valid & ~self.busy):
+                with m.If(load.valid & idle):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
         return m

@@ -36,7 +36,7 @@ def test_multiplier_wider_than_the_block_is_refused():
         Multiplier(a_width=19, b_width=4)
 
 
-@pytest.mark.parametrize("depth, blocks_of", [(1, (1024, 18)), (1000, (1024, 18)), (2048, (2048, 9)),
+@pytest.mark.parametrize("depth, blocks_of", [(1, (512, 36)), (512, (512, 36)), (1000, (1024, 18)), (2048, (2048, 9)),
                                               (3072, (4096, 4)), (4096, (4096, 4)), (8192, (8192, 2)),
                                               (16384, (16384, 1)), (6144, 4096), (10240, 8192), (16385, 16384),
                                               (18432, 16384), (32768, 16384)])

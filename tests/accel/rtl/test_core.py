@@ -161,6 +161,7 @@ def test_a_cleared_core_forgets_its_pictures_and_keeps_its_net(seed):
                 await classified(ctx, core, pictures[forgotten], ticks=int(rng.integers(1, 100)) if k % 2 else 0)
             ctx.set(core.logits.ready, int(rng.integers(2)))
             ctx.set(core.clear, 1)
+            await ctx.tick()
             for _ in range(timing.drained(TINY)):
                 await ctx.tick()
                 assert not ctx.get(core.busy) and not ctx.get(core.pixels.ready) and not ctx.get(core.logits.valid)

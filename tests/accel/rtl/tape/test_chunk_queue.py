@@ -90,7 +90,7 @@ def test_without_a_gap_where_chunks_wait():
     stop = 4 * tape.CHUNK_WORDS + 20
     bench = Bench(chunks=4, ready=lambda cycle: cycle >= stop)
     assert [cycle for cycle, *_ in bench.taken] == list(range(stop, stop + 4 * PAYLOAD))
-    assert bench.freed == [stop + (n + 1) * PAYLOAD - 1 for n in range(4)]
+    assert bench.freed == [stop + (n + 1) * PAYLOAD - 1 + timing.SLOT_FREE for n in range(4)]
 
 
 @pytest.mark.parametrize("taken", [0, 1, PAYLOAD - 4, PAYLOAD - 1])
@@ -113,9 +113,9 @@ def test_nothing_is_passed_on_before_its_commit():
     assert len(bench.taken) == 2 * PAYLOAD
 
 
-def test_a_slot_is_free_with_the_last_word_of_its_chunk():
+def test_a_slot_is_free_after_the_last_word_of_its_chunk():
     bench = Bench(chunks=5, pauses=0.1, seed=3, ready=lambda cycle: cycle % 3 != 1)
-    assert bench.freed == [bench.taken[PAYLOAD * (n + 1) - 1][0] for n in range(5)]
+    assert bench.freed == [bench.taken[PAYLOAD * (n + 1) - 1][0] + timing.SLOT_FREE for n in range(5)]
 
 
 @pytest.mark.parametrize("last", [0, 1, 3])

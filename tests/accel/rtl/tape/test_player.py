@@ -104,7 +104,7 @@ def test_a_resident_net_is_played_once():
 
 @pytest.mark.parametrize("ready", [lambda cycle: True, lambda cycle: cycle % 700 < 30 or cycle > 2000])
 def test_when_words_come(ready):
-    """Four chunks wait at `go`. Another is asked for timing.TAPE_REQUEST cycles after the last word of one, and its
+    """Four chunks wait at `go`. Another is asked for timing.TAPE_REQUEST cycles after a slot is free, and its
     first word is on offer timing.TAPE_CHUNK cycles after the SDRAM has given its last."""
     chunks = random_tape(CONFIG, 4, 12).chunks
     _, words, go = played(chunks, rounds=3, ready=ready)
@@ -112,7 +112,7 @@ def test_when_words_come(ready):
     schedule, asked, expected, cycle = SdramSchedule(TIMING), -1, [], 0
     for chunk in range(len(cycles) // PAYLOAD):
         if chunk >= SLOTS:
-            valid = max(expected[PAYLOAD * (chunk - SLOTS + 1) - 1], asked) + timing.TAPE_REQUEST
+            valid = max(expected[PAYLOAD * (chunk - SLOTS + 1) - 1] + timing.SLOT_FREE, asked) + timing.TAPE_REQUEST
             asked, _, last = schedule.read(valid)
             cycle = max(cycle, last + timing.TAPE_CHUNK)
         for _ in range(PAYLOAD):
