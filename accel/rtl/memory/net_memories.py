@@ -55,7 +55,7 @@ class NetMemories(wiring.Component):
         instructions, weight_words, threshold_words = (
             (image.program, image.weights, image.thresholds) if image else ((), (), ()))
         m.submodules.distributor = distributor = Distributor(config, settings=image.settings if image else 0)
-        # Words go far from the distributor to the blocks, credits between it and the sequencer: a register on their way.
+        # Words go far from the distributor to the blocks, credits between it and the sequencer.
         write, resident = Signal(RingWrite(config)), Signal()
         m.d.sync += [write.eq(distributor.write), resident.eq(self.resident)]
         memories = {

@@ -118,7 +118,8 @@ class TapePlayer(wiring.Component):
         # What the core and the player say to each other goes far: all of it is registered. No picture starts from the
         # cycle after `hold` on, so two cycles after it `idle` is up only if there is none.
         idle, stopping = Signal(), Signal()
-        m.d.sync += [self.hold.eq(self.load.valid | load.valid | ~self.whole | stopping), idle.eq(self.hold & ~self.busy),
+        m.d.sync += [self.hold.eq(self.load.valid | load.valid | ~self.whole | stopping),
+                     idle.eq(self.hold & ~self.busy),
                      self.go.eq(self.resident | controller.restarted)]
 
         # A picture may start when everything waits for it.
