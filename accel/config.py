@@ -10,6 +10,8 @@ __all__ = ["CONFIGS", "DEFAULT", "R16C16P1", "R16C16P2", "R16C8P2", "R8C8P2", "R
 # Fields of older files that say nothing of what is computed.
 FORMER_FIELDS = ("clock_hz", "placed_and_routed", "image_height", "image_width")
 MACS_PER_MULTIPLIER = {4: 4, 3: 6, 2: 8}        # see `rtl.packing`
+# Below it an SDRAM's refreshes are due sooner than the rows of a tape are read, which nothing interrupts.
+LOWEST_SDRAM_HZ = 20_000_000
 
 
 def _ceil_log2(n):
@@ -69,8 +71,8 @@ class AccelConfig:
                              f"not {2 * self.pixels_per_cycle} (pixels_per_cycle = {self.pixels_per_cycle!r})")
         if self.channels * self.w_bits > 64:
             raise ValueError(f"a weight word has 64 bits, not {self.channels} codes of {self.w_bits} bits")
-        if self.sdram_hz is not None and self.sdram_hz <= 0:
-            raise ValueError(f"sdram_hz must be a clock in Hz or None, not {self.sdram_hz!r}")
+        if self.sdram_hz is not None and self.sdram_hz < LOWEST_SDRAM_HZ:
+            raise ValueError(f"sdram_hz must be None or at least {LOWEST_SDRAM_HZ}, not {self.sdram_hz!r}")
         for name, need in (("weight_depth", 2 * self.rows), ("threshold_depth", self.threshold_words)):
             if getattr(self, name) < need:
                 raise ValueError(f"{name} must be at least {need}, not {getattr(self, name)}")

@@ -16,7 +16,7 @@ __all__ = ["LoadedSchedule", "TapeSchedule", "tape_schedule"]
 
 LONG_AGO = -math.inf
 SLOTS = tape.SLOTS
-NEARLY = tape.PAYLOAD_WORDS - timing.CHUNK_QUEUE    # words taken of a chunk, all others of which are on their way out
+NEARLY = tape.PAYLOAD_WORDS - timing.QUEUE_DEPTH    # words taken of a chunk, all others of which are on their way out
 RESTARTED = -3                      # cycle in which the SDRAM's controller begins anew
 
 
@@ -127,7 +127,7 @@ class TapeSchedule:
                         self.weights()
                 elif memory == "thresholds":
                     self.thresholds(count, bits)
-        begin = max(asked + timing.ASK, self._settled()) + timing.TAPE_SETTLED
+        begin = max(asked + timing.ASK, self._settled()) + timing.TAPE_SETTLED + timing.TAPE_RESTART
         return self._sdram.restarted(begin - RESTARTED) - 1
 
     def _take_settings(self):
@@ -140,8 +140,8 @@ class TapeSchedule:
         """First cycle in which the distributor waits, words wait for it, and all chunks that there is room for have
         come. The newest need not be stored yet, unless the oldest is on its way out to its last word."""
         arrival = self._arrival(len(self._freed) + SLOTS - 1)
-        newest = timing.CHUNK_QUEUE if self._word % tape.PAYLOAD_WORDS >= NEARLY else timing.TAPE_CHUNK
-        return max(self._last + timing.CHUNK_QUEUE, arrival - newest + 1)
+        newest = timing.CHUNK_QUEUE - 1 if self._word % tape.PAYLOAD_WORDS >= NEARLY else timing.TAPE_CHUNK
+        return max(self._last + timing.QUEUE_FULL, arrival - newest + 1)
 
     def _operands(self, begin, words):
         self._take(begin + 1, words)

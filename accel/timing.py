@@ -80,12 +80,15 @@ ACCUMULATOR_REUSE = ACCUMULATOR + BLOCK_MEMORY_WRITE    # an index to the same i
 
 # The tape
 ASK = 1                                             # a picture that would start to the restart of the SDRAM for it
-CHUNK_QUEUE = 1 + BLOCK_MEMORY + 1                  # a chunk committed to its first word on offer
+CHUNK_QUEUE = 1 + BLOCK_MEMORY + 2                  # a chunk committed to its first word on offer
+QUEUE_DEPTH = BLOCK_MEMORY + 4                      # words that are on offer, or on their way to be
+QUEUE_FULL = QUEUE_DEPTH + 1                        # a word taken to the queue full again
 TAPE_REQUEST = 2                                    # a slot free, or a chunk asked for, to the next request
 CREDIT = 4                                          # a unit of a ring free to the room that it makes
 RING_WRITE = 1                                      # a word from the distributor to its ring, and its credit
 SLOT_FREE = 1                                       # the last word of a chunk taken to its slot free
-TAPE_SETTLED = 8                                    # rings full and chunks there, to the SDRAM's restart
+TAPE_SETTLED = 8                                    # cycles of full rings and chunks before the SDRAM's restart
+TAPE_RESTART = 1                                    # the last of them to the restart
 TAPE_CHUNK = 2 + CHUNK_QUEUE                        # last word of a chunk from the SDRAM to its first word on offer
 
 # What follows the accumulators

@@ -153,7 +153,7 @@ class Core(wiring.Component):
         # picture, of a resident net the same again, three cycles after the end of the picture before.
         empty, rewind = Signal(), Signal()
         m.d.sync += [empty.eq(tape.rewind),
-                     rewind.eq(tape.rewind | clear | sequencer.release & tape.resident)]
+                     rewind.eq(empty | clear | sequencer.release & tape.resident)]
         wiring.connect(m, wiring.flipped(self.load), tape.load)
         wiring.connect(m, tape.words, memories.words)
         m.d.comb += [

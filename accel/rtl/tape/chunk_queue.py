@@ -18,7 +18,7 @@ from .distributor import TapeWord
 
 __all__ = ["ChunkQueue"]
 
-DEPTH = timing.BLOCK_MEMORY + 2     # words on their way out: as many as a stop must find room for
+DEPTH = timing.QUEUE_DEPTH
 
 
 class Waiting(data.Struct):
@@ -40,7 +40,9 @@ class ChunkQueue(wiring.Component):
     full : Out(1): words wait at `o`, and all slots are committed but for one at most: theirs, or one that is to come
     rewind : In(1): all is forgotten, chunk 0 comes next
 
-    Latency: timing.CHUNK_QUEUE = 4 cycles from `commit` to the first word. Resources: 2 DP16KD, 120 flip-flops.
+    Memory and distributor lie far from each other: there is a register on the way of words, and one on the way back.
+
+    Latency: timing.CHUNK_QUEUE = 5 cycles from `commit` to the first word. Resources: 2 DP16KD, 180 flip-flops.
     """
     def __init__(self):
         super().__init__({
@@ -64,10 +66,11 @@ class ChunkQueue(wiring.Component):
         read_slot, read_column, ends = Signal(range(tape.SLOTS)), Signal(column_bits), Signal()
         number, at_last = Signal(isa.CHUNK_BITS), Signal()
         issue, done, claimed = Signal(), Signal(), Signal(range(DEPTH + 1))
-        taken = self.o.valid & self.o.ready
+        taken, taken_before = self.o.valid & self.o.ready, Signal()
         m.d.comb += [issue.eq(there & (claimed != DEPTH)), done.eq(issue & ends),
                      memory.read_address.eq(Cat(read_column, read_slot))]
-        m.d.sync += [claimed.eq(claimed + issue - taken), committed.eq(committed + self.commit - done),
+        m.d.sync += [taken_before.eq(taken), claimed.eq(claimed + issue - taken_before),
+                     committed.eq(committed + self.commit - done),
                      there.eq(self.commit | (committed > 1) | (committed == 1) & ~done),
                      at_last.eq(number == self.last)]
         with m.If(issue):
@@ -75,20 +78,21 @@ class ChunkQueue(wiring.Component):
         with m.If(done):
             m.d.sync += [read_slot.eq(read_slot + 1), read_column.eq(0), number.eq(Mux(at_last, 0, number + 1))]
         coming = Signal(Waiting)
-        on_the_way = Signal(timing.BLOCK_MEMORY)            # a register of each cycle, so that `rewind` clears them
+        there_at = timing.BLOCK_MEMORY + 1
+        on_the_way = Signal(there_at)                       # a register of each cycle, so that `rewind` clears them
         put = on_the_way[-1]
         m.d.sync += on_the_way.eq(Cat(issue, on_the_way))
         m.d.comb += [
-            coming.tape.word.eq(memory.read_data),
-            coming.frees.eq(Timed(m, done, 0, name="done").at(timing.BLOCK_MEMORY)),
-            coming.tape.last.eq(Timed(m, done & at_last, 0, name="last").at(timing.BLOCK_MEMORY))]
+            coming.tape.word.eq(Timed(m, memory.read_data, timing.BLOCK_MEMORY, name="read").at(there_at)),
+            coming.frees.eq(Timed(m, done, 0, name="done").at(there_at)),
+            coming.tape.last.eq(Timed(m, done & at_last, 0, name="last").at(there_at))]
 
         waiting = Signal(data.ArrayLayout(Waiting, DEPTH))
         level = Signal(range(DEPTH + 1))
-        m.d.comb += [self.o.payload.eq(waiting[0].tape),
-                     self.full.eq((committed >= tape.SLOTS - 1) & (level == DEPTH))]
+        m.d.comb += self.o.payload.eq(waiting[0].tape)
         m.d.sync += [level.eq(level + put - taken), self.o.valid.eq(put | (level > 1) | (level == 1) & ~taken),
-                     self.freed.eq(taken & waiting[0].frees)]
+                     self.freed.eq(taken & waiting[0].frees),
+                     self.full.eq((committed >= tape.SLOTS - 1) & (level == DEPTH))]
         for k in range(DEPTH):
             here = level == k
             behind = waiting[k + 1] if k + 1 < DEPTH else coming

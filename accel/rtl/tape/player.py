@@ -130,14 +130,21 @@ class TapePlayer(wiring.Component):
         m.d.sync += [steady.eq(Mux(settled, Mux(steady == most, most, steady + 1), 0)),
                      primed.eq(settled & (steady == most))]
         m.d.sync += [wanted.eq(self.ask & ~controller.restarted), waited.eq(self.waiting)]
-        m.d.comb += [controller.restart.eq(playing & ~self.resident & primed & wanted & self.whole),
-                     self.clear.eq(~self.whole)]
+        m.d.sync += controller.restart.eq(
+            playing & ~self.resident & primed & wanted & self.whole & ~controller.restarted)
+        m.d.comb += self.clear.eq(~self.whole)
         m.d.sync += quiet.eq(controller.idle & ~controller.reads.valid & ~controller.writes.valid & ~to_write.valid)
+
+        # All ends of it are far.
+        beginning, ended = Signal(), Signal()
+        m.d.sync += [beginning.eq(0), ended.eq(self.ended)]
+        m.d.comb += [check.start.eq(beginning), queue.rewind.eq(beginning), self.rewind.eq(beginning)]
+        with m.If(beginning):
+            m.d.sync += asked.eq(0)
 
         def begin():
             """The tape from the beginning."""
-            m.d.comb += [check.start.eq(1), queue.rewind.eq(1), self.rewind.eq(1)]
-            m.d.sync += [chunk.eq(0), asked.eq(0), all_asked.eq(0), request.valid.eq(0), steady.eq(0), primed.eq(0)]
+            m.d.sync += [beginning.eq(1), chunk.eq(0), all_asked.eq(0), request.valid.eq(0), steady.eq(0), primed.eq(0)]
 
         wrong, differs, count = Signal(), Signal(), Signal(range(8))
         m.d.sync += differs.eq(expected != check.check)
@@ -207,7 +214,7 @@ class TapePlayer(wiring.Component):
                 with m.Elif(load.valid & idle):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
-                with m.Elif(self.resident & self.ended):
+                with m.Elif(self.resident & ended):
                     m.next = "FILLED"
             with m.State("FILLED"):                         # the last word gets into its ring
                 m.d.sync += count.eq(count + 1)

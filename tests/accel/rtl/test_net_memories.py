@@ -109,6 +109,7 @@ def test_a_net_is_the_same_at_configuration_and_loaded():
 
     async def read(ctx):
         ctx.set(dut.resident, 1)
+        await ctx.tick()
         assert all(ctx.get(getattr(dut, f"{what}_there")) for what in ("instruction", "weights", "thresholds"))
         configured.extend((await contents(ctx, dut), ctx.get(Value.cast(dut.settings))))
     simulate(dut, read, done=lambda: configured, timeout=5_000)
@@ -127,7 +128,7 @@ def test_another_net_takes_the_place_of_the_first():
 
 
 def test_latency():
-    """Settings, then an instruction with four weight words of one word of the tape each: there two cycles after their
+    """Settings, then an instruction with four weight words of one word of the tape each: there three cycles after their
     last words were taken, and read by the address of that cycle; the settings are the picture's then too."""
     config = replace(TINY_SDRAM, name="one")
     one = isa.Pass.const({"op": isa.Op.PASS, "base": 5}).as_bits()
@@ -150,7 +151,7 @@ def test_latency():
     instruction, weights, program, weight, width = run_cycles(dut, stimulus, sample, 40).T
     last = [cycle for cycle, one in enumerate(taken) if one][3::4]
     assert len(last) == 3
-    there = timing.BLOCK_MEMORY_WRITE + 1
+    there = timing.RING_WRITE + timing.BLOCK_MEMORY_WRITE + 1
     assert width.tolist().index(3) == last[0] + 2
     assert instruction.tolist().index(1) == last[1] + 1 + there
     assert weights.tolist().index(1) == last[2] + there
@@ -246,6 +247,7 @@ def test_resident_words_are_not_used_up():
 
     async def reader(ctx):
         ctx.set(dut.resident, 1)
+        await ctx.tick()
         for _ in range(2 * TINY.program_depth):
             for name in flags:
                 ctx.set(getattr(dut, name), 1)

@@ -93,15 +93,15 @@ def test_without_a_gap_where_chunks_wait():
     assert bench.freed == [stop + (n + 1) * PAYLOAD - 1 + timing.SLOT_FREE for n in range(4)]
 
 
-@pytest.mark.parametrize("taken", [0, 1, PAYLOAD - 4, PAYLOAD - 1])
+@pytest.mark.parametrize("taken", [0, 1, PAYLOAD - timing.QUEUE_DEPTH, PAYLOAD - 1])
 def test_full_with_words_at_the_exit(taken):
-    """From the third commit on; also where the last words of a chunk, whose slot they keep, are all that is left of
+    """From two cycles after the third commit on; also where the last words of a chunk, whose slot they keep, are all that is left of
     it."""
     stop = 4 * tape.CHUNK_WORDS + 20
     bench = Bench(chunks=4, cycles=stop + PAYLOAD + 200, ready=lambda cycle: stop <= cycle < stop + taken)
-    begin = bench.committed[2] + 1
+    begin = bench.committed[2] + 2
     assert bench.full[:stop - begin] == list(range(begin, stop))
-    settled = stop + taken + timing.CHUNK_QUEUE
+    settled = stop + taken + timing.QUEUE_FULL
     assert bench.full[-100:] == list(range(stop + PAYLOAD + 100, stop + PAYLOAD + 200))
     assert set(range(settled, stop + PAYLOAD + 200)) <= set(bench.full)
     assert not bench.freed

@@ -127,13 +127,13 @@ def given(net, sample, *, words, rewind=None, cycles):
 
 
 def test_when_things_are_there():
-    """An instruction 3 cycles after its last word, a block of operands 2; nothing before."""
+    """An instruction 4 cycles after its last word, a block of operands 3; nothing before."""
     net = random_tape(TINY_SDRAM, 0, 0, begin=[("run", {}), ("tile", {"short": True})])
     taken, seen = given(net, lambda ctx, dut: [ctx.get(port) for port in (
         dut.instruction_there, dut.weights_there, dut.thresholds_there)], words=76, cycles=120)
     instruction, weights, thresholds = (int(np.flatnonzero(column)[0]) for column in seen.T)
     # After the Settings: the pass, its weight words, the tile, its thresholds.
-    assert (instruction, weights, thresholds) == (taken[7] + 3, taken[11] + 2, taken[75] + 2)
+    assert (instruction, weights, thresholds) == (taken[7] + 4, taken[11] + 3, taken[75] + 3)
 
 
 def test_a_resident_net_is_always_there_and_nothing_of_it_is_used_up():
@@ -145,6 +145,7 @@ def test_a_resident_net_is_always_there_and_nothing_of_it_is_used_up():
 
     async def read(ctx):
         ctx.set(dut.resident, 1)
+        await ctx.tick()
         for pulse in ("instruction_taken", "weights_taken", "thresholds_taken", "words_free", "threshold_read"):
             ctx.set(getattr(dut, pulse), 1)
         for name, address in places:
