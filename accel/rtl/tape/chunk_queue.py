@@ -1,6 +1,6 @@
 """Chunks of the tape between SDRAM and distributor: stored, and passed on once their check has held.
 
-    cycle     0          1 .. 509   510        511        513      514              517 .. 1027
+    cycle     0          1 .. 509   510        511        513      514              518 .. 1028
     i         word 0                word 510   the check
     commit                                                1 (at the earliest)
     reads                                                          address of 0
