@@ -7,7 +7,7 @@ __all__ = ["CORE_CLOCKS"]
 
 # Hz, by the name of the configuration: a board of it met this clock, and boards of it are built for it.
 CORE_CLOCKS = {
-    R16C16P2.name: Fraction(131_250_000),
+    R16C16P2.name: Fraction(125_000_000),
     R16C8P2.name: Fraction(125_000_000),
     R8C8P2.name: Fraction(125_000_000),
     R8C8P2_ONCHIP.name: Fraction(125_000_000),

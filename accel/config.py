@@ -148,7 +148,7 @@ class AccelConfig:
 # Named by their shape: rows x output channels x pixels a cycle. The first three have an SDRAM, and with it the clock of
 # the boards that they are built for (`accel.clocks`).
 R16C16P2 = AccelConfig(name="16x16x2", activation_depth=4096, accumulator_depth=512, threshold_depth=8192,
-                       sdram_hz=131_250_000)
+                       sdram_hz=125_000_000)
 R16C8P2 = AccelConfig(name="16x8x2", chains=4, activation_depth=3072, accumulator_depth=512, weight_depth=10240,
                       sdram_hz=125_000_000)
 R8C8P2 = AccelConfig(name="8x8x2", rows=8, chains=4, accumulator_depth=512, weight_depth=3072, threshold_depth=2048,

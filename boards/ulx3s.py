@@ -32,7 +32,7 @@ BOARDS = (
     _board("12F", R8C8P2, "resnet8half-w4a4-cifar10", asked_hz=137_500_000),
     _board("25F", R8C8P2, "resnet8half-w4a4-cifar10", asked_hz=137_500_000),
     _board("45F", R16C8P2, "resnet8-w4a4-cifar10", asked_hz=125_000_000),
-    _board("85F", R16C16P2, "resnet8-w4a4-cifar10", asked_hz=137_500_000, floorplan=lfe5u_85f))
+    _board("85F", R16C16P2, "resnet8-w4a4-cifar10", asked_hz=131_250_000, floorplan=lfe5u_85f))
 
 parser = partial(cli.parser, BOARDS, default="85F")
 

@@ -42,7 +42,7 @@ class ChunkQueue(wiring.Component):
 
     Memory and distributor lie far from each other: there is a register on the way of words, and one on the way back.
 
-    Latency: timing.CHUNK_QUEUE = 5 cycles from `commit` to the first word. Resources: 2 DP16KD, 180 flip-flops.
+    Latency: timing.CHUNK_QUEUE = 5 cycles from `commit` to the first word. Resources: 2 DP16KD, 220 flip-flops.
     """
     def __init__(self):
         super().__init__({
@@ -87,17 +87,14 @@ class ChunkQueue(wiring.Component):
             coming.frees.eq(Timed(m, done, 0, name="done").at(there_at)),
             coming.tape.last.eq(Timed(m, done & at_last, 0, name="last").at(there_at))]
 
-        waiting = Signal(data.ArrayLayout(Waiting, DEPTH))
+        # What is taken is known late: nothing but the place of the oldest word hangs on it.
+        waiting = Array(Signal(Waiting, name=f"waiting_{k}") for k in range(1 << DEPTH.bit_length()))
+        newest, oldest = (Signal(range(len(waiting)), name=name) for name in ("newest", "oldest"))
         level = Signal(range(DEPTH + 1))
-        m.d.comb += self.o.payload.eq(waiting[0].tape)
+        m.d.comb += self.o.payload.eq(waiting[oldest].tape)
         m.d.sync += [level.eq(level + put - taken), self.o.valid.eq(put | (level > 1) | (level == 1) & ~taken),
-                     self.freed.eq(taken & waiting[0].frees),
+                     oldest.eq(oldest + taken), newest.eq(newest + put), self.freed.eq(taken & waiting[oldest].frees),
                      self.full.eq((committed >= tape.SLOTS - 1) & (level == DEPTH))]
-        for k in range(DEPTH):
-            here = level == k
-            behind = waiting[k + 1] if k + 1 < DEPTH else coming
-            with m.If(taken):
-                m.d.sync += waiting[k].eq(Mux(level == k + 1, coming, behind))
-            with m.Elif(put & here):
-                m.d.sync += waiting[k].eq(coming)
+        with m.If(put):
+            m.d.sync += waiting[newest].eq(coming)
         return ResetInserter(self.rewind)(m)

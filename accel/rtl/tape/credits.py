@@ -43,13 +43,13 @@ class Credits(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        used, blocks = Signal(range(self.capacity + 1)), Signal(range(self.capacity + 1))
+        left, blocks = Signal(range(self.capacity + 1), init=self.capacity), Signal(range(self.capacity + 1))
         freed, taken = Signal(), Signal()           # both come far
         m.d.sync += [freed.eq(self.free), taken.eq(self.taken),
-                     used.eq(used + Mux(self.reserve, self.wanted, 0) - freed),
-                     self.room.eq(used + self.wanted <= self.capacity),
+                     left.eq(left - Mux(self.reserve, self.wanted, 0) + freed), self.room.eq(self.wanted <= left),
                      blocks.eq(blocks + self.credit - taken),
                      self.there.eq(self.credit | (blocks > 1) | (blocks == 1) & ~taken)]
         with m.If(self.rewind):
-            m.d.sync += [used.eq(0), blocks.eq(0), self.there.eq(0), self.room.eq(0), freed.eq(0), taken.eq(0)]
+            m.d.sync += [left.eq(self.capacity), blocks.eq(0), self.there.eq(0), self.room.eq(0), freed.eq(0),
+                         taken.eq(0)]
         return m

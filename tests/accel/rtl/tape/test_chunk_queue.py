@@ -95,8 +95,8 @@ def test_without_a_gap_where_chunks_wait():
 
 @pytest.mark.parametrize("taken", [0, 1, PAYLOAD - timing.QUEUE_DEPTH, PAYLOAD - 1])
 def test_full_with_words_at_the_exit(taken):
-    """From two cycles after the third commit on; also where the last words of a chunk, whose slot they keep, are all that is left of
-    it."""
+    """From two cycles after the third commit on; also where the last words of a chunk, whose slot they keep, are all
+    that is left of it."""
     stop = 4 * tape.CHUNK_WORDS + 20
     bench = Bench(chunks=4, cycles=stop + PAYLOAD + 200, ready=lambda cycle: stop <= cycle < stop + taken)
     begin = bench.committed[2] + 2
