@@ -26,10 +26,10 @@ __all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_RESULTS", "ACCUMUL
            "ACTIVATION_WRITE", "ARRAY_WEIGHTS", "ASK", "BLOCK_MEMORY", "BLOCK_MEMORY_WRITE", "CHUNK_QUEUE",
            "CORRECTION", "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_HOP", "ELEMENT_PRODUCTS", "FETCH",
            "IM2COL", "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ", "IM2COL_WORDS", "LEVEL_DECODER",
-           "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "NEXT_PASS", "OFFER", "SDRAM_READ",
-           "SDRAM_WORD", "SHIFT", "START", "STREAM_REGISTER", "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "TAPE_SETTLED",
-           "WEIGHT_ADDRESS", "WEIGHT_CODES", "array", "codes_at", "drain", "drained", "im2col_sums", "shortest_pass",
-           "sums_at", "threshold_unit"]
+           "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "NEXT_PASS", "OFFER", "QUEUE_DEPTH",
+           "QUEUE_FULL", "RING_WRITE", "SDRAM_READ", "SDRAM_WORD", "SHIFT", "SLOT_FREE", "START", "STREAM_REGISTER",
+           "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "TAPE_RESTART", "TAPE_SETTLED", "WEIGHT_ADDRESS", "WEIGHT_CODES",
+           "array", "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
 
 # Parts of parts
 BLOCK_MEMORY = 2                                    # read address to data

@@ -49,6 +49,9 @@ def prepare(board, *, net, baud, folder):
     net: zoo name or path of the net the bitstream starts with, or None.
     """
     image = None if net is None else compile_net(zoo.load(net), board.config)
+    if image and not image.resident:
+        raise UserError(f"{net} is played from SDRAM, and a bitstream starts with a net that fits in "
+                        f"{board.config.name}'s memories: build with --net none, then stream the net to the board")
     overrides = mapping_options(NAME)
     if board.asked_hz is not None:
         overrides["add_preferences"] = f'FREQUENCY NET "{CORE_CLOCK}" {float(board.asked_hz)} HZ;'

@@ -68,7 +68,7 @@ def test_headers_of_older_versions_are_read():
 def test_core_clocks_are_exact_and_of_configurations():
     assert set(CORE_CLOCKS) <= set(CONFIGS)
     assert all(type(clock) is Fraction for clock in CORE_CLOCKS.values())
-    assert CORE_CLOCKS[DEFAULT.name] == Fraction(131_250_000)
+    assert CORE_CLOCKS[DEFAULT.name] == Fraction(125_000_000)
 
 
 def test_an_sdram_runs_at_the_clock_of_its_core():

@@ -31,7 +31,7 @@ CONFIG = replace(TINY, name="tape core", activation_depth=16384, sdram_hz=100_00
 # Of a chip that nobody uses: it needs no refresh.
 CHIP = replace(SdramTiming.of(CONFIG.sdram_hz), refresh_interval=1 << 60)
 WORDS = 16                  # of a tape that it looks at
-TEST_CYCLES = 30_000
+TEST_CYCLES = 100_000       # longer than a host takes to get connected
 WRONG_ADDRESS = 0x123456    # word address of the first one
 
 

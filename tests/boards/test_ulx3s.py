@@ -21,6 +21,7 @@ from accel.config import CONFIGS
 from boards import build, host, icesugar_pro, stream, ulx3s
 from boards.report import BASELINES
 from boards.stream import confusion_text
+from model import zoo
 from model.common.errors import UserError
 from model.common.progress import Progress
 from model.integer import golden
@@ -44,7 +45,10 @@ def test_what_cannot_be_built_is_said_in_one_line(tmp_path, capsys, monkeypatch)
             (["--seed", "-1"], "-1 is no whole number from 0"), (["--seed", "2147483648"], "is no whole number from 0"),
             (["-o", __file__], f"--output {__file__} is a file, not a folder of builds"),
             (["--net", "no-such-net"], "no-such-net"),
-            (["--device", "25F", "--net", "resnet8-w4a4-cifar10"], "activation memory"),
+            (["--device", "25F", "--net", "vgg-w4a4-cifar10"], "activation memory"),
+            (["--device", "25F", "--net", "resnet8-w4a4-cifar10"],
+             "is played from SDRAM, and a bitstream starts with a net that fits in 8x8x2's memories: build with "
+             "--net none"),
             (["--jobs", "0"], "argument --jobs: 0 is not positive"),
             (["--device", "99F"], "invalid choice")]:
         assert ulx3s.main(["build", "-o", str(tmp_path), "--dry-run", *arguments]) == 2
@@ -289,7 +293,7 @@ def test_of_many_classes_the_worst_confusions_are_told():
 
 class InstantDevice:
     """A board that answers with what the integer model says."""
-    name, config, info = "the board", CONFIGS["tiny"], SimpleNamespace(clock_hz=100_000_000)
+    name, config, info = "the board", CONFIGS["16x16x2"], SimpleNamespace(clock_hz=100_000_000)
 
     def __init__(self, port, **options):
         pass
@@ -300,8 +304,8 @@ class InstantDevice:
     def __exit__(self, *_):
         pass
 
-    def load(self, net, progress):
-        self._net = net
+    def load(self, image, progress):
+        self._net = zoo.load(image.net_name)
         for done in (1, 2):
             progress(done, 2)
         return True
@@ -334,8 +338,6 @@ def test_the_page_says_what_the_board_answered(tmp_path, monkeypatch, capsys):
 
     class Wrong(InstantDevice):
         """Answers the second picture with logits of its own."""
-        config = CONFIGS["16x16x2"]
-
         def classify(self, pictures):
             for k, answer in enumerate(super().classify(pictures)):
                 yield answer if k != 1 else host.Answer(answer.logits[::-1], int(answer.logits[::-1].argmax()), 100, 1)
@@ -385,10 +387,10 @@ class Clock:
 def test_a_stream_tells_a_log_file_how_far_it_is(monkeypatch, capsys):
     """Of the upload, too, and of a second upload where the board lost the first; nothing of it is on stdout."""
     class Forgetful(InstantDevice):
-        def load(self, net, progress):
-            self._net = net
+        def load(self, image, progress):
+            self._net = zoo.load(image.net_name)
             for done in (10, 20, 30, 40, 10, 20, 30, 40, 50):
-                progress(done, 50)
+                progress(1024 * done, 1024 * 50)
             return True
 
     monkeypatch.setattr(stream, "Device", Forgetful)
@@ -401,9 +403,9 @@ def test_a_stream_tells_a_log_file_how_far_it_is(monkeypatch, capsys):
     right = [result["label"] == result["prediction"] for result in results]
     upload = "uploading resnet8-w4a4-synthetic"
     assert captured.err.splitlines() == [
-        f"{upload}: 40 of 50 entries, 0.8 entries/s, 13 s left",
-        f"{upload}: 20 of 50 entries, 0.1 entries/s, 3 min 30 s left",
-        f"{upload}: 40 of 50 entries, 0.3 entries/s, 33 s left",
+        f"{upload}: 40 of 50 KiB, 0.8 KiB/s, 13 s left",
+        f"{upload}: 20 of 50 KiB, 0.1 KiB/s, 3 min 30 s left",
+        f"{upload}: 40 of 50 KiB, 0.3 KiB/s, 33 s left",
         *(f"{done} of 8 pictures, 0.1 pictures/s, {left} left, accuracy {sum(right[:done]) / done:.1%}"
           for done, left in ((3, "1 min 7 s"), (5, "42 s"), (7, "14 s")))]
 

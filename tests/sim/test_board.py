@@ -31,6 +31,8 @@ from sim.library import built, compile_sources, rtl_sources, step, write_rtlil
 from sim.sdram_chip import SdramViolation
 from tests.nets import random_net, random_pictures
 
+from .info import info_fields
+
 RATIOS = (Fraction(1), Fraction(4), Fraction(21, 4), Fraction(1, 3), Fraction(1009, 252), Fraction(97, 101))
 PHASES = Fraction(0), Fraction(1, 8), Fraction(5, 7)
 SILENCE = 1000
@@ -140,9 +142,8 @@ def test_a_board_whose_clock_is_not_locked_answers(small):
     board = BoardSimulator(build_board(TINY, image=image, timeout=SILENCE), timeout=SILENCE)
     board.line.locked = 0
     said = board.exchange(link.frame(Command.INFO, 1), 20_000)
-    assert said == link.frame(Command.INFO | link.REPLY, 1, link.as_bytes(link.Info, {
-        **link.info_of(TINY, clock_hz=CLOCK_HZ, baud=HOST_HZ / CYCLES_PER_BIT), **link.net_fields(image),
-        "loaded": 1}))
+    assert said == link.frame(Command.INFO | link.REPLY, 1, link.as_bytes(
+        link.Info, info_fields(TINY, image, clock_hz=CLOCK_HZ, baud=HOST_HZ / CYCLES_PER_BIT)))
     board.line.locked = 1
     assert until_at_rest(board, requests(pictures)) == answers(image, logits)
     board.close()

@@ -26,6 +26,8 @@ from tests.nets import random_net, random_pictures
 from tests.sim.board_netlist import build_board_netlist, with_named_pins
 from tests.sim.board_port import BoardPort
 
+from .info import info_fields
+
 BOARD = BOARDS["ulx3s-12f"]
 DRIFT = Fraction(1009, 1008)        # of the core's clock against the oscillator's
 
@@ -145,9 +147,9 @@ def test_shipped_netlists(name, tmp_path, record_property):
     assert (status.locked, status.beats, status.loaded) == (0, 0, 1)
     port.board.line.locked = 1
     with Device(port, timeout=2.0, now=port.now) as device:
-        expected = link.info_of(board.config, clock_hz=board.clock_hz, baud=link.BAUD) | link.net_fields(image)
+        expected = info_fields(board.config, image, clock_hz=board.clock_hz, baud=link.BAUD)
         assert tuple(device.info.gateware[i] for i in range(3)) == tuple(expected.pop("gateware"))
-        assert {field: getattr(device.info, field) for field in expected} == expected and device.info.loaded
+        assert {field: getattr(device.info, field) for field in expected} == expected
         pictures = random_pictures(net, 1)
         [answer] = device.classify(pictures)
         np.testing.assert_array_equal(answer.logits, golden.forward(net, pictures)[0])

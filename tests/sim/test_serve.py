@@ -15,6 +15,7 @@ from accel.compiler.compile import compile_net
 from accel.config import TINY
 from accel.cycles import cycles
 from accel.link import Command, Fault
+from accel.rtl.host.core_guard import LONG
 from model.integer import golden
 from sim import __main__ as main_module
 from sim import serve
@@ -226,7 +227,7 @@ def test_a_board_is_at_rest_once_it_has_nothing_to_do(small):
         assert not board.at_rest                            # it has not seen the silence yet that ends a frame
         assert until_at_rest(board, b"") == b""
         idle = board.line.cycle
-        assert idle <= 2 * SILENCE + 2000                   # nor the patience with a core that does not answer
+        assert idle <= (1 + LONG) * SILENCE + 2000          # nor the patience with a core that does not answer
         pixels = np.random.default_rng(1).integers(0, 256, net.input_shape, dtype=np.uint8)
         frame = link.frame(Command.INFER, 7, pixels.transpose(1, 2, 0).tobytes())
         answer = until_at_rest(board, frame)
@@ -288,7 +289,7 @@ def test_it_waits_for_bytes_without_a_limit_once_the_board_is_at_rest(small, mon
             serve.serve(board, None)
     finally:
         board.close()
-    turns = (2 * SILENCE + ANSWER_CYCLES) // serve.CYCLES_PER_TURN
+    turns = ((1 + LONG) * SILENCE + ANSWER_CYCLES) // serve.CYCLES_PER_TURN
     assert limits == [0] * (len(limits) - 1) + [None] and turns <= len(limits) <= turns + 2
 
 
