@@ -27,9 +27,10 @@ __all__ = ["ACCUMULATOR", "ACCUMULATOR_ALIGNED", "ACCUMULATOR_RESULTS", "ACCUMUL
            "CORRECTION", "CORRECTION_PRODUCT", "CREDIT", "ELEMENT", "ELEMENT_HOP", "ELEMENT_PRODUCTS", "FETCH",
            "IM2COL", "IM2COL_INSIDE", "IM2COL_PIXELS", "IM2COL_PLACE", "IM2COL_READ", "IM2COL_WORDS", "LEVEL_DECODER",
            "LOGIT", "LOGIT_GROUP", "LOGIT_SHIFT", "LOGIT_SUM", "MULTIPLIER", "NEXT_PASS", "OFFER", "QUEUE_DEPTH",
-           "QUEUE_FULL", "RING_WRITE", "SDRAM_READ", "SDRAM_WORD", "SHIFT", "SLOT_FREE", "START", "STREAM_REGISTER",
-           "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "TAPE_RESTART", "TAPE_SETTLED", "WEIGHT_ADDRESS", "WEIGHT_CODES",
-           "array", "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at", "threshold_unit"]
+           "QUEUE_FULL", "QUEUE_WAY", "RING_WRITE", "SDRAM_READ", "SDRAM_WORD", "SHIFT", "SLOT_FREE", "START",
+           "STREAM_REGISTER", "TABLE", "TAPE_CHUNK", "TAPE_REQUEST", "TAPE_RESTART", "TAPE_SETTLED", "WEIGHT_ADDRESS",
+           "WEIGHT_CODES", "array", "codes_at", "drain", "drained", "im2col_sums", "shortest_pass", "sums_at",
+           "threshold_unit"]
 
 # Parts of parts
 BLOCK_MEMORY = 2                                    # read address to data
@@ -80,13 +81,14 @@ ACCUMULATOR_REUSE = ACCUMULATOR + BLOCK_MEMORY_WRITE    # an index to the same i
 
 # The tape
 ASK = 1                                             # a picture that would start to the restart of the SDRAM for it
-CHUNK_QUEUE = 1 + BLOCK_MEMORY + 2                  # a chunk committed to its first word on offer
-QUEUE_DEPTH = BLOCK_MEMORY + 4                      # words that are on offer, or on their way to be
-QUEUE_FULL = QUEUE_DEPTH + 1                        # a word taken to the queue full again
+QUEUE_WAY = 2                                       # from the queue's memory to the distributor, and back
+CHUNK_QUEUE = 1 + BLOCK_MEMORY + QUEUE_WAY + 2      # a chunk committed to its first word on offer
+QUEUE_DEPTH = BLOCK_MEMORY + 2 * QUEUE_WAY + 3      # words that are on offer, or on their way to be
+QUEUE_FULL = QUEUE_DEPTH                            # a word taken to the queue full again
 TAPE_REQUEST = 2                                    # a slot free, or a chunk asked for, to the next request
 CREDIT = 4                                          # a unit of a ring free to the room that it makes
 RING_WRITE = 1                                      # a word from the distributor to its ring, and its credit
-SLOT_FREE = 1                                       # the last word of a chunk taken to its slot free
+SLOT_FREE = 2                                       # the last word of a chunk taken to its slot free
 TAPE_SETTLED = 8                                    # cycles of full rings and chunks before the SDRAM's restart
 TAPE_RESTART = 1                                    # the last of them to the restart
 TAPE_CHUNK = 2 + CHUNK_QUEUE                        # last word of a chunk from the SDRAM to its first word on offer

@@ -1,6 +1,6 @@
 """Chunks of the tape between SDRAM and distributor: stored, and passed on once their check has held.
 
-    cycle     0          1 .. 509   510        511        513      514              518 .. 1028
+    cycle     0          1 .. 509   510        511        513      514              520 .. 1030
     i         word 0                word 510   the check
     commit                                                1 (at the earliest)
     reads                                                          address of 0
@@ -8,6 +8,7 @@
 """
 from amaranth import *
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from accel import isa, tape, timing
@@ -18,7 +19,7 @@ from .distributor import TapeWord
 
 __all__ = ["ChunkQueue"]
 
-DEPTH = timing.QUEUE_DEPTH
+DEPTH, FAR = timing.QUEUE_DEPTH, timing.QUEUE_WAY
 
 
 class Waiting(data.Struct):
@@ -36,13 +37,14 @@ class ChunkQueue(wiring.Component):
     commit : In(1), for one cycle: the oldest chunk that has ended and is not yet committed is good
     last : In: number of the tape's last chunk, after which comes chunk 0 again
     o : Out(stream of TapeWord)
-    freed : Out(1), for one cycle, the one after: a slot is free again
+    freed : Out(1), for one cycle, timing.SLOT_FREE = 2 after its last word was taken: a slot is free again
     full : Out(1): words wait at `o`, and all slots are committed but for one at most: theirs, or one that is to come
     rewind : In(1): all is forgotten, chunk 0 comes next
 
-    Memory and distributor lie far from each other: there is a register on the way of words, and one on the way back.
+    Memory and distributor lie far from each other: two registers on the way of words, and two on the way back of what
+    is taken.
 
-    Latency: timing.CHUNK_QUEUE = 5 cycles from `commit` to the first word. Resources: 2 DP16KD, 220 flip-flops.
+    Latency: timing.CHUNK_QUEUE = 7 cycles from `commit` to the first word. Resources: 2 DP16KD, 130 flip-flops.
     """
     def __init__(self):
         super().__init__({
@@ -66,10 +68,10 @@ class ChunkQueue(wiring.Component):
         read_slot, read_column, ends = Signal(range(tape.SLOTS)), Signal(column_bits), Signal()
         number, at_last = Signal(isa.CHUNK_BITS), Signal()
         issue, done, claimed = Signal(), Signal(), Signal(range(DEPTH + 1))
-        taken, taken_before = self.o.valid & self.o.ready, Signal()
+        taken, known = self.o.valid & self.o.ready, Signal(FAR)
         m.d.comb += [issue.eq(there & (claimed != DEPTH)), done.eq(issue & ends),
                      memory.read_address.eq(Cat(read_column, read_slot))]
-        m.d.sync += [taken_before.eq(taken), claimed.eq(claimed + issue - taken_before),
+        m.d.sync += [known.eq(Cat(taken, known)), claimed.eq(claimed + issue - known[-1]),
                      committed.eq(committed + self.commit - done),
                      there.eq(self.commit | (committed > 1) | (committed == 1) & ~done),
                      at_last.eq(number == self.last)]
@@ -77,24 +79,29 @@ class ChunkQueue(wiring.Component):
             m.d.sync += [read_column.eq(read_column + 1), ends.eq(read_column == tape.PAYLOAD_WORDS - 2)]
         with m.If(done):
             m.d.sync += [read_slot.eq(read_slot + 1), read_column.eq(0), number.eq(Mux(at_last, 0, number + 1))]
-        coming = Signal(Waiting)
-        there_at = timing.BLOCK_MEMORY + 1
-        on_the_way = Signal(there_at)                       # a register of each cycle, so that `rewind` clears them
-        put = on_the_way[-1]
+        arrival = timing.BLOCK_MEMORY + FAR
+        on_the_way = Signal(arrival)                        # a register of each cycle, so that `rewind` clears them
+        put, came = on_the_way[-1], Signal(Waiting)
         m.d.sync += on_the_way.eq(Cat(issue, on_the_way))
         m.d.comb += [
-            coming.tape.word.eq(Timed(m, memory.read_data, timing.BLOCK_MEMORY, name="read").at(there_at)),
-            coming.frees.eq(Timed(m, done, 0, name="done").at(there_at)),
-            coming.tape.last.eq(Timed(m, done & at_last, 0, name="last").at(there_at))]
+            came.tape.word.eq(Timed(m, memory.read_data, timing.BLOCK_MEMORY, name="read").at(arrival)),
+            came.frees.eq(Timed(m, done, 0, name="done").at(arrival)),
+            came.tape.last.eq(Timed(m, done & at_last, 0, name="last").at(arrival))]
 
-        # What is taken is known late: nothing but the place of the oldest word hangs on it.
-        waiting = Array(Signal(Waiting, name=f"waiting_{k}") for k in range(1 << DEPTH.bit_length()))
-        newest, oldest = (Signal(range(len(waiting)), name=name) for name in ("newest", "oldest"))
-        level = Signal(range(DEPTH + 1))
-        m.d.comb += self.o.payload.eq(waiting[oldest].tape)
-        m.d.sync += [level.eq(level + put - taken), self.o.valid.eq(put | (level > 1) | (level == 1) & ~taken),
-                     oldest.eq(oldest + taken), newest.eq(newest + put), self.freed.eq(taken & waiting[oldest].frees),
-                     self.full.eq((committed >= tape.SLOTS - 1) & (level == DEPTH))]
-        with m.If(put):
-            m.d.sync += waiting[newest].eq(coming)
+        # At the other end: a memory of LUTs, and behind it the word on offer.
+        m.submodules.store = store = Memory(shape=Waiting, depth=1 << (DEPTH - 1).bit_length(), init=[],
+                                            attrs={"ram_style": "distributed"})
+        write, read = store.write_port(), store.read_port(domain="comb")
+        newest, oldest = Signal.like(write.addr), Signal.like(read.addr)
+        stored, held = Signal(range(DEPTH + 1)), Signal(range(DEPTH + 1))
+        next_one, frees = Signal(), Signal()
+        m.d.comb += [write.addr.eq(newest), write.data.eq(came), write.en.eq(put), read.addr.eq(oldest),
+                     next_one.eq((stored != 0) & (~self.o.valid | self.o.ready))]
+        m.d.sync += [newest.eq(newest + put), oldest.eq(oldest + next_one), stored.eq(stored + put - next_one),
+                     held.eq(held + put - taken), self.o.valid.eq(next_one | self.o.valid & ~self.o.ready),
+                     self.full.eq((committed >= tape.SLOTS - 1) & (held == DEPTH))]
+        with m.If(next_one):
+            m.d.sync += [self.o.payload.eq(read.data.tape), frees.eq(read.data.frees)]
+        freed = Signal()
+        m.d.sync += [freed.eq(taken & frees), self.freed.eq(freed)]
         return ResetInserter(self.rewind)(m)

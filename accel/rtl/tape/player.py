@@ -117,9 +117,9 @@ class TapePlayer(wiring.Component):
 
         # What the core and the player say to each other goes far: all of it is registered. No picture starts from the
         # cycle after `hold` on, so two cycles after it `idle` is up only if there is none.
-        idle, stopping = Signal(), Signal()
+        idle, stopping, disturbed = Signal(), Signal(), Signal()
         m.d.sync += [self.hold.eq(self.load.valid | load.valid | ~self.whole | stopping),
-                     idle.eq(self.hold & ~self.busy),
+                     idle.eq(self.hold & ~self.busy), disturbed.eq(load.valid & idle),
                      self.go.eq(self.resident | controller.restarted)]
 
         # A picture may start when everything waits for it.
@@ -211,7 +211,7 @@ class TapePlayer(wiring.Component):
                 with m.Elif(self.forget & ~self.resident):
                     m.d.sync += again.eq(1)
                     m.next = "STOP"
-                with m.Elif(load.valid & idle):
+                with m.Elif(disturbed):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
                 with m.Elif(self.resident & ended):
@@ -222,7 +222,7 @@ class TapePlayer(wiring.Component):
                     m.d.sync += self.whole.eq(1)
                     m.next = "KEEP"
             with m.State("KEEP"):
-                with m.If(load.valid & idle):
+                with m.If(disturbed):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
         return m
