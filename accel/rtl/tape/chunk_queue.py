@@ -44,7 +44,7 @@ class ChunkQueue(wiring.Component):
     Memory and distributor lie far from each other: two registers on the way of words, and two on the way back of what
     is taken.
 
-    Latency: timing.CHUNK_QUEUE = 7 cycles from `commit` to the first word. Resources: 2 DP16KD, 130 flip-flops.
+    Latency: timing.CHUNK_QUEUE = 7 cycles from `commit` to the first word. Resources: 2 DP16KD, 150 flip-flops.
     """
     def __init__(self):
         super().__init__({
@@ -88,20 +88,25 @@ class ChunkQueue(wiring.Component):
             came.frees.eq(Timed(m, done, 0, name="done").at(arrival)),
             came.tape.last.eq(Timed(m, done & at_last, 0, name="last").at(arrival))]
 
-        # At the other end: a memory of LUTs, and behind it the word on offer.
+        # At the other end: a memory of LUTs, and behind it the word on offer and the one after.
         m.submodules.store = store = Memory(shape=Waiting, depth=1 << (DEPTH - 1).bit_length(), init=[],
                                             attrs={"ram_style": "distributed"})
         write, read = store.write_port(), store.read_port(domain="comb")
         newest, oldest = Signal.like(write.addr), Signal.like(read.addr)
         stored, held = Signal(range(DEPTH + 1)), Signal(range(DEPTH + 1))
-        next_one, frees = Signal(), Signal()
+        # Two registers, so that what is taken, which is known late, decides nothing but which of them is on offer.
+        offered, behind, both, next_one = Signal(Waiting), Signal(Waiting), Signal(), Signal()
         m.d.comb += [write.addr.eq(newest), write.data.eq(came), write.en.eq(put), read.addr.eq(oldest),
-                     next_one.eq((stored != 0) & (~self.o.valid | self.o.ready))]
+                     next_one.eq((stored != 0) & ~both), self.o.payload.eq(offered.tape)]
         m.d.sync += [newest.eq(newest + put), oldest.eq(oldest + next_one), stored.eq(stored + put - next_one),
-                     held.eq(held + put - taken), self.o.valid.eq(next_one | self.o.valid & ~self.o.ready),
+                     held.eq(held + put - taken), self.o.valid.eq(next_one | both | self.o.valid & ~self.o.ready),
                      self.full.eq((committed >= tape.SLOTS - 1) & (held == DEPTH))]
-        with m.If(next_one):
-            m.d.sync += [self.o.payload.eq(read.data.tape), frees.eq(read.data.frees)]
+        with m.If(~both):
+            m.d.sync += behind.eq(read.data)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [offered.eq(Mux(both, behind, read.data)), both.eq(0)]
+        with m.Else():
+            m.d.sync += both.eq(both | next_one)
         freed = Signal()
-        m.d.sync += [freed.eq(taken & frees), self.freed.eq(freed)]
+        m.d.sync += [freed.eq(taken & offered.frees), self.freed.eq(freed)]
         return ResetInserter(self.rewind)(m)

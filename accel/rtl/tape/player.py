@@ -146,8 +146,12 @@ class TapePlayer(wiring.Component):
             """The tape from the beginning."""
             m.d.sync += [beginning.eq(1), chunk.eq(0), all_asked.eq(0), request.valid.eq(0), steady.eq(0), primed.eq(0)]
 
-        wrong, differs, count = Signal(), Signal(), Signal(range(8))
-        m.d.sync += differs.eq(expected != check.check)
+        # What a state waits for is put together in the cycle before.
+        wrong, differs, count = Signal(), Signal(), Signal(range(4))
+        checking, broken, forgotten, all_back, stopped = Signal(), Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [differs.eq(expected != check.check), broken.eq(check.judged & check.wrong),
+                     forgotten.eq(self.forget & ~self.resident), all_back.eq(checking & all_asked & (asked == 0)),
+                     stopped.eq(stopping & quiet & ~request.valid & idle)]
         with m.FSM(init="KEEP" if self.at_configuration else "EMPTY"):
             with m.State("EMPTY"):
                 m.d.comb += load.ready.eq(idle & ~writes.valid & controller.ready)
@@ -180,9 +184,9 @@ class TapePlayer(wiring.Component):
                     m.d.sync += wrong.eq(0)
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.comb += wants.eq(~all_asked)
+                m.d.comb += [checking.eq(1), wants.eq(~all_asked)]
                 m.d.sync += wrong.eq(wrong | check.judged & check.wrong)
-                with m.If(all_asked & (asked == 0)):
+                with m.If(all_back):
                     m.next = "JUDGE"
             with m.State("JUDGE"):
                 m.d.sync += again.eq(0)
@@ -195,7 +199,7 @@ class TapePlayer(wiring.Component):
                 m.d.comb += stopping.eq(1)
                 m.d.sync += [request.valid.eq(request.valid & ~accepted), count.eq(0)]
                 # A picture that still sends logits has the words for them in the rings.
-                with m.If(quiet & ~request.valid & idle):
+                with m.If(stopped):
                     begin()
                     m.next = "EMPTY"
                     with m.If(again):
@@ -205,10 +209,10 @@ class TapePlayer(wiring.Component):
                 # The rings are full: the settings, which decide what becomes of pixels, are those of this tape.
                 with m.If(waited & queue.full & ~self.resident):
                     m.d.sync += self.whole.eq(1)
-                with m.If(check.judged & check.wrong):
+                with m.If(broken):
                     m.d.sync += [self.damaged.eq(1), self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"
-                with m.Elif(self.forget & ~self.resident):
+                with m.Elif(forgotten):
                     m.d.sync += again.eq(1)
                     m.next = "STOP"
                 with m.Elif(disturbed):
