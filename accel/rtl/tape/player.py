@@ -53,7 +53,7 @@ class TapePlayer(wiring.Component):
     sdram : Out(SdramPort())
 
     Throughput: see SdramController; a chunk's words are passed on when all of it has come and its check has held,
-    timing.TAPE_CHUNK = 7 cycles after its last one. Resources: those of its parts and about 120 flip-flops.
+    timing.TAPE_CHUNK = 9 cycles after its last one. Resources: those of its parts and about 120 flip-flops.
     """
     def __init__(self, config: AccelConfig, *, whole=False):
         self.config, self.at_configuration = config, whole
