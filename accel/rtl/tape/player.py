@@ -152,9 +152,12 @@ class TapePlayer(wiring.Component):
         m.d.sync += [differs.eq(expected != check.check), broken.eq(check.judged & check.wrong),
                      forgotten.eq(self.forget & ~self.resident), all_back.eq(checking & all_asked & (asked == 0)),
                      stopped.eq(stopping & quiet & ~request.valid & idle)]
+        # After a word of the load the next one comes two cycles later: what is decided here is decided anew by then.
+        loading, may_take = Signal(), Signal()
+        m.d.sync += may_take.eq(loading & idle & ~writes.valid & controller.ready)
         with m.FSM(init="KEEP" if self.at_configuration else "EMPTY"):
             with m.State("EMPTY"):
-                m.d.comb += load.ready.eq(idle & ~writes.valid & controller.ready)
+                m.d.comb += [loading.eq(1), load.ready.eq(may_take)]
                 with m.If(taken):
                     with m.Switch(kind):
                         with m.Case(isa.LoadKind.BEGIN):
