@@ -66,7 +66,7 @@ def run(replies, *, config=TINY, answers=(), before=0.0, behind=0.0, status=None
 
 
 @pytest.mark.parametrize("before, behind", [(0.0, 0.0), (0.8, 0.0), (0.0, 0.8), (0.7, 0.7)])
-@pytest.mark.parametrize("config", [TINY, replace(R16C16P2, sdram_hz=1)], ids=["tiny", "with SDRAM"])
+@pytest.mark.parametrize("config", [TINY, replace(R16C16P2, sdram_hz=20_000_000)], ids=["tiny", "with SDRAM"])
 def test_every_answer(config, before, behind):
     chance = random.Random(6)
     replies = [(kind, chance.randrange(256), chance.choice(list(Fault)))
