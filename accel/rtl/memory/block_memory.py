@@ -111,7 +111,9 @@ class BlockMemory(wiring.Component):
             ports |= {f"i_CS{port}{i}": 0 for i in range(3)}
             ports |= {f"i_CLK{port}": ClockSignal(), f"i_CE{port}": 1, f"i_OCE{port}": 1, f"i_RST{port}": 0}
         if bits >= 18:
-            ports |= {f"i_ADA{i}": self.write_enable for i in range(bits // 9)}             # byte enables
+            # Byte enables. At 36 bits they are what is documented to keep a word from being written.
+            enable = self.write_enable if bits == 36 else 1
+            ports |= {f"i_ADA{i}": enable for i in range(bits // 9)}
         for i in range(36 if bits == 36 else 18):
             ports[f"i_DI{'AB'[i // 18]}{i % 18}"] = self.write_data[low + i] if low + i < high else 0
         halves = "AB" if bits == 36 else "B"
