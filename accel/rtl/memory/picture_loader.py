@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from accel import isa
 from accel.config import AccelConfig
+from accel.rtl.stream_register import StreamRegister
 
 from .activation_memory import PictureWrite
 
@@ -31,7 +32,7 @@ class PictureLoader(wiring.Component):
     release : In(1): the current buffer may be written again, the other one, if there is one, becomes current
     clear : In(1): forget everything, take no pixels (a net is being loaded); settings change only while it is up
 
-    Throughput: a pixel each a_digits + 2 cycles, less where code writes go first.
+    Pixels come far: they wait a cycle in a register of their own. Throughput: a pixel each a_digits + 2 cycles, less where code writes go first.
     """
     def __init__(self, config: AccelConfig):
         self.config = config
@@ -44,6 +45,9 @@ class PictureLoader(wiring.Component):
         config, settings = self.config, self.settings
         digits, taps = config.a_digits, config.picture_taps
         bank_bits = (config.banks - 1).bit_length()
+        m.submodules.pixel = pixel = StreamRegister(isa.PixelWord)
+        m.d.comb += [pixel.i.payload.eq(self.pixels.payload), pixel.i.valid.eq(self.pixels.valid),
+                     self.pixels.ready.eq(pixel.i.ready & ~self.clear)]
 
         full = Signal(2)
         writing = Signal()                                       # buffer the pixels go to
@@ -74,11 +78,11 @@ class PictureLoader(wiring.Component):
             with m.State("COMPARE"):
                 m.next = "PIXEL"
             with m.State("PIXEL"):
-                m.d.comb += self.pixels.ready.eq(room & ~self.clear)
+                m.d.comb += pixel.o.ready.eq(room)
                 m.d.sync += [digit.eq(0), plane_row.eq(first_row + (word_column >> bank_bits))]
-                with m.If(self.pixels.ready & self.pixels.valid | beyond):
+                with m.If(room & pixel.o.valid | beyond):
                     m.d.sync += [window[t].eq(window[t + 1]) for t in range(taps - 1)]
-                    m.d.sync += window[taps - 1].eq(Mux(beyond, 0, self.pixels.payload))
+                    m.d.sync += window[taps - 1].eq(Mux(beyond, 0, pixel.o.payload))
                     with m.If(column < lag):
                         m.d.sync += column.eq(column + 1)
                         m.next = "COMPARE"
