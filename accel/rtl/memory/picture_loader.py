@@ -32,7 +32,8 @@ class PictureLoader(wiring.Component):
     release : In(1): the current buffer may be written again, the other one, if there is one, becomes current
     clear : In(1): forget everything, take no pixels (a net is being loaded); settings change only while it is up
 
-    Pixels come far: they wait a cycle in a register of their own. Throughput: a pixel each a_digits + 2 cycles, less where code writes go first.
+    Pixels come far: one waits in a register, the first of the next picture too while there is no buffer for it.
+    Throughput: a pixel each a_digits + 2 cycles, less where code writes go first.
     """
     def __init__(self, config: AccelConfig):
         self.config = config
