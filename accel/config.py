@@ -7,8 +7,6 @@ __all__ = ["CONFIGS", "DEFAULT", "R16C16P1", "R16C16P2", "R16C8P2", "R8C8P2", "R
            "TINY_SDRAM", "AccelConfig"]
 
 
-# Fields of older files that say nothing of what is computed.
-FORMER_FIELDS = ("clock_hz", "placed_and_routed", "image_height", "image_width")
 MACS_PER_MULTIPLIER = {4: 4, 3: 6, 2: 8}        # see `rtl.packing`
 # Below it an SDRAM's refreshes are due sooner than the rows of a tape are read, which nothing interrupts.
 LOWEST_SDRAM_HZ = 20_000_000
@@ -33,8 +31,8 @@ class AccelConfig:
     weight_depth: words of `2 * chains * w_bits` bits. threshold_depth: words of `acc_bits`.
     program_depth: instructions.
     lut_elements: processing elements, the last ones, that multiply in LUTs where the chip has too few multipliers.
-    sdram_hz: the core's clock in Hz where an SDRAM holds nets that are too long for the memories, which are rings then;
-        None without one.
+    sdram_hz: the core's clock in Hz, rounded up, where an SDRAM holds nets that are too long for the memories, which
+        are rings then; None without one.
     """
     name: str
     rows: int = 16
@@ -71,8 +69,9 @@ class AccelConfig:
                              f"not {2 * self.pixels_per_cycle} (pixels_per_cycle = {self.pixels_per_cycle!r})")
         if self.channels * self.w_bits > 64:
             raise ValueError(f"a weight word has 64 bits, not {self.channels} codes of {self.w_bits} bits")
-        if self.sdram_hz is not None and self.sdram_hz < LOWEST_SDRAM_HZ:
-            raise ValueError(f"sdram_hz must be None or at least {LOWEST_SDRAM_HZ}, not {self.sdram_hz!r}")
+        if self.sdram_hz is not None and not (isinstance(self.sdram_hz, int) and self.sdram_hz >= LOWEST_SDRAM_HZ):
+            raise ValueError(f"sdram_hz must be None or an integer of at least {LOWEST_SDRAM_HZ}, "
+                             f"not {self.sdram_hz!r}")
         for name, need in (("weight_depth", 2 * self.rows), ("threshold_depth", self.threshold_words)):
             if getattr(self, name) < need:
                 raise ValueError(f"{name} must be at least {need}, not {getattr(self, name)}")
@@ -135,8 +134,8 @@ class AccelConfig:
 
     @classmethod
     def of_header(cls, header):
-        """The inverse of `header`, of older versions' too. TypeError for fields that are none of it."""
-        return cls(**{name: value for name, value in header.items() if name not in FORMER_FIELDS})
+        """The inverse of `header`. TypeError for fields that are none of it."""
+        return cls(**header)
 
     def digest(self):
         """Hex digest of every parameter that decides which images run: not of name, kind of multiplier and clock."""

@@ -3,7 +3,7 @@
 It follows `rtl.control` instruction by instruction, and `rtl.tape` word by word (`accel.tape_schedule`). The counter
 stands still while a logit is on offer: logits are taken at once here, a cycle each. Pixels and weights have no
 influence, nor has the loading of the next picture. From one picture's last logit to the next one's start it takes a few
-cycles more; for a net that is played, until the rings are full again (`interval`).
+cycles more; for a net that is played, until the rings are full again (`Schedule.interval`).
 
 While a layer is computed the array either takes a token, or it waits. Each cycle in which it waits has one cause:
 
@@ -23,7 +23,7 @@ from . import isa, timing
 from .tape import operands_of, words_of
 from .tape_schedule import tape_schedule
 
-__all__ = ["CAUSES", "LayerCycles", "PassTime", "Schedule", "between", "cycles", "interval", "layer_cycles", "schedule"]
+__all__ = ["CAUSES", "LayerCycles", "PassTime", "Schedule", "between", "cycles", "layer_cycles", "schedule"]
 
 CAUSES = ("bandwidth", "thresholds", "barrier", "instructions", "short passes", "logits")
 MULTIPLIERS = "multipliers"
@@ -70,7 +70,9 @@ class PassTime:
 @dataclass(frozen=True)
 class Schedule:
     """Of a picture. cycles: of the counter. waits: {cause: cycles} before the first pass. passes: a `PassTime` each, in
-    order; cycles of passes are those of the weight stage. interval, between: see the functions of these names."""
+    order; cycles of passes are those of the weight stage. interval: from
+    a picture's start to the next one's, if pixels and logits never keep the core waiting: with two picture buffers the
+    next picture has come, with one it is sent as soon as there is room. between: see the function."""
     cycles: int
     waits: dict
     passes: tuple
@@ -81,12 +83,6 @@ class Schedule:
 def cycles(image):
     """Cycles of one picture, from the start of the program to the last logit on offer."""
     return schedule(image).cycles
-
-
-def interval(image):
-    """Cycles from a picture's start to the next one's, if pixels and logits never keep the core waiting: with two
-    picture buffers the next picture has come, with one it is sent as soon as there is room."""
-    return schedule(image).interval
 
 
 def between(image):

@@ -148,7 +148,7 @@ def load(path):
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(str(file["header"][()]))
             arrays = {name: file[name] for name in ARRAYS}
-            words = file["tape"] if "tape" in file.files else None      # older versions have none
+            tape = file["tape"] if "tape" in file.files else None       # older versions have none
     except UserError:
         raise
     except OSError as error:
@@ -160,8 +160,9 @@ def load(path):
     try:
         stored = header.pop("digest")
         image = _from_header(header, arrays)
-        intact = stored == _digest(header, image) and np.array_equal(words, image.tape) and all(
-            array.dtype == ARRAYS[name] and array.ndim == 1 for name, array in arrays.items())
+        intact = stored == _digest(header, image) and all(
+            array.dtype == ARRAYS[name] and array.ndim == 1 for name, array in arrays.items()) and (
+            tape.dtype == image.tape.dtype and np.array_equal(tape, image.tape))
     except (AttributeError, KeyError, TypeError, ValueError):
         intact = False
     if not intact:

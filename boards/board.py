@@ -2,11 +2,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 from accel.config import AccelConfig
 from model.common.extras import with_extra
 
 __all__ = ["Board"]
+
+# Below it the largest tape takes longer to be read back than a board waits for its core (`accel.rtl.host.core_guard`).
+LOWEST_SDRAM_CLOCK_HZ = 40_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +20,8 @@ class Board:
     family: name of its module here, its command and its files ("ulx3s"). title: as people write it.
     device: the FPGA, as --device has it ("85F").
     platform: "module:class" of its platform in amaranth-boards, which is imported only where it is needed.
-    config: the accelerator. One with an SDRAM needs a resource "sdram" of 16 bits, and has `clock_hz` as its clock.
+    config: the accelerator. One with an SDRAM needs a resource "sdram" of 16 bits, and has `clock_hz`, rounded up, as
+    its clock.
     clock_hz: Fraction; the PLL makes exactly this clock for it. asked_hz: Fraction, the clock that place and route is
     to work for, or None for `clock_hz`: asked for more it may reach more. What must be met is `clock_hz`.
     oscillator, uart: resources of the platform, number 0: a clock, the host side's; `rx`, pulled up, and `tx`.
@@ -51,8 +56,12 @@ class Board:
             raise ValueError(f"clock_hz must be a positive Fraction, not {self.clock_hz!r}")
         if self.asked_hz is not None and not (isinstance(self.asked_hz, Fraction) and self.asked_hz >= self.clock_hz):
             raise ValueError(f"asked_hz must be a Fraction of at least clock_hz, not {self.asked_hz!r}")
-        if self.config.sdram_hz not in (None, self.clock_hz):
-            raise ValueError(f"the configuration's SDRAM is timed for {self.config.sdram_hz} Hz, not {self.clock_hz}")
+        if self.config.sdram_hz not in (None, ceil(self.clock_hz)):
+            raise ValueError(f"the configuration's SDRAM is timed for {self.config.sdram_hz} Hz, "
+                             f"not {ceil(self.clock_hz)}")
+        if self.config.sdram_hz is not None and self.clock_hz < LOWEST_SDRAM_CLOCK_HZ:
+            raise ValueError(f"a board with an SDRAM needs a clock_hz of at least {LOWEST_SDRAM_CLOCK_HZ}, "
+                             f"not {self.clock_hz}")
 
     @property
     def name(self):

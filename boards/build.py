@@ -27,7 +27,7 @@ from model.common.signals import held_back, started
 from .paths import bitstream_path, report_path, work_folder
 from .route_report import missed, read_report
 from .toolchain import mapping_options, tool_environment, tool_versions
-from .top import Top, make_platform, oscillator_hz
+from .top import SDRAM, Top, make_platform, oscillator_hz
 
 __all__ = ["Router", "build", "command_of", "prepare", "route"]
 
@@ -55,7 +55,11 @@ def prepare(board, *, net, baud, folder):
     overrides = mapping_options(NAME)
     if board.asked_hz is not None:
         overrides["add_preferences"] = f'FREQUENCY NET "{CORE_CLOCK}" {float(board.asked_hz)} HZ;'
-    plan = make_platform(board).build(
+    platform = make_platform(board)
+    if board.config.sdram_hz is not None and (SDRAM, 0) not in platform.resources:
+        raise UserError(f"{board.config.name} uses an SDRAM, and {board.platform} has none: give the board a "
+                        f"configuration without one (docs/guides/board.md)")
+    plan = platform.build(
         Top(board, image=image, baud=baud), name=NAME, do_build=False, emit_src=False, **overrides)
     try:
         plan.extract(folder)

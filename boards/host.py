@@ -37,7 +37,7 @@ SENTENCES = {
     Fault.FRAME_CHECK: "a frame came damaged",
     Fault.TIMEOUT: "a frame broke off",
     Fault.COMMAND: "the device does not know this command",
-    Fault.BUSY: "the device still has pictures to answer",
+    Fault.BUSY: "the device still has pictures to answer, or tests its memory",
     Fault.NOT_LOADED: "no net is loaded",
     Fault.CONFIG: "the net was compiled for another configuration than the device's",
     Fault.ORDER: "a piece of the net, or of a picture, came out of order",
@@ -45,8 +45,8 @@ SENTENCES = {
     Fault.SIZES: "the net's sizes are none that the device can work with",
     Fault.LOGITS: "the net's program sent another number of logits than it has",
     Fault.STALLED: "the device's core does not answer",
-    Fault.DAMAGED: "the board's SDRAM gave wrong words of the net: load it again; `stream --memory-test` tests the "
-                   "memory",
+    Fault.DAMAGED: "the board's SDRAM gave wrong words of the net: the next `stream` loads it again; "
+                   "`stream --memory-test` tests the memory",
     Fault.NO_MEMORY: "the device has no SDRAM",
 }
 
@@ -240,8 +240,12 @@ class Device:
             return False
         if not image.resident and not self.info.sdram_bytes:
             raise UserError(f"{image.net_name} does not fit the chip's own memories, and the device has no SDRAM")
-        # Pictures of a `classify` that its caller left would have it refused.
+        # Pictures of a `classify` that its caller left would have it refused, and so would a test of the memory.
         self._drop_pictures()
+        if self._tests_memory():
+            self._notice("the device still tests its memory; waiting until it is done")
+            while self._tests_memory():
+                pass
         furthest, failures, window = -1, 0, LOADS_ON_THEIR_WAY
         while True:
             try:
@@ -253,6 +257,9 @@ class Device:
                 break
             except DeviceError as error:
                 failures += 1
+                if error.fault == Fault.IMAGE_CHECK and failures > self._retries and self.info.sdram_bytes:
+                    raise DeviceError(f"{error}, {failures} times: `stream --memory-test` tests the board's SDRAM",
+                                      error.fault) from error
                 if error.fault not in PASSING or failures > self._retries:
                     raise
                 # A device that takes longer than a frame is on the line would lose the one after the next.
@@ -300,12 +307,20 @@ class Device:
         except DeviceError as error:
             if error.fault != Fault.BUSY:                   # it goes on: the answer was lost, or a host before began it
                 raise
-        while (status := self.status()).memory_state != MemoryState.DONE:
-            if status.memory_state == MemoryState.NEVER or not status.locked:
-                raise DeviceError("the test of the memory broke off: the device was configured anew, or has no clock")
+        while self._tests_memory():
             waiting(self._now() - began)
+        status = self.status()
+        if status.memory_state == MemoryState.NEVER:
+            raise DeviceError("the test of the memory broke off: the device was configured anew")
         return MemoryTest(self.info.sdram_bytes, status.memory_errors,
                           status.memory_address if status.memory_errors else None, self._now() - began)
+
+    def _tests_memory(self):
+        """Whether it does, at the time; a device whose core has no clock would for ever."""
+        status = self.status()
+        if status.memory_state == MemoryState.RUNNING and not status.locked:
+            raise DeviceError("the test of the memory broke off: the device has no clock")
+        return status.memory_state == MemoryState.RUNNING
 
     def classify(self, pictures):
         """Yields an `Answer` per picture of uint8 (N, C, H, W), in order; the next one is on its way meanwhile."""

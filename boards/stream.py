@@ -118,6 +118,9 @@ def _test_memory(board, options):
     """Exit code: 1 where a word was wrong."""
     if options.arguments:
         raise UserError(f"--memory-test takes no net and no pictures, not {options.arguments[0]}")
+    for name in ("images", "start", "data", "check", "plot", "html"):
+        if getattr(options, name) is not (False if name == "check" else None):
+            raise UserError(f"--memory-test classifies nothing: leave out --{name}")
     with _connect(board, options, lambda sentence: print(f"note: {sentence}", file=sys.stderr)) as device:
         with Stages() as stages:
             result = device.test_memory(secrets.randbits(16), lambda seconds: stages.show(

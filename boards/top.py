@@ -18,7 +18,7 @@ from .beat_light import BeatLight
 from .clocking import PllClock, pll_plan
 from .sdram_pins import add_sdram_pins
 
-__all__ = ["Top", "led_levels", "make_platform", "oscillator_hz"]
+__all__ = ["SDRAM", "Top", "led_levels", "make_platform", "oscillator_hz"]
 
 PULL_UPS = "pull_ups"           # resource of the pins that a board has in `pulled_up`
 SDRAM = "sdram"                 # resource that amaranth-boards has

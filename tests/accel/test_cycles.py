@@ -8,7 +8,7 @@ import pytest
 from accel import tape, timing
 from accel.compiler.compile import compile_net
 from accel.config import TINY
-from accel.cycles import CAUSES, between, cycles, interval, layer_cycles, schedule
+from accel.cycles import CAUSES, between, cycles, layer_cycles, schedule
 from accel.interp import Interpreter
 from accel.isa import Pass, Tile, decode
 from accel.rtl.core import Core
@@ -120,5 +120,5 @@ def test_from_a_picture_to_the_next_one(config, seed):
                          sdram=sdram_timing(config))
     results = list(engine.run(np.zeros((3, 3, *image.picture_shape), np.uint8)))
     assert [result.cycles for result in results] == [cycles(image)] * 3
-    assert np.diff(starts).tolist() == [interval(image)] * 2
-    assert between(image) == (0 if image.resident else interval(image) - cycles(image)) == schedule(image).between
+    assert np.diff(starts).tolist() == [schedule(image).interval] * 2
+    assert between(image) == (0 if image.resident else schedule(image).interval - cycles(image))

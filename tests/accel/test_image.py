@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from accel import image as image_module
 from accel.compiler.compile import compile_net
-from accel.config import TINY, TINY_SDRAM, AccelConfig
+from accel.config import TINY, TINY_SDRAM
 from accel.image import load, save
 from accel.isa import LoadKind, Play, Settings, unpacked
 from model.common.bits import pack_fields, unpack_fields
@@ -193,15 +193,6 @@ def test_other_arrays(image, tmp_path):
         with open(path, "wb") as file:
             np.savez(file, **changed)
         assert refusal(path).endswith("its digest is not that of its contents")
-
-
-def test_files_of_older_versions(image, tmp_path, monkeypatch):
-    """Configurations had a clock and a largest picture once."""
-    header = image.config.header() | {"clock_hz": 1e8, "placed_and_routed": False, "image_height": 8, "image_width": 8}
-    monkeypatch.setattr(AccelConfig, "header", lambda config: header)
-    save(image, tmp_path / "net.npz")
-    monkeypatch.undo()
-    assert_same(load(tmp_path / "net.npz"), image)
 
 
 def test_nothing_half_written(image, tmp_path):

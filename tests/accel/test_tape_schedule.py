@@ -24,7 +24,7 @@ WIDE = replace(TINY_SDRAM, rows=8, chains=4, weight_depth=16, threshold_depth=12
     (dict(threshold_depth=60), "threshold_depth of a core with SDRAM must be a power of two, not 60"),
     (dict(program_depth=12), "program_depth of a core with SDRAM must be a power of two, not 12"),
     (dict(program_depth=0), "program_depth must be an integer in 1 "),
-    (dict(sdram_hz=0), "sdram_hz must be None or at least 20000000, not 0"),
+    (dict(sdram_hz=0), "sdram_hz must be None or an integer of at least 20000000, not 0"),
 ])
 def test_rings_that_are_too_small_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -19,6 +19,7 @@ from boards.build import prepare
 from boards.index import BOARDS
 from boards.report import BASELINES
 from boards.top import led_levels, make_platform, oscillator_hz
+from model.common.errors import UserError
 
 from .small_system import SmallSystem
 
@@ -79,8 +80,18 @@ def test_a_clock_that_is_asked_for_is_a_fraction_and_not_below_the_board_s(clock
 
 def test_an_sdram_is_timed_for_the_clock_that_it_has():
     board = BOARDS["ulx3s-85f"]
-    with pytest.raises(ValueError, match="the configuration's SDRAM is timed for 100000000 Hz, not 131250000"):
+    with pytest.raises(ValueError, match="the configuration's SDRAM is timed for 100000000 Hz, not 125000000"):
         replace(board, config=replace(board.config, sdram_hz=100_000_000))
+    with pytest.raises(ValueError, match="needs a clock_hz of at least 40000000, not 100000000/3"):
+        replace(board, config=replace(board.config, sdram_hz=33_333_334), clock_hz=Fraction(100_000_000, 3))
+    third = replace(board, config=replace(board.config, sdram_hz=108_333_334), clock_hz=Fraction(325_000_000, 3))
+    assert third.config.sdram_hz == 108_333_334
+
+
+def test_a_platform_without_the_sdram_that_the_configuration_needs_is_refused(tmp_path):
+    board = replace(BOARDS["ulx3s-25f"], platform="amaranth_boards.ecpix5:ECPIX545Platform")
+    with pytest.raises(UserError, match="8x8x2 uses an SDRAM, and amaranth_boards.ecpix5:ECPIX545Platform has none"):
+        prepare(board, net=None, baud=link.BAUD, folder=tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if board.family in SDRAMS])

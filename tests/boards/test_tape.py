@@ -272,7 +272,7 @@ def test_a_tape_that_is_not_what_it_was_meant_to_be_is_loaded_anew(port, times, 
             check_pictures(device, image)
             assert notices == ["the net did not arrive whole; loading the net again"]
         else:
-            with pytest.raises(DeviceError, match="the net did not arrive whole"):
+            with pytest.raises(DeviceError, match="^the net did not arrive whole, 4 times: `stream --memory"):
                 device.load(image)
             assert device.status().damaged and not device.status().loaded
 
@@ -352,7 +352,7 @@ def test_a_tape_that_is_found_damaged_is_never_a_wrong_class(port, picture, shap
             for answer in device.classify(pictures):
                 answers.append(answer.logits)
         assert raised.value.fault == Fault.DAMAGED
-        assert str(raised.value) == ("the board's SDRAM gave wrong words of the net: load it again; "
+        assert str(raised.value) == ("the board's SDRAM gave wrong words of the net: the next `stream` loads it again; "
                                      "`stream --memory-test` tests the memory")
         # One that was answered may be behind on its way when the damage is found.
         assert len(answers) in (picture - 2, picture - 1)
@@ -390,6 +390,16 @@ def test_a_memory_test_of_a_host_before_is_waited_for(port):
         assert device.test_memory(1).errors == 2
 
 
+def test_a_load_waits_for_a_memory_test_of_a_host_before(port):
+    [answer] = converse(port, link.frame(Command.MEMORY_TEST, 1, b"\0\0"), 2000)
+    assert answer == (Command.MEMORY_TEST | link.REPLY, 1, b"")
+    notices, image = [], TapeImage(seed=17)
+    with connect(port, notice=notices.append) as device:
+        assert device.load(image)
+        check_pictures(device, image)
+    assert notices == ["the device still tests its memory; waiting until it is done"]
+
+
 @pytest.mark.parametrize("seed, code, text", [
     (7, 0, "32 MB written and read: no errors, "),
     (0x8003, 1, "32 MB written and read: 3 wrong words, the first at byte 2,386,092 (0x02468AC), ")])
@@ -403,6 +413,9 @@ def test_stream_tests_the_memory(port, capsys, monkeypatch, seed, code, text):
     assert '"bytes": 33554432' in capsys.readouterr().out
     assert ulx3s.main(["stream", "--memory-test", "resnet8"]) == 2
     assert "--memory-test takes no net" in capsys.readouterr().err
+    for option in (["--images", "3"], ["--start", "0"], ["--data", "x"], ["--check"], ["--plot", "x"], ["--html", "x"]):
+        assert ulx3s.main(["stream", "--memory-test", *option]) == 2
+        assert f"leave out {option[0]}\n" in capsys.readouterr().err
 
 
 def test_a_net_too_long_for_a_device_without_sdram_is_refused(port):

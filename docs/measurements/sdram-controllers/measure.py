@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ def litedram(folder, python, clock_hz, postponing):
         "user_ports": {"native_0": {"type": "native", "block_until_ready": False}}}))
     # Its generator reads YAML, which JSON is.
     subprocess.run([python.absolute(), "-m", "litedram.gen", "core.json", "--no-compile-software"], cwd=folder,
-                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                   check=True, stdout=subprocess.DEVNULL)
     text = (folder / "build/gateware/litedram_core.v").read_text()
     # The wheel writes the pads as inputs, which Verilator takes at its word.
     return re.sub(r"input ( *wire *\[15:0\] sdram_dq)", r"inout \1", text), "litedram_core"
@@ -95,7 +96,7 @@ def bandwidth(folder, text, kind):
     subprocess.run(["verilator", "--binary", "-Wno-fatal", "-Wno-lint", "--timescale", "1ns/1ps", "--top", "bench",
                     f"-GCYCLES={CYCLES}", "-Mdir", folder / "sim", "-o", "sim", HERE / f"{kind}_bench.v",
                     HERE / "chip.v", HERE / "primitives.v", folder / "core.v"],
-                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                   check=True, stdout=subprocess.DEVNULL)
     said = subprocess.run([folder / "sim/sim"], check=True, capture_output=True, text=True).stdout
     words, *commands = map(int, re.search(r"(\d+) words, (\d+) READs, (\d+) ACT\w+, (\d+) REF\w+", said).groups())
     return {"words_a_cycle": words / CYCLES} | dict(zip(("reads", "activates", "refreshes"), commands, strict=True))
@@ -184,6 +185,10 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--ask", type=float, default=200, help="MHz that place and route works for")
     arguments = parser.parse_args()
+    if arguments.controller == "litedram" and arguments.python is None:
+        parser.error("litedram needs --python: the interpreter of an environment with litedram")
+    if shutil.which("verilator") is None:
+        parser.error("verilator is not on PATH")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.controller == "litedram":
