@@ -66,7 +66,6 @@ class BlockMemory(wiring.Component):
         """Words of the first of the two memories that this one is made of; None where it is one."""
         if self.depth <= SHAPES[0][0]:
             return None
-        below = 1 << (self.depth - 1).bit_length() - 1
         if self.depth > DEEPEST:
             return DEEPEST
         below = 1 << (self.depth - 1).bit_length() - 1

@@ -164,7 +164,9 @@ class SdramController(wiring.Component):
             precharge.eq(leaving[0]), self.restarted.eq(0)]
         with m.If(power_up & (owed == power_up_intervals)):
             m.d.sync += [power_up.eq(0), precharge.eq(1)]
-        with m.If(self.restart & closed & ~due & ~held & self.ready & ~self.restarted):
+        with m.If(~self.restart):
+            m.d.sync += refreshed.eq(0)
+        with m.Elif(closed & ~due & ~held & self.ready & ~self.restarted):
             with m.If(~refreshed):
                 # One more than can be owed by now: the part of an interval that is forgotten below is paid for.
                 m.d.sync += [refreshed.eq(1), owed.eq(REFRESH_BATCH + 1), due.eq(1)]

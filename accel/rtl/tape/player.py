@@ -83,12 +83,12 @@ class TapePlayer(wiring.Component):
         # Requests, of the player or the tester.
         asked, request = Signal(range(tape.SLOTS + 1)), stream.Signature(isa.CHUNK_BITS).create()
         chunk, at_last, all_asked = Signal(isa.CHUNK_BITS), Signal(), Signal()
-        wants, accepted = Signal(), Signal()
+        wants_chunk, accepted = Signal(), Signal()
         m.d.comb += [request.payload.eq(chunk), accepted.eq(request.valid & request.ready)]
         m.d.sync += at_last.eq(chunk == last)
         with m.If(accepted):
             m.d.sync += [request.valid.eq(0), chunk.eq(Mux(at_last, 0, chunk + 1)), all_asked.eq(at_last)]
-        with m.Elif(wants & ~request.valid & (asked != tape.SLOTS)):
+        with m.Elif(wants_chunk & ~request.valid & (asked != tape.SLOTS)):
             m.d.sync += request.valid.eq(1)
         m.d.sync += asked.eq(asked + accepted - Mux(playing, queue.freed, check.judged & (asked != 0)))
         m.d.comb += [
@@ -123,15 +123,15 @@ class TapePlayer(wiring.Component):
                      self.go.eq(self.resident | controller.restarted)]
 
         # A picture may start when everything waits for it.
-        steady, primed, wanted = Signal(range(timing.TAPE_SETTLED)), Signal(), Signal()
+        steady, primed, picture_waits = Signal(range(timing.TAPE_SETTLED)), Signal(), Signal()
         most = timing.TAPE_SETTLED - 1
-        waited = Signal()
-        settled = wanted & waited & queue.full & controller.idle & ~request.valid
+        rings_full = Signal()
+        settled = picture_waits & rings_full & queue.full & controller.idle & ~request.valid
         m.d.sync += [steady.eq(Mux(settled, Mux(steady == most, most, steady + 1), 0)),
                      primed.eq(settled & (steady == most))]
-        m.d.sync += [wanted.eq(self.ask & ~controller.restarted), waited.eq(self.waiting)]
+        m.d.sync += [picture_waits.eq(self.ask & ~controller.restarted), rings_full.eq(self.waiting)]
         m.d.sync += controller.restart.eq(
-            playing & ~self.resident & primed & wanted & self.whole & ~controller.restarted)
+            playing & ~self.resident & primed & picture_waits & self.whole & ~controller.restarted)
         m.d.comb += self.clear.eq(~self.whole)
         m.d.sync += quiet.eq(controller.idle & ~controller.reads.valid & ~controller.writes.valid & ~to_write.valid)
 
@@ -143,8 +143,8 @@ class TapePlayer(wiring.Component):
             m.d.sync += asked.eq(0)
 
         def begin():
-            """The tape from the beginning."""
-            m.d.sync += [beginning.eq(1), chunk.eq(0), all_asked.eq(0), request.valid.eq(0), steady.eq(0), primed.eq(0)]
+            """The tape from the beginning; no chunk is asked for, and no picture."""
+            m.d.sync += [beginning.eq(1), chunk.eq(0), all_asked.eq(0)]
 
         # What a state waits for is put together in the cycle before.
         wrong, differs, count = Signal(), Signal(), Signal(range(4))
@@ -187,7 +187,7 @@ class TapePlayer(wiring.Component):
                     m.d.sync += wrong.eq(0)
                     m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.comb += [checking.eq(1), wants.eq(~all_asked)]
+                m.d.comb += [checking.eq(1), wants_chunk.eq(~all_asked)]
                 m.d.sync += wrong.eq(wrong | check.judged & check.wrong)
                 with m.If(all_back):
                     m.next = "JUDGE"
@@ -200,7 +200,7 @@ class TapePlayer(wiring.Component):
                     m.d.sync += again.eq(1)
             with m.State("STOP"):                           # what is on its way comes, and is not looked at
                 m.d.comb += stopping.eq(1)
-                m.d.sync += [request.valid.eq(request.valid & ~accepted), count.eq(0)]
+                m.d.sync += count.eq(0)
                 # A picture that still sends logits has the words for them in the rings.
                 with m.If(stopped):
                     begin()
@@ -208,9 +208,9 @@ class TapePlayer(wiring.Component):
                     with m.If(again):
                         m.next = "PLAY"
             with m.State("PLAY"):
-                m.d.comb += [playing.eq(1), wants.eq(~(self.resident & all_asked))]
+                m.d.comb += [playing.eq(1), wants_chunk.eq(~(self.resident & all_asked))]
                 # The rings are full: the settings, which decide what becomes of pixels, are those of this tape.
-                with m.If(waited & queue.full & ~self.resident):
+                with m.If(rings_full & queue.full & ~self.resident):
                     m.d.sync += self.whole.eq(1)
                 with m.If(broken):
                     m.d.sync += [self.damaged.eq(1), self.whole.eq(0), again.eq(0)]

@@ -171,6 +171,23 @@ def test_at_rest_refreshes_go_on():
     assert len(refreshes) >= 16 and refreshes[1::4] == [cycle + SHORT.rfc for cycle in refreshes[::4]]
 
 
+@pytest.mark.parametrize("up", [1, 4, 8, 12, 20])
+def test_of_restarts_that_are_given_up_every_refresh_is_done(up):
+    """Each comes just before refreshes are due, and is given up after `up` cycles; then one is waited for."""
+    bench = controller_bench(SHORT)
+    waits = random.Random(up)
+
+    async def restarts(ctx):
+        dut = bench.dut
+        await initialized(ctx, dut)
+        for n in range(60):
+            ctx.set(dut.restart, 1)
+            await (ctx.tick().until(dut.restarted) if n % 2 else ctx.tick().repeat(up))
+            ctx.set(dut.restart, 0)
+            await ctx.tick().repeat(int(waits.uniform(2.8, 3.99) * SHORT.refresh_interval))
+    bench.run(restarts)                                     # the chip counts
+
+
 def test_refresh_starved_on_purpose_is_found():
     """A controller that believes in an interval three times as long."""
     dut = SdramController(replace(QUICK, refresh_interval=3 * QUICK.refresh_interval))

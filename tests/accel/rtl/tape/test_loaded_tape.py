@@ -94,3 +94,5 @@ def test_a_load_that_begins_again():
     """What came before the second BEGIN does not count."""
     stream = load_stream(NET.chunks)
     assert Bench([stream[:77] + stream]).found == [(1, 0)]
+    wrong = [*stream[:512], (stream[512][0], stream[512][1] ^ 1)]           # up to its first check
+    assert Bench([wrong + stream]).found == [(1, 0)]
