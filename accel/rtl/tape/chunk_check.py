@@ -18,7 +18,8 @@ class ChunkCheck(wiring.Component):
     last : In: number of the last chunk, after which comes chunk 0 again
     valid : In(1), word : In(16): a word
     payload : Out(1): it is no check. end : Out(1): it is the last of its chunk, the check
-    judged : Out(1), for one cycle, two cycles after `end`, but for a `start` between; wrong : Out(1), in it: the chunk's check does not hold
+    judged : Out(1), for one cycle, two cycles after `end`, if no `start` is between; wrong : Out(1), in it: the chunk's
+        check does not hold
     check : Out(32): CRC-32/ISO-HDLC of the bytes of all words since `start`, from the second cycle after a word on
 
         cycle    0            1      2
@@ -50,7 +51,8 @@ class ChunkCheck(wiring.Component):
         m.d.comb += [chunk.data.eq(word), chunk.valid.eq(valid & ~ends), chunk.start.eq(starts | ends),
                      whole.data.eq(word), whole.valid.eq(valid), whole.start.eq(starts),
                      expected.eq(word ^ number)]
-        m.d.sync += [at_last.eq(number == self.last), ended.eq(ends & ~self.start), self.wrong.eq(expected != chunk.crc)]
+        m.d.sync += [at_last.eq(number == self.last), ended.eq(ends & ~self.start),
+                     self.wrong.eq(expected != chunk.crc)]
         m.d.comb += self.judged.eq(ended)
         with m.If(ends):
             m.d.sync += number.eq(Mux(at_last, 0, number + 1))
