@@ -48,7 +48,8 @@ def parser(program=PROGRAM):
     sub.add_argument("net", metavar="NET", help="zoo name or .npz of an integer net")
     sub.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
     sub = command("verilog", "write the core as Verilog", _verilog,
-                  more="Its ports are streams of load words, pixels and logits, as docs/architecture.md has them.",
+                  more="Its ports, streams of load words, pixels and logits among them, are of accel.rtl.core; an "
+                       "SDRAM is behind registers in the pads (accel.rtl.sdram.port, docs/boards.md).",
                   examples=[f"{program} verilog -o core.v"])
     sub.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write")
     return main_parser

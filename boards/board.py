@@ -9,8 +9,9 @@ from model.common.extras import with_extra
 
 __all__ = ["Board"]
 
-# Below it the largest tape takes longer to be read back than a board waits for its core (`accel.rtl.host.core_guard`).
-LOWEST_SDRAM_CLOCK_HZ = 40_000_000
+# Below it a word that is read may come too early for the register in its pad: docs/boards.md, where D is half a cycle
+# less 2.5 ns at least. Below half of it the largest tape takes longer to be read back than the device waits for it.
+LOWEST_SDRAM_CLOCK_HZ = 80_000_000
 
 
 @dataclass(frozen=True, kw_only=True)

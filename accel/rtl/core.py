@@ -56,8 +56,9 @@ class Core(wiring.Component):
 
     Members
     -------
-    load : In(stream of isa.LoadWord): the tape of a net; taken only while no picture is being classified. From its
-        first word until it is `whole` no pixel is taken, and pictures that wait are dropped
+    load : In(stream of isa.LoadWord): the tape of a net. While a picture is being classified none is taken, or, with an
+        SDRAM, one, which then waits. From the end of that picture until it is `whole` no pixel is taken, and pictures
+        that wait are dropped
     whole : Out(1): there is a net. damaged : Out(1): there was to be one, but its words are wrong: those of the load,
         or, later, those of the SDRAM; then the picture that runs may not come to its end, until `clear`
     memory : Out(isa.MemoryReport): the last test of the SDRAM

@@ -67,7 +67,7 @@ class InstructionFetch(wiring.Component):
     cycles : Out(32): from `start` to the last logit on offer; stands still while a logit is on offer
 
     Latency: `timing.FETCH` cycles from an address to the execution of its instruction. Throughput: an instruction in
-    1 + `timing.FETCH` cycles. Resources: 234 flip-flops in 16x16x2 (instruction, source, tile, table, cycle
+    1 + `timing.FETCH` cycles. Resources: 268 flip-flops in 16x16x2 (instruction, source, tile, table, cycle
     counter); no memory.
     """
     def __init__(self, config: AccelConfig):

@@ -70,7 +70,7 @@ class PassPipeline(wiring.Component):
         pass on
 
     Latency: 1 cycle from the handshake to the first weight address, 1 + `rows` to the first token. Throughput: a token
-    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 695 flip-flops in 16x16x2 (3 * 123 of
+    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 796 flip-flops in 16x16x2 (3 * 123 of
     state, 53 of window, 3 * (w_bits << w_bits) of table, three weight addresses, the token's flags `rows` times,
     counters); no memory.
     """

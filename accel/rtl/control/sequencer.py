@@ -64,7 +64,7 @@ class Sequencer(wiring.Component):
     cycles : Out(32): from the start of the program to the last logit on offer; stands still while a logit is on offer
 
     Latency and throughput: those of the four; `accel.cycles` is the exact model of all of it. Resources: those of the
-    four, 848 flip-flops in 16x16x2; no memory.
+    four, about 1,180 flip-flops in 16x16x2; no memory.
     """
     def __init__(self, config: AccelConfig):
         self.config = config

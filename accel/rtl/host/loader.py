@@ -79,7 +79,7 @@ class Loader(wiring.Component):
 
     BEGIN_LOAD with the tape of the load that goes on leaves that as it is; any other begins from nothing.
 
-    Time: 8 cycles a word. Resources: 279 flip-flops (the net 97, the tape 96, check and flags 40), 420 LUT4.
+    Time: 8 cycles a word. Resources: 304 flip-flops (the net 97, the tape 96, check and flags 40), 420 LUT4.
     """
     def __init__(self, config: AccelConfig, *, net=None):
         self.config = config

@@ -1,7 +1,7 @@
 """Simple dual-port memory of DP16KD blocks with their output registers on; a behavioural twin off ECP5.
 
 A DP16KD takes 5.8 ns from clock to data, 0.96 ns with REGMODE = OUTREG; yosys infers only the former, so blocks are
-instantiated. The shape of the blocks follows the depth, so that no multiplexer stands behind them up to 16384 words:
+instantiated. The shape of the blocks follows the depth, so that no multiplexer stands behind the blocks of one memory:
 
     depth up to      512   1024   2048   4096   8192   16384
     bits a block      36     18      9      4      2       1

@@ -35,7 +35,7 @@ class NetMemories(wiring.Component):
         cycle after, _there is still theirs
     words_free : In(1): the weight words of a pass, threshold_read : In(1): a threshold is read for the last time
 
-    Block memories of 64, 2 * chains * w_bits and acc_bits bits; about 260 flip-flops.
+    Block memories of 64, 2 * chains * w_bits and acc_bits bits; about 380 flip-flops.
     """
     def __init__(self, config: AccelConfig, *, image=None):
         self.config, self.image = config, image

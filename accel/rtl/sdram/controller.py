@@ -46,7 +46,7 @@ class SdramController(wiring.Component):
     port : Out(SdramPort)
     reads : In(stream of 15 bits): chunks to read, in this order. The next one is taken while one is read
     word : Out(ReadWord): 512 words of each chunk, at most one a cycle; there is no way to stop them
-    writes : In(stream of WriteWord): none is offered while a read is, none is taken before the last READ of a read
+    writes : In(stream of WriteWord): none is taken before the last READ of a read; a read is taken before one
     ready : Out(1): the memory is initialized; nothing is taken before
     idle : Out(1): every request has been done, every word read is out
     restart : In(1): up while there is no request, up to and with the cycle of

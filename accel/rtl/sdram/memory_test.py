@@ -40,8 +40,8 @@ class MemoryTest(wiring.Component):
     errors : Out(16): words that were not as written, 65,535: so many or more
     address : Out(24): 512 * chunk + column of the first of them
 
-    Duration: two cycles a word at least: 256 ms for 32 MB at 131.25 MHz, refreshes apart. Resources: 160 LUT4 with
-    carries, 154 flip-flops; 222 MHz by itself on an ECP5 of speed grade 6.
+    Duration: two cycles a word at least, three behind a StreamRegister: 403 ms for 32 MB at 125 MHz, refreshes apart.
+    Resources: 160 LUT4 with carries, 154 flip-flops; 222 MHz by itself on an ECP5 of speed grade 6.
     """
     def __init__(self, *, chunks=CHUNKS):
         self.chunks = chunks

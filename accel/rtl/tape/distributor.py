@@ -56,7 +56,7 @@ class Distributor(wiring.Component):
     rewind : In(1): everything from the beginning
 
     Throughput: a word a cycle within a block and from one block of a pass to the next; 3 cycles between an instruction
-    and the word behind it, 2 between operands and the instruction behind them. Resources: about 160 flip-flops in
+    and the word behind it, 2 between operands and the instruction behind them. Resources: 189 flip-flops in
     16x16x2.
     """
     def __init__(self, config: AccelConfig, *, settings=0):

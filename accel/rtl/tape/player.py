@@ -5,11 +5,15 @@
                  |  ChunkCheck -- judged --> ChunkQueue ==> words (to the distributor)
                  +-- MemoryTest
 
-    EMPTY   load words are taken: the tape into the SDRAM
-    CHECK   all of it is read once; what does not hold as a whole is no net
-    PLAY    chunks are read while there is a free slot: once where the memories hold all of it, else round and round
-    STOP    chunks on their way come to their end, and the picture that runs, or it is given up; then EMPTY, or PLAY
-            from the beginning
+    EMPTY           load words are taken: the tape into the SDRAM
+    TEST, TESTING   the SDRAM is tested, then EMPTY
+    DRAIN, CHECK    the last word is written, then all of it is read once
+    JUDGE           what does not hold as a whole is no net
+    PLAY            chunks are read while there is a free slot: once where the memories hold all of it, else round and
+                    round
+    FILLED, KEEP    the memories hold all of it; nothing is read any more
+    STOP            chunks on their way come to their end, and the picture that runs, or it is given up; then EMPTY, or
+                    PLAY from the beginning
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -40,7 +44,8 @@ class TapePlayer(wiring.Component):
 
     Members
     -------
-    load : In(stream of isa.LoadWord), taken in cycles without `busy`; busy : In(1): a picture is being classified
+    load : In(stream of isa.LoadWord); one may be taken while `busy`, and waits. busy : In(1): a picture is being
+        classified
     words : Out(stream of TapeWord); waiting : In(1): the distributor has no room; ended : In(1): it took the last word
     rewind : Out(1): the rings are empty, the tape begins
     resident : Out(1): the memories hold all of the net
@@ -53,7 +58,7 @@ class TapePlayer(wiring.Component):
     sdram : Out(SdramPort())
 
     Throughput: see SdramController; a chunk's words are passed on when all of it has come and its check has held,
-    timing.TAPE_CHUNK = 9 cycles after its last one. Resources: those of its parts and about 120 flip-flops.
+    timing.TAPE_CHUNK = 9 cycles after its last one. Resources: those of its parts and about 200 flip-flops.
     """
     def __init__(self, config: AccelConfig, *, whole=False):
         self.config, self.at_configuration = config, whole
