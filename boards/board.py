@@ -33,7 +33,6 @@ class Board:
     adapters: (vendor, product) of every USB adapter that its UART may be behind. socket: where that is plugged in.
     programmer: arguments by which openFPGALoader knows the board.
     floorplan: function (row, chain) -> BEL of that multiplier, or None: they are placed freely.
-    placer: nextpnr's, or None for its default.
     net: zoo name of the net that its bitstream starts with.
     """
     family: str
@@ -51,7 +50,6 @@ class Board:
     socket: str
     programmer: tuple
     floorplan: Callable | None = None
-    placer: str | None = None
     net: str
 
     def __post_init__(self):

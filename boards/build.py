@@ -71,7 +71,7 @@ def prepare(board, *, net, baud, folder):
     for option in ("--log", "--textcfg"):                           # these differ from seed to seed
         at = arguments.index(option)
         del arguments[at:at + 2]
-    return arguments if board.placer is None else [*arguments, "--placer", board.placer]
+    return arguments
 
 
 @dataclass

@@ -19,12 +19,11 @@ __all__ = ["BOARDS", "main", "parser"]
 ESP32_PINS = ("F1", "L2")
 
 
-def _board(device, config, net, *, asked_hz, floorplan=None, placer=None):
+def _board(device, config, net, *, asked_hz, floorplan=None):
     return Board(
         family="ulx3s", title="ULX3S", device=device, platform=f"amaranth_boards.ulx3s:ULX3S_{device}_Platform",
-        config=config, clock_hz=CORE_CLOCKS[config.name], asked_hz=Fraction(asked_hz), net=net,
-        floorplan=floorplan, placer=placer, oscillator="clk25", pulled_up=ESP32_PINS,
-        leds=tuple(("led", number) for number in range(8)),
+        config=config, clock_hz=CORE_CLOCKS[config.name], asked_hz=Fraction(asked_hz), net=net, floorplan=floorplan,
+        oscillator="clk25", pulled_up=ESP32_PINS, leds=tuple(("led", number) for number in range(8)),
         adapters=frozenset({(0x0403, 0x6015), (0x0403, 0x6001)}),       # FT231X, or FT232R in its place
         socket="US1 socket", programmer=("-b", "ulx3s"))
 
@@ -33,7 +32,7 @@ BOARDS = (
     _board("12F", R8C8P2, "resnet8half-w4a4-cifar10", asked_hz=137_500_000),
     _board("25F", R8C8P2, "resnet8half-w4a4-cifar10", asked_hz=137_500_000),
     _board("45F", R16C8P2, "resnet8-w4a4-cifar10", asked_hz=125_000_000),
-    _board("85F", R16C16P2, "resnet8-w4a4-cifar10", asked_hz=131_250_000, floorplan=lfe5u_85f, placer="static"))
+    _board("85F", R16C16P2, "resnet8-w4a4-cifar10", asked_hz=131_250_000, floorplan=lfe5u_85f))
 
 parser = partial(cli.parser, BOARDS, default="85F")
 
