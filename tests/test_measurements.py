@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
 from accel.digest import CORE, SYSTEM, rtl_digest
 from boards.index import BOARDS
@@ -49,6 +50,10 @@ def test_runs_are_of_the_present_rtl_and_net(path):
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
 def test_baselines_are_of_the_present_rtl(path):
     check_digest(json.loads(path.read_text()), SYSTEM)
+
+
+def test_a_clock_is_said_to_be_met_of_no_configuration_without_a_baseline():
+    assert set(CORE_CLOCKS) == {json.loads(path.read_text())["config"] for path in BASELINES}
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=lambda board: board.name)
