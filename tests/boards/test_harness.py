@@ -1,8 +1,10 @@
 """The place-and-route harness without a tool run: floorplan, figures, missing tools."""
 import json
+import re
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 
@@ -45,7 +47,13 @@ SMALL = replace(BOARDS["ulx3s-85f"], config=TINY, floorplan=None)
 def test_every_multiplier_has_a_site_of_its_own():
     sites = {lfe5u_85f(row, chain) for row in range(R16C16P2.rows) for chain in range(R16C16P2.chains)}
     assert len(sites) == R16C16P2.rows * R16C16P2.chains
-    assert lfe5u_85f(0, 0) == "X4/Y10/MULT18_0"
+    assert lfe5u_85f(0, 0) == "X4/Y34/MULT18_0"
+
+
+def test_a_chain_is_a_third_of_the_width_or_a_row_of_sites_from_the_one_before():
+    places = [tuple(map(int, re.findall(r"[XY](\d+)", lfe5u_85f(0, chain)))) for chain in range(R16C16P2.chains)]
+    for (x, y), (next_x, next_y) in pairwise(places):
+        assert (abs(next_y - y), abs(next_x - x) // 30) in ((24, 0), (0, 1))
 
 
 @pytest.mark.parametrize("unit", sorted(set(harness.UNITS) - {"core"}))
