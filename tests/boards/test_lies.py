@@ -102,7 +102,7 @@ LIES = {
     "pixels one less": (lambda end: {"pixels": end["pixels"] - 1}, Fault.NONE),
     "pixels one more": (lambda end: {"pixels": end["pixels"] + 1}, Fault.NONE),
     "pixels 64": (lambda end: {"pixels": 64}, Fault.NONE),
-    "pixels 65": (lambda end: {"pixels": 65}, Fault.SIZES),
+    "pixels 16130": (lambda end: {"pixels": 16130}, Fault.SIZES),
     "pixels 65535": (lambda end: {"pixels": 65535}, Fault.SIZES)}
 LOGITS_DIFFER = ("n_logits one less", "n_logits one more", "n_logits 1022")
 
