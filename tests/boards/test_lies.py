@@ -185,7 +185,7 @@ def _tape(settings, program):
     for instruction in program:
         words += [instruction >> low & 0xFFFF for low in (0, 16, 32, 48)]
         layout, fields = isa.decode(instruction) if instruction != 7 else (None, None)
-        words += [0] * (2 * 2 * int(fields.count) if layout is isa.Emit else 0)
+        words += [0] * (2 * int(fields.count) if layout is isa.Emit else 0)
     words += [0] * (-len(words) % 511)
     chunks = [words[at:at + 511] for at in range(0, len(words), 511)]
     octets = b""
