@@ -55,7 +55,7 @@ def test_array(tmp_path):
 @pytest.mark.synth
 def test_accumulator(tmp_path):
     sum_shape = SystolicArray(rows=16, chains=8, bits=4, pixels=2).sum_shape
-    assert cells(Accumulator(R16C16P2, sum_shape=sum_shape), "DP16KD", tmp_path) == 5
+    assert cells(Accumulator(R16C16P2, sum_shape=sum_shape), "DP16KD", tmp_path) == 3
 
 
 class InferredMemory(Elaboratable):
