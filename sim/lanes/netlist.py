@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-__all__ = ["Cell", "Memory", "Netlist", "Part", "Read", "Register", "UnsupportedNetlist", "Variable",
+__all__ = ["WINDOWS", "Cell", "Memory", "Netlist", "Part", "Read", "Register", "UnsupportedNetlist", "Variable",
            "Write", "is_vector", "read_netlist", "script", "width_of"]
 
 WORD = 64                       # bits of the widest variable
@@ -40,6 +40,7 @@ write_json core.json
 
 BITWISE = {"$mux", "$not", "$and", "$or", "$xor", "$xnor", "$pos"}      # bit k of Y needs bit k of the operands alone
 SHIFTS = {"$shl", "$shr", "$sshl", "$sshr", "$shift", "$shiftx"}
+WINDOWS = {"$shift", "$shiftx", "$shr"}        # those of which some bits of A are the output
 ARITHMETIC = {"$add", "$sub", "$mul", "$neg"}
 COMPARISONS = {"$lt", "$le", "$gt", "$ge", "$eq", "$ne", "$eqx", "$nex"}
 REDUCTIONS = {"$logic_not", "$logic_and", "$logic_or", "$reduce_or", "$reduce_and", "$reduce_bool", "$reduce_xor",
@@ -257,7 +258,9 @@ class _Reader:
             if not moved or cell["type"] == "$mem_v2":
                 for port, bits in cell["connections"].items():
                     if cell["port_directions"][port] == "input" and port != "WR_DATA":
-                        use(bits, True)
+                        # Of several words in a register a shift chooses one: where fields are kept apart, so are they.
+                        chosen = port == "A" and cell["type"] in WINDOWS and not self._joined
+                        use(bits, not chosen)
 
         neighbours = defaultdict(list)
         for a, b in alike:

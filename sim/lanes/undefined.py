@@ -6,11 +6,24 @@ Reading such a thing is no mistake: pipelines read at all times. Using it is.
 
 `follow` adds to a netlist, for every variable that can be undefined, its origin: 0, or where the undefined value comes
 from. Origins move as values do: through registers, memories and logic, a multiplexer's only from the side that it
-chooses. Where one reaches what counts, the outputs UNDEFINED (the origin) and USE (what takes it) say so:
+chooses, a shift's only from the words that it brings out. Where one reaches what counts, the outputs UNDEFINED (the
+origin) and USE (what takes it) say so:
 
     a memory's write enable; its write address while it writes; an output, or while another output is up
 """
-from .netlist import Cell, Memory, Part, Read, Register, UnsupportedNetlist, Variable, Write, is_vector, width_of
+from .netlist import (
+    WINDOWS,
+    Cell,
+    Memory,
+    Part,
+    Read,
+    Register,
+    UnsupportedNetlist,
+    Variable,
+    Write,
+    is_vector,
+    width_of,
+)
 
 __all__ = ["CYCLE_BITS", "UNWRITTEN", "follow"]
 
@@ -137,7 +150,7 @@ class _Follower:
         if cell.kind == "$mux" and not is_vector(operands["S"]):
             chosen = self._if(operands["S"], self._of(operands["B"]), self._of(operands["A"]))
             origin = self._first(self._of(operands["S"]), chosen)
-        elif cell.kind in ("$shift", "$shiftx", "$shr") and not is_vector(operands["B"]) and "B" not in cell.signed:
+        elif cell.kind in WINDOWS and not is_vector(operands["B"]) and "B" not in cell.signed:
             origin = self._first(self._of(operands["B"]), *self._window(cell))
         elif cell.kind in ("$and", "$mul"):
             origin = self._of(*operands.values())

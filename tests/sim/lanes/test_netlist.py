@@ -101,6 +101,17 @@ def test_a_shift_is_cut_in_words():
     assert all(sum(part.width for part in cell.operands["A"]) == 200 for cell in netlist.cells)
 
 
+@pytest.mark.parametrize("kind,joined,cut", [
+    ("$shift", 0, [12, 12, 24]), ("$shiftx", 0, [12, 12, 24]), ("$shr", 0, [12, 12, 24]), ("$shl", 0, [48]),
+    ("$shift", 8, [48])])
+def test_words_that_a_shift_chooses_from_are_cut_apart_where_fields_are(kind, joined, cut):
+    module = FlatModule()
+    words = [bit for k, width in enumerate((12, 12, 24)) for bit in module.input(f"word{k}", width)]
+    register = module.register(words, name="words")
+    module.output("y", module.cell(kind, 12, A=register, B=module.input("by", 6)))
+    assert widths(read(module, joined=joined).names["words"]) == cut
+
+
 def test_parts_are_as_long_as_they_can_be():
     module = FlatModule()
     a, b = module.input("a", 6), module.input("b", 6)

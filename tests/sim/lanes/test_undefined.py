@@ -21,11 +21,11 @@ DEPTH = 6
 INPUTS = {"pixel": 8, "write": 1, "address": 3, "data": 8, "read": 3, "mask": 1, "gate": 1, "take": 1, "choose": 1,
           "by": 3, "shift": 1, "enable": 1, "aim": 1, "carry": 1, "low": 1, "high": 1, "read_enable": 1}
 GUARDED = ("plain", "kept", "late", "columns_low", "columns_high", "loaded", "comb", "own", "looked_up", "behind",
-           "probed", "held")
+           "probed", "held", "banked")
 INPUTS |= {f"want_{name}": 1 for name in GUARDED}
 OUTPUTS = {"plain": 8, "kept": 8, "late": 8, "masked": 8, "gated": 8, "chosen": 2, "shifted": 3, "columns_low": 4,
            "columns_high": 4, "loaded": 8, "comb": 8, "own": 8, "looked_up": 8, "behind": 8, "probed": 8,
-           "held": 8}
+           "held": 8, "banked": 8}
 OUTPUTS |= {f"is_{name}": 1 for name in GUARDED}
 GUARDS = tuple((name, f"is_{name}") for name in GUARDED)
 PORTS = Ports(pixels=("pixel",), answers=("own", "looked_up", "held"), guards=GUARDS)
@@ -55,6 +55,10 @@ class Undefined(wiring.Component):
             m.d.sync += stage.eq(late)
             late = stage
         m.d.comb += self.late.eq(late)
+        # A register beside the word's own, as words of neighbouring banks have it, and one of the two.
+        banks = Signal(16)
+        m.d.sync += banks.eq(Cat(word, self.data))
+        m.d.comb += self.banked.eq(banks.word_select(self.by[0], 8))
         with m.If(self.take):
             m.d.sync += self.kept.eq(word)
         with m.If(self.pixel[0]):
@@ -188,6 +192,16 @@ def test_a_window_that_shows_a_bit_of_it_is_told(bench, by):
     arisen = bench.collide()
     bench.idle(1)
     assert bench.cycle(shift=1, by=by) == ("the output shifted", COLLISION, arisen)
+
+
+def test_of_words_side_by_side_in_a_register_the_one_that_is_chosen_counts(bench):
+    bench.fill()
+    arisen = bench.collide()
+    bench.idle(2)
+    assert bench.cycle(want_banked=1, by=0) == ("the output banked", COLLISION, arisen)
+    bench.collide()
+    bench.idle(2)
+    assert bench.cycle(want_banked=1, by=1) is None
 
 
 def test_the_word_after_the_write_is_defined(bench):
