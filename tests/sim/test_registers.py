@@ -14,6 +14,7 @@ from amaranth.sim import Simulator
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, TINY
 from accel.cycles import cycles
+from accel.image import pixels
 from accel.isa import LoadWord, LogitWord, PixelWord
 from accel.rtl.core import Core
 from model.integer.golden import forward
@@ -37,15 +38,14 @@ class Stimulus:
     """What the streams of a core bring, cycle by cycle, with seeded gaps; the logits that come are in `logits`."""
 
     def __init__(self, image, pictures, others, seed):
-        """pictures, others: uint8 (N, 3, H, W), of the compared lane and of the rest."""
+        """pictures, others: uint8 (N, C, H, W), of the compared lane and of the rest."""
         kinds, words = image.load_words()
         timing = sdram_timing(image.config)
         self._chip = SdramChip(timing) if timing else None
         if self._chip:
             kinds, words = through_back_door(kinds, words, self._chip.row)
         self._words = numbers(pack(LoadWord, kind=kinds, data=words))
-        self._pixels, self._others = (numbers(pack(PixelWord, **{
-            colour: batch[:, c].reshape(-1) for c, colour in enumerate("rgb")})) for batch in (pictures, others))
+        self._pixels, self._others = map(pixel_words, (pictures, others))
         self._chance = random.Random(seed)
         self._pads, self._dq_i = (1, 1, 1, 0, 0, 0, 0), 0
         self.begun = False              # a word has been taken: an SDRAM was asleep before
@@ -77,6 +77,12 @@ class Stimulus:
             word = self._chip.clock(*self._pads)
             self._dq_i = 0 if word is None else word
             self._pads = [outputs[f"sdram__{pin}"] for pin in PINS]
+
+
+def pixel_words(pictures):
+    """Payloads of the pixel stream, those of grey pictures too."""
+    red, green, blue = pixels(pictures).reshape(-1, 3).T
+    return numbers(pack(PixelWord, r=red, g=green, b=blue))
 
 
 def numbers(records):
