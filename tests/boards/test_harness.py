@@ -51,9 +51,12 @@ def test_every_multiplier_has_a_site_of_its_own():
 
 
 def test_a_chain_is_a_third_of_the_width_or_a_row_of_sites_from_the_one_before():
+    """And of the nine thirds of rows the one that is left over is where the activation memory lies."""
+    thirds, rows = (4, 41, 82), (10, 34, 58)
     places = [tuple(map(int, re.findall(r"[XY](\d+)", lfe5u_85f(0, chain)))) for chain in range(R16C16P2.chains)]
-    for (x, y), (next_x, next_y) in pairwise(places):
-        assert (abs(next_y - y), abs(next_x - x) // 30) in ((24, 0), (0, 1))
+    steps = [(thirds.index(x), rows.index(y)) for x, y in places]
+    assert all(abs(x - next_x) + abs(y - next_y) == 1 for (x, y), (next_x, next_y) in pairwise(steps))
+    assert {(x, y) for x in range(3) for y in range(3)} - set(steps) == {(0, 2)}
 
 
 @pytest.mark.parametrize("unit", sorted(set(harness.UNITS) - {"core"}))
