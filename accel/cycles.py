@@ -1,9 +1,10 @@
-"""The exact cycle model: what the sequencer's counter shows for a picture, without running anything.
+"""The exact cycle model: what the sequencer's counter shows for a batch of pictures, without running anything.
 
 It follows `rtl.control` instruction by instruction, and `rtl.tape` word by word (`accel.tape_schedule`). The counter
-stands still while a logit is on offer: logits are taken at once here, a cycle each. Pixels and weights have no
-influence, nor has the loading of the next picture. From one picture's last logit to the next one's start it takes a few
-cycles more; for a net that is played, until the rings are full again (`Schedule.interval`).
+stands still while a logit is on offer: logits are taken at once here, a cycle each. It stands still too while the next
+picture of a batch is waited for. Pixels and weights have no influence, nor has the loading of the next picture. From a
+program's last logit to the next one's start it takes a few cycles more; for a net that is played, until the rings are
+full again (`Schedule.interval`).
 
 While a layer is computed the array either takes a token, or it waits. Each cycle in which it waits has one cause:
 
@@ -13,9 +14,11 @@ While a layer is computed the array either takes a token, or it waits. Each cycl
     instructions    instructions were read and executed
     short passes    a pass had less tokens than a pass has cycles at least: weights get in no faster
     logits          the pipeline drained, and logits were sent
+    pictures        the pipeline drained, and a picture was given back or the next one waited for
 
 What bounds a layer is the cause of most of its waits, or the multipliers where it waits in less than 5 % of its cycles.
 """
+import functools
 from collections import Counter
 from dataclasses import dataclass
 
@@ -23,18 +26,20 @@ from . import isa, timing
 from .tape import operands_of, words_of
 from .tape_schedule import tape_schedule
 
-__all__ = ["CAUSES", "LayerCycles", "PassTime", "Schedule", "between", "cycles", "layer_cycles", "schedule"]
+__all__ = ["CAUSES", "LayerCycles", "PassTime", "Schedule", "between", "cycles", "cycles_a_picture",
+           "layer_cycles", "schedule"]
 
-CAUSES = ("bandwidth", "thresholds", "barrier", "instructions", "short passes", "logits")
+CAUSES = ("bandwidth", "thresholds", "barrier", "instructions", "short passes", "logits", "pictures")
 MULTIPLIERS = "multipliers"
 WAITS_PERCENT = 5               # of a layer's cycles, from which on they bound it
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCycles:
-    """Cycles from a layer's first pass to the next layer's.
+    """Cycles of a layer in a program, for all pictures of its batch: from its first pass to the next layer's, as often
+    as the program comes to it.
 
-    kind: what it does, in words. shape: (C, H, W) of its output; (classes,) of the logits.
+    batch: pictures of a pass. kind: what it does, in words. shape: (C, H, W) of its output; (classes,) of the logits.
     macs: multiply-accumulates of its convolutions, for one picture.
     skip_cycles: those of them that add an identity residual (its passes, a diagonal of gains).
     utilization: share of the peak MACs that the layer's convolutions reach in the other cycles; 0 without any.
@@ -44,6 +49,7 @@ class LayerCycles:
     bound: what bounds it, "multipliers" or one of `CAUSES`.
     """
     name: str
+    batch: int
     kind: str
     shape: tuple
     macs: int
@@ -69,47 +75,77 @@ class PassTime:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Of a picture. cycles: of the counter. waits: {cause: cycles} before the first pass. passes: a `PassTime` each, in
-    order; cycles of passes are those of the weight stage. interval: from
-    a picture's start to the next one's, if pixels and logits never keep the core waiting: with two picture buffers the
-    next picture has come, with one it is sent as soon as there is room. between: see the function."""
-    cycles: int
+    """Of a program. answers: of each picture of its batch, in order, what the counter shows at its last logit.
+    waits: {cause: cycles} before the first pass. passes: a `PassTime` each, in order; cycles of passes are those of the
+    weight stage. interval: from a program's start to the next one's, if pixels and logits never keep the core waiting:
+    with two picture buffers the next picture has come, with one it is sent as soon as there is room. It is exact but
+    where a picture comes into a single buffer while codes are written, which go first, and is still waited for."""
+    answers: tuple
     waits: dict
     passes: tuple
     interval: int
-    between: int
+
+    @property
+    def cycles(self):
+        """Of the counter, to the last logit."""
+        return self.answers[-1]
 
 
 def cycles(image):
-    """Cycles of one picture, from the start of the program to the last logit on offer."""
+    """Cycles of one program, from its start to the last logit on offer."""
     return schedule(image).cycles
 
 
 def between(image):
-    """Cycles that count for a picture beside `cycles` where pictures follow each other, until the rings are full again.
-    0 for a resident net, which waits for nothing but its logits and the picture."""
-    return schedule(image).between
+    """Cycles that count for a program beside `cycles` where programs follow each other, until the rings are full again.
+    0 for a resident net of single pictures, which waits for nothing but its logits and the picture."""
+    return _between(image, schedule(image))
+
+
+def _between(image, timed):
+    return 0 if image.resident and image.batch == 1 else timed.interval - timed.cycles
+
+
+def cycles_a_picture(image):
+    """Cycles from picture to picture, where programs follow each other: those of a program and of what is between two,
+    by its pictures; the throughput. A float."""
+    timed = schedule(image)
+    return (timed.cycles + _between(image, timed)) / image.batch
 
 
 def layer_cycles(image):
     """A `LayerCycles` for each layer; their cycles add up to `cycles(image)`."""
     timed = schedule(image)
-    passes = timed.passes
-    begins = [0] + [next(p.start for p in passes if p.index >= layer.start) for layer in image.layers[1:]]
-    table = []
-    for layer, begin, end in zip(image.layers, begins, [*begins[1:], timed.cycles], strict=True):
-        layer_passes = [p for p in passes if layer.start <= p.index < layer.stop]
+    passes, runs = timed.passes, image.runs
+    begins = [0] + [next(p.start for p in passes if p.index >= run.start) for run in runs[1:]]
+    spent, skip, count = Counter(), Counter(), Counter()
+    words, waits = Counter(), {layer.name: Counter() for layer in image.layers}
+    waits[runs[0].layer].update(timed.waits)
+    position = 0
+    for run, begin, end in zip(runs, begins, [*begins[1:], timed.cycles], strict=True):
+        mine = []
+        while position < len(passes) and passes[position].index < run.stop:
+            mine.append(passes[position])
+            position += 1
+        spent[run.layer] += end - begin
         # A band has the same passes as another one, all equally long.
-        skip = layer.skip_passes * sum(p.cycles for p in layer_passes) // len(layer_passes)
-        spent, peak = end - begin, image.config.macs_per_cycle
-        waits = sum((Counter(p.waits) for p in layer_passes), Counter({} if begin else timed.waits))
+        skip[run.layer] += run.skip_passes * sum(p.cycles for p in mine) // len(mine)
+        count[run.layer] += len(mine)
+        words[run.layer] += sum(_tape_words(image.config, word) for word in image.program[run.start:run.stop])
+        for one in mine:
+            waits[run.layer].update(one.waits)
+    pictures = {run.layer: run.pictures for run in runs}
+    peak = image.config.macs_per_cycle
+    table = []
+    for layer in image.layers:
+        name, macs = layer.name, layer.macs * image.batch
         table.append(LayerCycles(
-            name=layer.name, kind=layer.kind, shape=layer.shape if layer.writes else layer.shape[:1], macs=layer.macs,
-            passes=len(layer_passes), cycles=spent, skip_cycles=skip,
-            utilization=layer.macs / (spent - skip) / peak if layer.macs else 0.0,
-            utilization_with_skip=layer.macs / spent / peak,
-            tape_words=sum(_tape_words(image.config, word) for word in image.program[layer.start:layer.stop]),
-            waits={cause: waits[cause] for cause in CAUSES if waits[cause]}, bound=_bound(waits, spent)))
+            name=name, batch=pictures[name], kind=layer.kind, shape=layer.shape if layer.writes else layer.shape[:1],
+            macs=layer.macs, passes=count[name], cycles=spent[name], skip_cycles=skip[name],
+            utilization=macs / (spent[name] - skip[name]) / peak if macs else 0.0,
+            utilization_with_skip=macs / spent[name] / peak, tape_words=words[name],
+            waits={cause: waits[name][cause] for cause in CAUSES if waits[name][cause]},
+            bound=_bound(waits[name], spent[name])))
     return table
 
 
@@ -124,8 +160,9 @@ def _tape_words(config, word):
     return words_of(isa.INSTRUCTION_BITS) + count * words_of(bits)
 
 
+@functools.lru_cache(maxsize=2)         # it is asked for several times, and takes seconds of a large net
 def schedule(image):
-    """The `Schedule` of a picture. ValueError for a program that never sends its last logit."""
+    """The `Schedule` of a program. ValueError for one that does not end with an `Emit`."""
     config, rings = image.config, tape_schedule(image)
     shortest, drained = timing.shortest_pass(config), timing.drained(config)
     readable = drained - config.rows     # token to the acceptance of a pass that reads its codes: `rows` later
@@ -135,9 +172,11 @@ def schedule(image):
     last_token = last_threshold_token = -drained
     thresholds_ready = 0                 # first cycle in which all thresholds asked for are there
     thresholds_in_time = 0               # the same, had they and their tile been on the tape in time
-    offered = 0                          # cycles with a logit on offer, which are not counted
+    unseen = 0                           # cycles that are not counted: a logit on offer, a picture waited for
+    arrived = 0                          # first cycle in which the next picture is there
+    answers = []
     held = False                         # weight words that a pass may repeat
-    barrier, tokens, passes = False, 0, []
+    barrier, tokens, pictures, passes = False, 0, 1, []
     first_waits = waits = Counter()      # since the last token
     for index, word in enumerate(image.program):
         layout, fields = isa.decode(word)
@@ -146,8 +185,21 @@ def schedule(image):
         execute = begin + timing.FETCH   # cycle in which the instruction at hand is executed
         rings.instruction_taken(execute - 1)
         read = execute + 1
-        if layout is isa.Tile:
-            barrier, tokens = fields.barrier, fields.groups * fields.height
+        if layout is isa.Batch:
+            pictures = int(fields.more) + 1
+        elif layout is isa.Picture:
+            in_time = max(execute - late, last_token + drained)
+            done = max(execute, last_token + drained)
+            waits.update({"bandwidth": done - in_time, "pictures": in_time - pass_end})
+            pass_end, read, late = done, done + 1, 0
+            if fields.release:
+                arrived = _next_arrival(image, done)
+            if fields.wait:
+                begun = rings.next_picture(index + 1, max(done + 1, arrived))
+                unseen += begun - done
+                pass_end, read = begun, begun + 1
+        elif layout is isa.Tile:
+            barrier, tokens = fields.barrier, fields.groups * fields.height * pictures
             if fields.thresholds:
                 there = rings.thresholds(*operands_of(config, layout, fields)[1:])
                 begin = max(execute + timing.START, last_threshold_token + drained, there)
@@ -172,7 +224,7 @@ def schedule(image):
                 _add_waits(waits, in_time, pass_end, accept)
                 start, length = accept + timing.START, max(tokens, shortest)
                 waits = Counter({"short passes": length - tokens})
-                passes.append(PassTime(index, start - offered, length, waits))
+                passes.append(PassTime(index, start - unseen, length, waits))
                 last_token, pass_end = start + tokens - 1, start + length - 1
                 if not fields.repeat:
                     if held:
@@ -190,19 +242,20 @@ def schedule(image):
             last_offer = accept + count * (timing.LOGIT + 1)
             for logit in range(count):
                 rings.thresholds_read(accept + 1 + logit * (timing.LOGIT + 1), 2)
-            offered += count
+            unseen += count
             in_time = max(execute - late, pass_end, last_token + drained, thresholds_in_time)
             waits.update({"bandwidth": accept - in_time, "logits": last_offer - count - accept + in_time - pass_end})
             pass_end, read, late = last_offer, last_offer + 1, 0
             if fields.last:
+                answers.append(last_offer + timing.START - unseen)
+            if fields.end:
                 released = last_offer + 1
                 if held:
                     rings.weights_free(released)
-                full = max(released + 1, 0 if _two_buffers(image) else released + _picture_cycles(image))
-                start = rings.next_start(image.program, full)
-                counted, to_next = last_offer + timing.START - offered, start + timing.START
-                return Schedule(counted, first_waits, tuple(passes), to_next,
-                                0 if image.resident else to_next - counted)
+                if isa.unpacked(isa.Settings, image.settings).single:
+                    arrived = _next_arrival(image, released)
+                start = rings.next_picture(len(image.program), max(released + 1, arrived))
+                return Schedule(tuple(answers), first_waits, tuple(passes), start + timing.START)
     raise ValueError("the program never sends its last logit")
 
 
@@ -214,13 +267,12 @@ def _add_waits(waits, in_time, pass_end, accept):
     waits.update({cause: begin - pass_end, "bandwidth": accept - begin})
 
 
-def _two_buffers(image):
-    return isa.unpacked(isa.Settings, image.settings).second != 0
-
-
-def _picture_cycles(image):
-    """From the release of a single picture buffer to that of the next picture in it, all of whose pixels wait."""
+def _next_arrival(image, released):
+    """First cycle in which the next picture is there, where a buffer is given back in cycle `released` and all pixels
+    wait."""
+    if isa.unpacked(isa.Settings, image.settings).second:
+        return 0
     config, (height, width) = image.config, image.picture_shape
     before = config.picture_taps // 2               # pixels of a row that make no word
     writes = 2 * config.a_digits - 1                # of a word: a digit every second cycle
-    return 1 + height * (2 * before + width * (2 + writes) + 1)
+    return released + 1 + height * (2 * before + width * (2 + writes) + 1)

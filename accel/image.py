@@ -20,9 +20,9 @@ from . import tape
 from .config import AccelConfig
 from .isa import LoadKind, Play
 
-__all__ = ["Image", "LayerInfo", "load", "pixels", "save"]
+__all__ = ["Image", "LayerInfo", "RunInfo", "load", "pixels", "save"]
 
-FORMAT = "uniqore-image-2"
+FORMAT = "uniqore-image-3"
 ARRAYS = {"program": np.uint64, "weights": np.uint64, "thresholds": np.int64}
 
 
@@ -30,17 +30,29 @@ ARRAYS = {"program": np.uint64, "weights": np.uint64, "thresholds": np.int64}
 class LayerInfo:
     """One layer, as compiled.
 
-    shape: (C, H, W) of its output. base, pitch: first bank row, bank rows per picture row.
-    writes: activation writes in the trace. macs: multiply-accumulates of its convolutions.
-    skip_passes: passes that add an identity residual. start, stop: its instructions.
+    shape: (C, H, W) of its output. pitch: bank rows per picture row. writes: activation writes in the trace, of a
+    picture. macs: multiply-accumulates of its convolutions, for a picture.
     """
     name: str
     kind: str
     shape: tuple
-    base: int
     pitch: int
     writes: int
     macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """A layer over `pictures` pictures of the batch at once, from number `first` on.
+
+    layer: its name. base, apart: first bank row of the first picture's output, bank rows from there to the next one's.
+    skip_passes: passes that add an identity residual. start, stop: its instructions.
+    """
+    layer: str
+    first: int
+    pictures: int
+    base: int
+    apart: int
     skip_passes: int
     start: int
     stop: int
@@ -52,7 +64,7 @@ class Image:
 
     program: uint64 instructions, without the `Settings`. weights: uint64 words, the code of output channel c in field
     c. thresholds: int64 words. settings: a `Settings` as a number. picture_shape: (H, W).
-    layers: a `LayerInfo` each, in order.
+    batch: pictures that a program takes. layers: a `LayerInfo` each, in order. runs: a `RunInfo` each, in order.
     """
     config: AccelConfig
     net_name: str
@@ -60,10 +72,12 @@ class Image:
     n_logits: int
     picture_shape: tuple
     settings: int
+    batch: int
     program: np.ndarray = field(repr=False)
     weights: np.ndarray = field(repr=False)
     thresholds: np.ndarray = field(repr=False)
     layers: tuple = field(repr=False)
+    runs: tuple = field(repr=False)
 
     @property
     def resident(self):
@@ -86,8 +100,8 @@ class Image:
         return (np.array([kind.value for kind in kinds], np.uint8),
                 np.concatenate([[0], words, [check & 0xFFFF, check >> 16, play]]).astype(np.uint16))
 
-    def tensors(self, groups, data):
-        """Decode the trace of one picture: {layer name: codes uint8 (C, H, W)}.
+    def tensors(self, groups, data, picture=0):
+        """Decode the trace of one program, for one picture of its batch: {layer name: codes uint8 (C, H, W)}.
 
         The trace has one entry per activation write, in order: groups (N,), data uint64 (N, words).
         A write fills `channels` lanes of m neighbouring words, the first of them at word index
@@ -95,28 +109,32 @@ class Image:
             group = word_index // m * parts + part
             data  = the code of channel c of pixel j in field j * channels + c
         """
-        config = self.config
-        m, channels = config.pixels_per_cycle, config.channels
-        expected = sum(layer.writes for layer in self.layers)
+        layers = {layer.name: layer for layer in self.layers}
+        expected = sum(layer.writes for layer in self.layers) * self.batch
         if len(groups) != expected:
             raise ValueError(f"a trace of this image has {expected} writes, not {len(groups)}")
         groups = np.asarray(groups, dtype=np.int64)
-        codes = unpack_fields(data, config.a_bits, m * channels).reshape(-1, m, channels)
         decoded, start = {}, 0
-        for layer in self.layers:
-            stop = start + layer.writes
-            if layer.writes:
-                decoded[layer.name] = self._tensor(layer, groups[start:stop], codes[start:stop])
+        for run in self.runs:
+            layer = layers[run.layer]
+            stop = start + layer.writes * run.pictures
+            if layer.writes and run.first <= picture < run.first + run.pictures:
+                number = picture - run.first
+                tiles = -(-layer.shape[0] // self.config.rows) * self.config.parts
+                mine = start + np.arange(stop - start).reshape(tiles, run.pictures, -1)[:, number].ravel()
+                decoded[layer.name] = self._tensor(layer, run.base + number * run.apart, groups[mine], data[mine])
             start = stop
         return decoded
 
-    def _tensor(self, layer, groups, codes):
-        """The tensor that writes groups (N,), codes (N, m, channels) leave behind."""
+    def _tensor(self, layer, base, groups, data):
+        """The tensor that writes groups (N,), data (N, words), leave behind from bank row `base` on."""
         config = self.config
+        codes = unpack_fields(data, config.a_bits, config.pixels_per_cycle * config.channels).reshape(
+            -1, config.pixels_per_cycle, config.channels)
         channels, height, width = layer.shape
         m, columns = config.pixels_per_cycle, layer.pitch * config.banks
         tiles = -(-channels // config.rows)
-        word = groups // config.parts * m - layer.base * config.banks
+        word = groups // config.parts * m - base * config.banks
         tile, y, x = word // (height * columns), word // columns % height, word % columns
         if word.min() < 0 or tile.max() >= tiles:
             raise ValueError(f"layer {layer.name}: a write outside its tensor")
@@ -181,8 +199,9 @@ def _from_header(header, arrays):
     fields = {name: value for name, value in header.items()
               if name not in ("format", "config_digest", "resident", "image_shape")}
     layers = [LayerInfo(**layer | {"shape": tuple(layer["shape"])}) for layer in header["layers"]]
+    runs = [RunInfo(**run) for run in header["runs"]]
     return Image(**fields | arrays | {
-        "config": AccelConfig.of_header(header["config"]), "layers": tuple(layers),
+        "config": AccelConfig.of_header(header["config"]), "layers": tuple(layers), "runs": tuple(runs),
         "picture_shape": tuple(header["image_shape"])})
 
 

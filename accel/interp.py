@@ -4,7 +4,6 @@ Written from `isa` and `tape` alone. It knows nothing of nets and layers, reads 
 keeps its memories from picture to picture as the hardware does.
 """
 import numpy as np
-from amaranth.lib import data
 
 from model.common.bits import pack_fields, unpack_fields
 
@@ -26,15 +25,17 @@ class Interpreter:
         self.activations = np.zeros((self.bank_rows, config.banks, config.rows), dtype=np.uint8)
         self.buffer = 0                                     # picture buffer in use
 
-    def run(self, picture):
-        """One picture, uint8 (C, H, W).
+    def run(self, pictures):
+        """As many pictures as a program takes, uint8 (B, C, H, W).
 
-        Returns the logits int32 (n,) and the activation writes in the hardware's order, as
+        Returns the logits int32 (B, n) and the activation writes in the hardware's order, as
         `Image.tensors` reads them: groups uint32 (N,) and data uint64 (N, words). OverflowError where a finished sum
-        does not fit an accumulator, which the compiler proves impossible.
+        does not fit an accumulator, which the compiler proves impossible; ValueError for another number of pictures.
         """
         config = self.config
-        self._load_picture(picture)
+        self.pictures = iter(pictures)
+        self._next_picture()
+        self.batch = {"more": 0, "apart": 0}
         self.levels = pack_fields(np.arange(1 << config.w_bits)[None], config.w_bits)     # identity
         self.logits = []
         self.groups = [np.zeros(0, dtype=np.uint32)]
@@ -43,12 +44,33 @@ class Interpreter:
         for layout, fields, operands in self.program:
             if layout is not End:
                 getattr(self, f"_{layout.__name__.lower()}")(operands, **fields)
-        self.buffer ^= self.settings["second"] != 0
-        return (np.array(self.logits, dtype=np.int64).astype(np.int32),
+        if self.settings["single"]:
+            self._release()
+        if next(self.pictures, None) is not None:
+            raise ValueError(f"the program takes fewer than {len(pictures)} pictures")
+        return (np.array(self.logits, dtype=np.int64).astype(np.int32).reshape(len(pictures), -1),
                 (np.concatenate(self.groups), np.concatenate(self.data)))
+
+    def _next_picture(self):
+        picture = next(self.pictures, None)
+        if picture is None:
+            raise ValueError("the program takes more pictures")
+        self._load_picture(picture)
+
+    def _release(self):
+        self.buffer ^= self.settings["second"] != 0
+
+    def _picture(self, _, release, wait):
+        if release:
+            self._release()
+        if wait:
+            self._next_picture()
 
     def _source(self, _, **fields):
         self.read = fields
+
+    def _batch(self, _, **fields):
+        self.batch = fields
 
     def _tile(self, operands, thresholds, short, **fields):
         config = self.config
@@ -72,9 +94,9 @@ class Interpreter:
     def _one_pass(self, base, dy, dx, shift, beta_shift, beta, clear, final, maximum, logits, drop):
         config = self.config
         level = unpack_fields(self.levels, config.w_bits, 1 << config.w_bits)[0][self.codes]
-        a = self._tokens(base, dy, dx) >> drop << drop      # (height, columns, rows)
+        a = self._tokens(base, dy, dx) >> drop << drop      # (pictures, height, columns, rows)
         dot = (a.astype(np.float32) @ level.astype(np.float32)).astype(np.int64)    # < 2**24: exact
-        total = a.sum(axis=2, dtype=np.int64)[..., None]
+        total = a.sum(axis=3, dtype=np.int64)[..., None]
         t = (dot << shift) + (beta * total << beta_shift)
         old, whole = (0, 0) if clear else (self.acc, self.whole)
         if maximum:
@@ -87,11 +109,11 @@ class Interpreter:
         if final and (self.acc != self.whole).any():
             raise OverflowError(f"an accumulator of {config.acc_bits} bits is too narrow for this program")
         if final and logits:
-            self.sums += self.acc[:, :self.written["width"]].sum(axis=(0, 1))
+            self.sums += self.acc[:, :, :self.written["width"]].sum(axis=(0, 1, 2))
         elif final:
             self._write(self._codes(self.acc))
 
-    def _emit(self, operands, count, last):
+    def _emit(self, operands, count, last, end):
         low, high = operands.reshape(count, 2).T
         self.logits.extend(self.sums[:count] + low + (high << 16))
 
@@ -115,7 +137,7 @@ class Interpreter:
         return self.settings["second"] if self.buffer else 0
 
     def _tokens(self, base, dy, dx):
-        """What a pass reads, pixel by pixel: uint8 (height, groups * m, rows)."""
+        """What a pass reads, pixel by pixel: uint8 (pictures, height, groups * m, rows)."""
         config, read, written = self.config, self.read, self.written
         stride = 1 + read["stride2"]
         y = np.arange(written["height"])[:, None]
@@ -123,14 +145,18 @@ class Interpreter:
         column = stride * np.arange(written["groups"] * config.pixels_per_cycle) + dx
         inside = ((row >= 0) & (row < read["height"])
                   & (column >= 0) & (column < read["width"]))       # (height, columns)
-        address = base + stride * y * read["pitch"] + column // config.banks
+        address = base + stride * y * read["pitch"] + column // config.banks + self._maps(read["apart"])
         if read["picture"]:
             address += self._picture_base()
         words = self.activations[address % self.bank_rows, column % config.banks]
         return words * inside[..., None]
 
+    def _maps(self, apart):
+        """Bank rows from the first picture's map to those of all, (pictures, 1, 1)."""
+        return (np.arange(self.batch["more"] + 1) * apart)[:, None, None]
+
     def _codes(self, acc):
-        """Binary search in each channel's threshold nodes: uint8 (height, columns, channels)."""
+        """Binary search in each channel's threshold nodes: uint8 (pictures, height, columns, channels)."""
         channel = np.arange(self.config.channels)
         node = np.ones_like(acc)
         for _ in range(self.config.a_bits):
@@ -142,9 +168,10 @@ class Interpreter:
         config, written = self.config, self.written
         m, channels, part = config.pixels_per_cycle, config.channels, written["part"]
         y, x = np.mgrid[:written["height"], :written["groups"] * m]
-        row = written["base"] + y * written["pitch"] + x // config.banks
+        row = (written["base"] + y * written["pitch"] + x // config.banks + self._maps(self.batch["apart"])
+               ) % self.bank_rows
         self.activations[row, x % config.banks, part * channels:(part + 1) * channels] = codes
-        groups = (row[:, ::m] * config.banks + x[:, ::m] % config.banks) // m * config.parts + part
+        groups = (row[..., ::m] * config.banks + x[:, ::m] % config.banks) // m * config.parts + part
         self.groups.append(groups.ravel().astype(np.uint32))
         self.data.append(pack_fields(codes.reshape(groups.size, m * channels), config.a_bits))
 
@@ -167,7 +194,7 @@ def _read_tape(config, words):
 
     while True:
         layout, word = decode(take(1, INSTRUCTION_BITS)[0])
-        fields, operands = _fields(layout, word), None
+        fields, operands = _by_name(word), None
         if layout is Pass and not fields["repeat"]:
             codes = take((fields["more"] + 1) * config.rows, config.channels * config.w_bits)
             operands = unpack_fields(codes[:, None], config.w_bits, config.channels)
@@ -176,10 +203,10 @@ def _read_tape(config, words):
         elif layout is Emit:
             operands = take(2 * fields["count"], 16).astype(np.int64)
         program.append((layout, fields, operands))
-        if layout is End or layout is Emit and fields["last"]:
+        if layout is End or layout is Emit and fields["end"]:
             return program
 
 
-def _fields(layout, word):
+def _by_name(word):
     """{name: number} of a memory word, without an instruction's `op`."""
-    return {name: word[name] for name, _ in data.Layout.cast(layout) if name != "op"}
+    return {name: number for name, number in word._asdict().items() if name != "op"}

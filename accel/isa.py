@@ -1,16 +1,19 @@
 """The instruction set and every memory word, defined once for compiler, interpreter and RTL.
 
-A program runs once a picture, from its first instruction to its end. There are no loops in it but `more` of a pass:
-each pass is one weight-stationary run of the array over all pixels of an output tile, so the compiler sees every cycle.
+A program runs once a batch of pictures, one or several, from its first instruction to its end. There are no loops in
+it but `more` of a pass and of a batch: each pass is one weight-stationary run of the array over all pixels of an output
+tile, of one picture or of several, so the compiler sees every cycle.
 
-    Settings the picture: its size, and where it lies
+    Settings the pictures: their size, and where they lie
+    Picture  waits for the pipeline to drain, gives the picture buffer back, waits for the next picture
     Source   geometry of the tensor that the following passes read
+    Batch    how many pictures the following tiles have, and how far from each other they lie
     Tile     an output tile: where its codes go, its size in pixels, whether thresholds are loaded for it
     Levels   a half, 32 bits, of the level table: digit of the weight for each weight code
     Pass     one kernel tap of one input channel tile, or of several in a row: `rows` new weight words each, then one
              token per pixel group
-    Emit     waits for the pipeline to drain and sends logits; ends the program with the last of the picture
-    End      ends the program: waits for the pipeline to drain, gives the picture buffer back
+    Emit     waits for the pipeline to drain and sends logits; may end the program
+    End      ends the program: waits for the pipeline to drain, gives a picture buffer back where there is one picture
 
 What an instruction needs follows it on the tape (`accel.tape`): weight words a `Pass`, thresholds a `Tile` and an
 `Emit`.
@@ -35,15 +38,19 @@ Addresses. Pixel x of a picture row at bank row R is word x modulo `banks` of ba
 takes `pitch` bank rows, a channel tile height * pitch. The token of output group g in row y of a tile that begins with
 row `top` of its tensor reads, for pixel j of m, row `stride * (top + y) + dy` and column `stride * (m * g + j) + dx` of
 the source, from bank row `base + stride * y * pitch` (`base` already contains the channel tile, `top` and dy * pitch,
-and wraps around).
+and wraps around). Of a batch, picture k's map begins `k * apart` bank rows behind the first one's, of what is read
+(`Source.apart`) and of what is written (`Batch.apart`); both wrap around, so a distance may be negative.
 """
-from amaranth import signed
+import functools
+from collections import namedtuple
+
+from amaranth import Shape, signed
 from amaranth.lib import data, enum
 
-__all__ = ["Op", "Source", "Tile", "Levels", "Pass", "Emit", "End", "INSTRUCTION_BITS", "LAYOUTS", "LoadWord",
-           "Settings", "Play", "PixelWord", "LogitWord", "BETA_BITS", "CHUNK_BITS", "DROP_BITS", "HALF_BITS",
-           "LoadKind", "MORE_BITS", "MemoryReport", "PITCH_BITS", "ROW_BITS", "LONGEST_SIDE", "SHIFT_BITS", "SIDE_BITS",
-           "decode", "heap_order", "unpacked"]
+__all__ = ["Op", "Source", "Batch", "Tile", "Levels", "Pass", "Picture", "Emit", "End", "INSTRUCTION_BITS",
+           "LAYOUTS", "LoadWord", "Settings", "Play", "PixelWord", "LogitWord", "BETA_BITS", "CHUNK_BITS", "DROP_BITS",
+           "HALF_BITS", "LoadKind", "MORE_BITS", "MemoryReport", "PITCH_BITS", "ROW_BITS", "RunReport",
+           "LONGEST_SIDE", "SHIFT_BITS", "SIDE_BITS", "decode", "heap_order", "unpacked"]
 
 INSTRUCTION_BITS = 64
 ROW_BITS = 14              # bank row address
@@ -54,11 +61,11 @@ BETA_BITS = 12
 DROP_BITS = 2
 SHIFT_BITS = 4
 HALF_BITS = 32             # of the level table, in one `Levels`
-MORE_BITS = 6              # passes after the first
+MORE_BITS = 6              # passes, or pictures, after the first
 CHUNK_BITS = 15            # number of a chunk of the tape
 
 
-class Op(enum.Enum, shape=3):
+class Op(enum.Enum, shape=4):
     END = 0
     SOURCE = 1
     TILE = 2
@@ -66,23 +73,27 @@ class Op(enum.Enum, shape=3):
     PASS = 4
     EMIT = 5
     SETTINGS = 6
+    BATCH = 7
+    PICTURE = 8
 
 
 class Settings(data.Struct):
-    """The picture: its size, bank rows per picture row, and per digit plane (height * pitch). second: bank row of the
-    second picture buffer, 0 where there is one alone, from bank row 0 on. The first instruction of every tape; it does
-    not run, but holds from the load on."""
+    """The pictures: their size, bank rows per picture row, and per digit plane (height * pitch). second: bank row of
+    the second picture buffer, 0 where there is one alone, from bank row 0 on. single: a program takes one picture,
+    whose buffer its end gives back; others say themselves when. The first instruction of every tape; it does not run,
+    but holds from the load on."""
     op: Op
     width: SIDE_BITS
     height: SIDE_BITS
     pitch: PITCH_BITS
     plane: ROW_BITS
     second: ROW_BITS
+    single: 1
 
 
 class Source(data.Struct):
     """Tensor that the following passes read. plane: bank rows of a channel tile. picture: its base counts from the
-    current picture buffer."""
+    current picture buffer. apart: bank rows from a picture's map to the next one's."""
     op: Op
     width: SIDE_BITS
     height: SIDE_BITS
@@ -90,6 +101,15 @@ class Source(data.Struct):
     plane: ROW_BITS
     stride2: 1
     picture: 1
+    apart: ROW_BITS
+
+
+class Batch(data.Struct):
+    """The following tiles have `more` + 1 pictures, `apart` bank rows from one's codes to the next one's. One picture
+    when a program starts."""
+    op: Op
+    more: MORE_BITS
+    apart: ROW_BITS
 
 
 class Tile(data.Struct):
@@ -145,12 +165,21 @@ class Pass(data.Struct):
 class Emit(data.Struct):
     """Send the first `count` logits of the tile, each plus a bias of two threshold words (low 16 bits, high 16).
 
-    The tile reads no thresholds of its own. last: they are the picture's last, and the program ends as with `End`,
-    whatever follows.
+    The tile, of one picture, reads no thresholds of its own. last: they are the picture's last. end: the program ends
+    as with `End`, whatever follows.
     """
     op: Op
     count: SIDE_BITS
     last: 1
+    end: 1
+
+
+class Picture(data.Struct):
+    """release: the picture buffer may be written again. wait: then the next picture is waited for, and is the one that
+    is read from here on; the counter stands still meanwhile."""
+    op: Op
+    release: 1
+    wait: 1
 
 
 class End(data.Struct):
@@ -158,17 +187,31 @@ class End(data.Struct):
 
 
 LAYOUTS = {Op.END: End, Op.SOURCE: Source, Op.TILE: Tile, Op.LEVELS: Levels, Op.PASS: Pass, Op.EMIT: Emit,
-           Op.SETTINGS: Settings}
+           Op.SETTINGS: Settings, Op.BATCH: Batch, Op.PICTURE: Picture}
+
+
+@functools.cache
+def _fields(layout):
+    """(a tuple type with the fields of `layout`, [(offset, mask, sign bit or 0, enumeration or None)] of them)."""
+    fields = list(data.Layout.cast(layout))
+    return namedtuple(layout.__name__, [name for name, _ in fields]), [
+        (field.offset, (1 << Shape.cast(field.shape).width) - 1,
+         Shape.cast(field.shape).signed and 1 << Shape.cast(field.shape).width - 1,
+         field.shape if isinstance(field.shape, enum.EnumType) else None) for _, field in fields]
 
 
 def unpacked(layout, word):
-    """A constant view of `layout` over the low bits of the number `word`."""
-    shape = data.Layout.cast(layout)
-    return shape.from_bits(int(word) % (1 << shape.size))
+    """The fields of `layout` in the low bits of the number `word`: a named tuple of numbers."""
+    made, fields = _fields(layout)
+    word, numbers = int(word), []
+    for offset, mask, sign, enumeration in fields:
+        number = ((word >> offset & mask) ^ sign) - sign
+        numbers.append(enumeration(number) if enumeration else number)
+    return made._make(numbers)
 
 
 def decode(word):
-    """(its layout, a constant view of it) of an instruction."""
+    """(its layout, its fields as `unpacked` gives them) of an instruction."""
     layout = LAYOUTS[unpacked(End, word).op]
     return layout, unpacked(layout, word)
 
@@ -180,12 +223,20 @@ class LoadKind(enum.Enum, shape=3):
     WORD: a word of the tape. CHECK: half of the CRC-32 of all its bytes, low half first.
     PLAY: the tape is whole. data: a `Play`. It is checked, then the net is there.
     TEST: the SDRAM is written and read; the net in it is lost. data: seed of what is written.
+    PLACE: the words that follow are no tape's, but pictures', the first of them the first of chunk `data`. The net
+    stays.
+    COUNT: a number of the run that is to begin, one after the other: its pictures, low and high half of their pixels,
+    the chunks in which they lie.
+    RUN: those pictures are classified, from the first word of chunk `data` on; of no pixels the words are only read.
     """
     BEGIN = 0
     WORD = 1
     CHECK = 2
     PLAY = 3
     TEST = 4
+    PLACE = 5
+    COUNT = 6
+    RUN = 7
 
 
 class LoadWord(data.Struct):
@@ -205,6 +256,15 @@ class MemoryReport(data.Struct):
     tested: 1
     errors: 16
     address: 24
+
+
+class RunReport(data.Struct):
+    """Of a run of pictures in the SDRAM. ended: changes with its end; then the others stand still. cycles: from its
+    first pixel on offer to its last logit taken, modulo 2**40. check: CRC-32 of all its chunks' bytes, as they were
+    read."""
+    ended: 1
+    cycles: 40
+    check: 32
 
 
 class PixelWord(data.Struct):

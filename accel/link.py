@@ -15,19 +15,27 @@ from amaranth.lib import data, enum
 from model.common.errors import UserError
 
 from . import isa, tape
+from .image import pixels
 
-__all__ = ["BAUD", "CHUNK_BYTES", "GATEWARE", "LOGIT_BYTES", "MAX_CHUNKS", "MAX_LOGITS", "MAX_PAYLOAD",
-           "MAX_PICTURE_PART", "MAX_PIXELS", "MAX_TAPE_PART", "PROTOCOL", "RESULT_TAIL", "SDRAM_BYTES", "SYNC",
-           "WINDOW", "BeginLoad", "Command", "EndLoad", "Fault", "Header", "Info", "LoadOffset", "MemoryState",
-           "MemoryTest", "PictureOffset", "REPLY", "Status", "as_bytes", "digest_number", "frame", "from_bytes",
-           "info_of", "net_fields", "size", "tape_fields"]
+__all__ = ["BAUD", "CHUNK_BYTES", "GATEWARE", "LABELS_A_FRAME", "LABEL_SPACE", "LOGIT_BYTES", "MAX_BATCH", "MAX_CHUNKS",
+           "MAX_LOGITS", "MAX_PAYLOAD", "MAX_PICTURE_PART", "MAX_PIXELS", "MAX_RUN", "MAX_STORE_PART", "MAX_TAPE_PART",
+           "MAX_WINDOW", "PROTOCOL", "RESULT_TAIL", "SDRAM_BYTES", "SYNC", "BeginLoad", "Command", "EndLoad",
+           "Fault", "Header", "Info", "LabelIndex", "LoadOffset", "MemoryState", "MemoryTest", "PictureOffset", "REPLY",
+           "Run", "RunResults", "RunState", "Status", "StorePlace", "as_bytes", "digest_number", "frame", "from_bytes",
+           "info_of", "net_fields", "picture_octets", "picture_place", "size", "tape_fields"]
 
 PROTOCOL = 1
-GATEWARE = (4, 0, 0)        # major, minor, patch: a host refuses another major
+GATEWARE = (5, 0, 0)        # major, minor, patch: a host refuses another major
 SYNC = b"\xa5\x5a"
 MAX_PAYLOAD = 4096
 BAUD = 3_000_000            # of a bitstream where nothing else is asked for
-WINDOW = 2                  # pictures sent and not yet answered
+WINDOW = 2                  # pictures sent and not yet answered, where a program takes one
+MAX_WINDOW = 64             # of any program: one more than it takes
+MAX_BATCH = MAX_WINDOW - 1
+LABEL_SPACE = 1024          # labels of a run that the device keeps
+LABELS_A_FRAME = 512
+MAX_RUN = (1 << 16) - 1     # pictures
+PICTURES_AT = 2048          # chunk, where the tape leaves it and they fit: they outlive a change of the net
 LOGIT_BYTES = 4
 RESULT_TAIL = 6             # bytes of an answer to INFER after its logits: class (2), cycles (4)
 MAX_LOGITS = (MAX_PAYLOAD - RESULT_TAIL) // LOGIT_BYTES
@@ -46,6 +54,10 @@ class Command(enum.IntEnum, shape=8):
     LOAD = 0x11
     END_LOAD = 0x12
     MEMORY_TEST = 0x13
+    STORE = 0x14
+    RUN = 0x15
+    RESULTS = 0x16
+    LABELS = 0x17
     INFER = 0x20
     PIXELS = 0x21
     ERROR = 0x7F            # of a reply only: its payload is a `Fault`
@@ -70,6 +82,7 @@ class Fault(enum.IntEnum, shape=8):
     STALLED = 15
     DAMAGED = 16
     NO_MEMORY = 17
+    PLACE = 18
 
 
 class MemoryState(enum.IntEnum, shape=8):
@@ -77,6 +90,14 @@ class MemoryState(enum.IntEnum, shape=8):
     NEVER = 0
     RUNNING = 1
     DONE = 2
+
+
+class RunState(enum.IntEnum, shape=8):
+    """Of the run of pictures in the SDRAM."""
+    NONE = 0
+    RUNNING = 1
+    DONE = 2
+    FAILED = 3
 
 
 class Header(data.Struct):
@@ -87,7 +108,9 @@ class Header(data.Struct):
 
 
 class Info(data.Struct):
-    """What the device is, and the net in it (0 where there is none). sdram_bytes: 0 without an SDRAM."""
+    """What the device is, and the net in it (0 where there is none). sdram_bytes: 0 without an SDRAM. window: pictures
+    that may be on their way. batch: pictures that the net's program takes. label_space: labels of a run that the device
+    keeps, as a power of two."""
     protocol: 8
     gateware: data.ArrayLayout(8, 3)
     config: 64
@@ -111,6 +134,8 @@ class Info(data.Struct):
     net: 64
     n_logits: 16
     pixel_bytes: 16
+    batch: 8
+    label_space: 8
 
 
 class Status(data.Struct):
@@ -152,17 +177,50 @@ class LoadOffset(data.Struct):
 
 class EndLoad(data.Struct):
     """check: CRC-32 of the tape's bytes. resident: bit 0, whether the device's own memories hold the net. net: first 8
-    bytes of the net's digest. pixels: of its picture."""
+    bytes of the net's digest. pixels: of its picture. batch: pictures that its program takes, 1 .. MAX_BATCH."""
     check: 32
     resident: 8
     net: 64
     n_logits: 16
     pixels: 16
+    batch: 8
 
 
 class MemoryTest(data.Struct):
     """seed: of the words that are written."""
     seed: 16
+
+
+class StorePlace(data.Struct):
+    """chunk: of the SDRAM, that this frame's bytes begin. They follow, an even number, and go on in the next one."""
+    chunk: 16
+
+
+class Run(data.Struct):
+    """pictures: 0 .. MAX_RUN; pixels: of all of them; chunks: that hold these; chunk: the first. Without pictures and
+    pixels the chunks are read alone."""
+    pictures: 16
+    pixels: 32
+    chunks: 16
+    chunk: 16
+
+
+class RunResults(data.Struct):
+    """fault: why it FAILED. pictures: answered. waits: of them, how many waited for room for their labels. cycles: of
+    the core, from the first pixel to the last logit. digest: CRC-32 of all logits, as the answers to INFER have them.
+    check: CRC-32 of the chunks' bytes, as they were read. cycles and check count once it is DONE."""
+    state: RunState
+    fault: Fault
+    pictures: 16
+    waits: 16
+    cycles: 48
+    digest: 32
+    check: 32
+
+
+class LabelIndex(data.Struct):
+    """index: number of the first label that is wanted."""
+    index: 16
 
 
 class PictureOffset(data.Struct):
@@ -171,6 +229,7 @@ class PictureOffset(data.Struct):
 
 
 MAX_TAPE_PART = MAX_PAYLOAD - data.Layout.cast(LoadOffset).size // 8
+MAX_STORE_PART = (MAX_PAYLOAD - data.Layout.cast(StorePlace).size // 8) // CHUNK_BYTES * CHUNK_BYTES
 MAX_PICTURE_PART = (MAX_PAYLOAD - data.Layout.cast(PictureOffset).size // 8) // 3 * 3      # whole pixels
 
 
@@ -210,7 +269,8 @@ def info_of(config, *, clock_hz, baud):
             "accumulator_depth", "weight_depth", "threshold_depth", "program_depth")
     return {"protocol": PROTOCOL, "gateware": list(GATEWARE), "config": digest_number(config.digest()),
             "clock_hz": int(clock_hz), "baud": int(baud), "max_payload": MAX_PAYLOAD, "window": WINDOW,
-            "sdram_bytes": SDRAM_BYTES if config.sdram_hz else 0, **{name: getattr(config, name) for name in same}}
+            "label_space": (LABEL_SPACE - 1).bit_length(), "sdram_bytes": SDRAM_BYTES if config.sdram_hz else 0,
+            **{name: getattr(config, name) for name in same}}
 
 
 def net_fields(image):
@@ -220,7 +280,8 @@ def net_fields(image):
     answer = LOGIT_BYTES * image.n_logits + RESULT_TAIL
     if answer > MAX_PAYLOAD:
         raise UserError(f"{image.net_name} has answers of {answer} bytes, a frame of the UART carries {MAX_PAYLOAD}")
-    return {"net": digest_number(image.net_digest), "n_logits": image.n_logits, "pixels": height * width}
+    return {"net": digest_number(image.net_digest), "n_logits": image.n_logits, "pixels": height * width,
+            "batch": image.batch}
 
 
 def tape_fields(image):
@@ -229,3 +290,21 @@ def tape_fields(image):
     octets = image.tape.astype("<u2").tobytes()
     return (octets, {"tape": digest_number(hashlib.sha256(octets).hexdigest()), "chunks": len(octets) // CHUNK_BYTES},
             {"check": binascii.crc32(octets), "resident": int(image.resident), **net_fields(image)})
+
+
+def picture_octets(pictures, batch):
+    """uint8 (N, C, H, W) as they lie in the SDRAM: bytes, with black pictures up to a whole number of batches, whole
+    chunks. (bytes, number of pictures with the black ones)"""
+    count = -(-len(pictures) // batch) * batch
+    each = pixels(pictures[:1]).size
+    length = -(-count * each // CHUNK_BYTES) * CHUNK_BYTES
+    return pixels(pictures).tobytes().ljust(length, b"\0"), count
+
+
+def picture_place(tape_chunks, chunks):
+    """The chunk that so many chunks of pictures begin with, beside a tape. UserError where they do not fit."""
+    for place in (max(PICTURES_AT, tape_chunks), tape_chunks):
+        if place + chunks <= MAX_CHUNKS:
+            return place
+    raise UserError(f"the pictures take {chunks / 1024:.1f} MB, and beside the net the board's SDRAM has "
+                    f"{(MAX_CHUNKS - tape_chunks) / 1024:.1f} MB")

@@ -1,6 +1,6 @@
 """The tape: a compiled net as one sequence of 16-bit words, in the order in which the core needs them.
 
-    instruction | its operands | instruction | its operands | ... | last Emit, or End | zeros
+    instruction | its operands | instruction | its operands | ... | Emit with `end`, or End | zeros
 
 Everything is used strictly in this order, so nothing on the tape has an address. A word of more than 16 bits is several
 words of the tape, lowest first:

@@ -1,11 +1,13 @@
 """When the words of a tape that is played are in the rings: the exact model of `accel.rtl.tape` and the SDRAM.
 
-Cycle 0 is the first one of the picture's counter. Before it the rings are as full as they get, and four chunks wait
+Cycle 0 is the first one of the program's counter. Before it the rings are as full as they get, and four chunks wait
 behind them. From then on everything follows from when the core reads what, to the cycle: a word is taken a cycle after
-the one before, or when its chunk is there, or when its block has room. So it does up to the next picture's start:
-behind the tape's end comes its beginning, until a ring is full.
+the one before, or when its chunk is there, or when its block has room. So it does up to the start of the next picture,
+in the middle of a program or of the next one: behind the tape's end comes its beginning, until a ring is full. Then the
+rings are as full again as they get.
 """
 import contextlib
+import copy
 import math
 from collections import deque
 
@@ -22,7 +24,7 @@ RESTARTED = -3                      # cycle in which the SDRAM's controller begi
 
 def tape_schedule(image):
     """The schedule of what the core of `image` reads."""
-    return LoadedSchedule() if image.resident else TapeSchedule(image.config)
+    return LoadedSchedule() if image.resident else TapeSchedule(image.config, image.program)
 
 
 class LoadedSchedule:
@@ -46,7 +48,7 @@ class LoadedSchedule:
     def thresholds_read(self, cycle, count):
         pass
 
-    def next_start(self, program, asked):
+    def next_picture(self, index, asked):
         return asked + timing.ASK
 
 
@@ -55,14 +57,19 @@ class TapeSchedule:
     before what needs its room: the core cannot do otherwise. They return the first cycle in which what they name is
     there."""
 
-    def __init__(self, config):
-        self._config = config
+    def __init__(self, config, program):
+        self._config, self._instructions = config, program
+        words = tape.words_of(isa.INSTRUCTION_BITS) * (1 + len(program))
+        for word in program:
+            _, count, bits = tape.operands_of(config, *isa.decode(word))
+            words += count * tape.words_of(bits)
+        self._chunks = -(-words // tape.PAYLOAD_WORDS)          # of the tape
         self._sdram = SdramSchedule(SdramTiming.of(config.sdram_hz))
+        self._restarted = RESTARTED     # cycle in which the SDRAM's controller began anew
         self._last = LONG_AGO           # cycle of the last word taken
         self._state = LONG_AGO          # first cycle of the distributor's state after it
         self._word = tape.words_of(isa.INSTRUCTION_BITS)        # payload words taken: the `Settings`
         self._stored = None             # number of the first chunk that is not there from the beginning
-        self._chunks = None             # of the tape, once its end has been taken
         self._freed = []                # of each chunk: cycle in which its last word was taken
         self._arrivals = []             # of each chunk asked for: first cycle in which a word of it may be taken
         self._asked = LONG_AGO          # cycle in which the last request for a chunk was taken
@@ -109,26 +116,49 @@ class TapeSchedule:
         """So many thresholds are read, one a cycle, the first in cycle `cycle`."""
         self._thresholds.free(cycle, count)
 
-    def next_start(self, program, asked):
-        """The cycle before the next picture's first, where a picture waits from cycle `asked` on; `program`:
-        instructions. Called after all that this picture frees, the last of it its last weight words."""
-        rest = -self._word % tape.PAYLOAD_WORDS
-        if rest:
-            self._take(self._last + 1, rest)
-            self._state = self._last + 1
-        self._chunks = self._word // tape.PAYLOAD_WORDS
+    def next_picture(self, index, asked):
+        """The cycle before the next picture's first, where a picture waits from cycle `asked` on. index: of the
+        instruction behind those called for, behind the last one of the next program. Called after all that has been
+        freed so far."""
+        ahead = copy.deepcopy(self, {id(self._instructions): self._instructions})
+        ahead._fill(index)
+        begin = max(asked + timing.ASK, ahead._settled()) + timing.TAPE_SETTLED + timing.TAPE_RESTART
+        start = self._restarted + ahead._sdram.restarted(begin - self._restarted) - RESTARTED - 1
+        self._all_there(start + 1)
+        return start
+
+    def _fill(self, index):
+        """Takes what comes, from instruction `index` on, until a ring is full."""
         with contextlib.suppress(_Full):
+            if index < len(self._instructions):
+                self._take_program(index)
+            rest = self._chunks * tape.PAYLOAD_WORDS - self._word
+            if rest > 0:
+                self._take(self._last + 1, rest)
+                self._state = self._last + 1
             self._take_settings()
-            for word in program:
-                self.instruction()
-                memory, count, bits = tape.operands_of(self._config, *isa.decode(word))
-                if memory == "weights":
-                    for _ in range(count // self._config.rows):
-                        self.weights()
-                elif memory == "thresholds":
-                    self.thresholds(count, bits)
-        begin = max(asked + timing.ASK, self._settled()) + timing.TAPE_SETTLED + timing.TAPE_RESTART
-        return self._sdram.restarted(begin - RESTARTED) - 1
+            self._take_program(0)
+
+    def _take_program(self, index):
+        for word in self._instructions[index:]:
+            layout, fields = isa.decode(word)
+            self.instruction()
+            memory, count, bits = tape.operands_of(self._config, layout, fields)
+            if memory == "weights":
+                for _ in range(count // self._config.rows):
+                    self.weights()
+            elif memory == "thresholds":
+                self.thresholds(count, bits)
+            if layout is isa.Emit and fields.end:
+                return
+
+    def _all_there(self, first):
+        """Everything that there is room for is there, from cycle `first` on."""
+        self._sdram, self._restarted = SdramSchedule(self._sdram.timing), first + RESTARTED
+        self._last = self._state = self._asked = LONG_AGO
+        self._stored, self._arrivals, self._freed = None, [], [LONG_AGO] * len(self._freed)
+        for ring in (self._program, self._weights, self._thresholds):
+            ring.all_free()
 
     def _take_settings(self):
         """They go to no ring, but are waited for as if they did."""
@@ -177,9 +207,9 @@ class TapeSchedule:
         # Slots are asked for again in the order in which they become free; those before the start do not count.
         free = self._freed[chunk - SLOTS]
         valid = max(free + timing.SLOT_FREE, self._asked) + timing.TAPE_REQUEST
-        again = self._chunks is not None and chunk % self._chunks == 0      # the tape's first, after its last
-        self._asked, _, last = (RESTARTED + cycle for cycle in self._sdram.read(
-            valid - RESTARTED, same_bank=again and (self._chunks - 1) % BANKS == 0))
+        again = chunk % self._chunks == 0               # the tape's first, after its last
+        self._asked, _, last = (self._restarted + cycle for cycle in self._sdram.read(
+            valid - self._restarted, same_bank=again and (self._chunks - 1) % BANKS == 0))
         return last + timing.TAPE_CHUNK
 
 
@@ -219,3 +249,9 @@ class _Ring:
     def free(self, cycle, units):
         """So many units are, one a cycle, the first in cycle `cycle`."""
         self._frees.append((cycle, units))
+
+    def all_free(self):
+        """All those are, long ago."""
+        self._freed += sum(units for _, units in self._frees)
+        self._frees.clear()
+        self._newest = LONG_AGO

@@ -5,14 +5,15 @@ import numpy as np
 
 from accel.compiler.compile import compile_net
 from accel.config import TINY, TINY_1PX
-from accel.cycles import cycles
+from accel.cycles import schedule
 from model.integer.golden import forward, trace
 from sim.compare import first_mismatch
 from sim.engine import NO_GAPS, Gaps
 from sim.engines import open_engine
+from tests.batches import batched
 from tests.nets import corner_pictures, random_net, random_pictures, residual_net
 
-__all__ = ["FUZZED", "LARGE", "PLAYED", "check_net", "check_random_net", "check_residual_net"]
+__all__ = ["FUZZED", "LARGE", "PLAYED", "check_net", "check_random_batch", "check_random_net", "check_residual_net"]
 
 # Small, and different in every parameter that the RTL is made of. Some nets of the parts have one picture buffer, and
 # many several bands a layer.
@@ -31,18 +32,20 @@ LARGE = replace(TINY, name="tiny-large", activation_depth=16384, accumulator_dep
                 threshold_depth=4096, program_depth=4096)
 
 
-def check_net(net, config, library, *, count=2, seed=0, gaps=NO_GAPS):
+def check_net(net, config, library, *, count=2, seed=0, gaps=NO_GAPS, image=None):
     """`count` random pictures, an all black and an all white one, through the simulator in `library`. Returns how many
-    pictures that were."""
-    image = compile_net(net, config)
+    pictures that were. image: of the net, where it is not compiled picture by picture."""
+    image = image or compile_net(net, config)
+    answers = schedule(image).answers
     pictures = np.concatenate([random_pictures(net, count, seed), corner_pictures(net)])
     engine = open_engine("lanes", image, library=library, trace=True, gaps=gaps)
     logits, codes = forward(net, pictures), trace(net, pictures)
     for k, result in enumerate(engine.run(pictures)):
         np.testing.assert_array_equal(result.logits, logits[k], err_msg=f"{net.name}, picture {k}")
-        assert result.cycles == cycles(image)
+        assert result.number == k % image.batch
+        assert (result.cycles, result.program_cycles) == (answers[result.number], answers[-1])
         expected = {name: tensor[k] for name, tensor in codes.items()}
-        mismatch = first_mismatch(expected, image.tensors(*result.writes))
+        mismatch = first_mismatch(expected, image.tensors(*result.writes, picture=result.number))
         assert mismatch is None, f"{net.name}, picture {k}: {mismatch}"
     engine.close()
     return len(pictures)
@@ -52,6 +55,13 @@ def check_random_net(seed, config, library):
     """`random_net(seed, config)`, with back-pressure for every third seed."""
     gaps = Gaps(pixels=0.4, logits=0.7, seed=seed) if seed % 3 == 0 else NO_GAPS
     return check_net(random_net(seed, config), config, library, seed=seed, gaps=gaps)
+
+
+def check_random_batch(seed, config, library):
+    """`random_net(seed, config)` in a batch, an incomplete one last."""
+    net = random_net(seed, config)
+    gaps = Gaps(pixels=0.4, logits=0.7, seed=seed) if seed % 3 == 0 else NO_GAPS
+    return check_net(net, config, library, count=5, seed=seed, gaps=gaps, image=batched(net, config, seed))
 
 
 def check_residual_net(seed, config, library):

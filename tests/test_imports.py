@@ -20,8 +20,8 @@ ROOMS = (
     "accel.link", "accel.digest", "accel.rtl.platform", "accel.rtl.timed", "accel.rtl.stream_register",
     "accel.rtl.sdram", "accel.rtl.memory.block_memory", "accel.rtl.tape", "accel.rtl.array", "accel.rtl.memory",
     "accel.rtl.activation", "accel.rtl.control", "accel.rtl.core", "accel.rtl.host", "accel.rtl.system",
-    "accel.compiler", "accel.tape_schedule", "accel.cycles", "accel.interp", "accel.verilog", "accel.__main__",
-    "sim", "boards")
+    "accel.tape_schedule", "accel.cycles", "accel.compiler", "accel.command", "accel.interp", "accel.verilog",
+    "accel.__main__", "sim", "boards")
 
 
 def module_of(path):

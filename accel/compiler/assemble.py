@@ -8,7 +8,7 @@ from accel import tape
 from accel.isa import *
 from model.common.bits import pack_fields
 
-from .placement import DoesNotFit
+from .placement import DoesNotFit, MemoryFull
 
 __all__ = ["Assembler"]
 
@@ -30,6 +30,7 @@ class Assembler:
         self._tape_words = INSTRUCTION_WORDS            # of the settings
         self._weights = []              # of (rows, channels), in memory order
         self._source = None
+        self._batch = {"more": 0, "apart": 0}
         self._pass = None               # fields of a pass that is not in the program yet: others may still join it
         self._known_halves = {}         # level table: its halves
         self._table = self._halves(None)
@@ -59,10 +60,18 @@ class Assembler:
         """The tensor that the next passes read: an instruction where it changes."""
         _, height, width = tensor.shape
         fields = {"width": width, "height": height, "pitch": tensor.pitch, "plane": tensor.plane,
-                  "stride2": stride - 1, "picture": picture}
+                  "stride2": stride - 1, "picture": picture, "apart": tensor.apart % (1 << ROW_BITS)}
         if fields != self._source:
             self.emit(Source, **fields)
             self._source = fields
+
+    def batch(self, pictures, apart):
+        """The next tiles have so many pictures, whose codes lie `apart` bank rows from each other: an instruction where
+        it changes."""
+        fields = {"more": pictures - 1, "apart": apart % (1 << ROW_BITS) if pictures > 1 else 0}
+        if fields != self._batch:
+            self.emit(Batch, **fields)
+            self._batch = fields
 
     def levels(self, table):
         """Level table of the next passes (None: the identity): instructions for what changes."""
@@ -111,7 +120,7 @@ class Assembler:
         self.emit(End)
         self.end_layer()
         for memory, layer in self._full.items():
-            raise DoesNotFit(layer, memory, *self._depths()[memory])
+            raise MemoryFull(layer, memory, *self._depths()[memory])
 
     def _depths(self):
         """{memory: (words used, words there)}, of memories that have to hold all of it: the SDRAM the tape, or, without

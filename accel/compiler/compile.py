@@ -3,8 +3,9 @@
 Each layer is cut into output tiles of `2 * chains` channels, each tile into passes over terms,
 kernel taps, input channel tiles and digits. `placement` gives every tensor its bank rows, `terms`
 brings every term into one form, `assemble` packs instructions; here the passes get their order, and
-every accumulator the proof that it stays in range.
+every accumulator the proof that it stays in range. `batches` says which layers run over several pictures at once.
 """
+import contextlib
 import functools
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from accel import timing
 from accel.clocks import CORE_CLOCKS
 from accel.config import CONFIGS
-from accel.image import Image, LayerInfo
+from accel.cycles import cycles_a_picture
+from accel.image import Image, LayerInfo, RunInfo
 from accel.isa import *
 from accel.tape import SHORT_BITS
 from model.common.errors import UserError
@@ -20,65 +22,98 @@ from model.integer import store
 from model.integer.net import PICTURE, MaxPool, Skip, macs
 
 from .assemble import Assembler
-from .placement import DoesNotFit, bands, is_logits, place, sources
+from .batches import candidates, plans
+from .placement import DoesNotFit, MemoryFull, Placement, Run, bands, is_logits, place, sources
 from .terms import kernel_of, max_pool_kernels
 
-__all__ = ["DoesNotFit", "compile_net"]
+__all__ = ["DoesNotFit", "compile_net", "compile_runs"]
 
 LOGIT_BITS = 32
+SLOWER = 1.002                  # than the fastest: as good, if it takes fewer pictures
+CLEARLY = 0.8                   # of the time picture by picture, as estimated: faster without doubt
 
 
-def compile_net(net, config):
-    """The `Image` of `net` for `config`. Raises `DoesNotFit`: which net, layer, its need, the limit, and which shipped
-    configuration it fits."""
+def compile_net(net, config, batch=1):
+    """The `Image` of `net` for `config`, for batches of as many pictures as make it fastest, at most `batch`. Raises
+    `DoesNotFit`: which net, layer, its need, the limit, and which shipped configuration it fits."""
     try:
-        return _compile(net, config)
+        image = compile_runs(net, config)
+        return image if batch == 1 else _in_batches(net, image, batch)
     except DoesNotFit as error:
         error.net, error.config = net.name, config.name
         error.room = functools.partial(_roomy, net)         # an error may come from another process
         raise
 
 
+def _in_batches(net, image, most):
+    """The fastest `Image` of at most `most` pictures. image: of `net`, picture by picture."""
+    [alone], images = plans(image, 1), []
+    for plan, placement in candidates(net, image, most):
+        with contextlib.suppress(MemoryFull):           # of weights, which are there again for each run
+            images.append(compile_runs(net, image.config, plan.runs(), placement))
+            doubtful = plan.cycles > CLEARLY * alone.cycles
+    if not images or doubtful:
+        images.append(image)
+    if len(images) == 1:
+        return images[0]
+    spent = [cycles_a_picture(image) for image in images]
+    as_good = [k for k, cycles in enumerate(spent) if cycles <= SLOWER * min(spent)]
+    return images[min(as_good, key=lambda k: (images[k].batch, spent[k]))]
+
+
 def _roomy(net):
     """The smallest shipped configuration that the net fits, in words, or None; of equal ones, one that a board has."""
     for config in sorted(CONFIGS.values(), key=lambda config: (config.macs_per_cycle, config.name not in CORE_CLOCKS)):
         try:
-            _compile(net, config)
+            compile_runs(net, config)
         except UserError:                   # that it does not fit, or what the first configuration did not get to
             continue
         return f"configuration {config.name}"
     return None
 
 
-def _compile(net, config):
-    tensors, counts = place(net, config), macs(net)
+def compile_runs(net, config, runs=None, placement=None):
+    """The `Image` of `net` for `config`, for a batch of these runs in these places; picture by picture without. Raises
+    `DoesNotFit`, which does not say of which net."""
+    if runs is None:
+        tensors = place(net, config)
+        runs = [Run(index, 0, 1) for index in range(len(net.layers))]
+        placement = Placement((tensors,) * len(runs), (False,) * (len(runs) + 1), (False,) * len(runs))
+    counts, batch = macs(net), max(run.first + run.pictures for run in runs)
     assembler = Assembler(config)
-    layers, unsettled = [], set()               # unsettled: written since the last barrier
-    for layer in net.layers:
+    layers, infos, unsettled = {}, [], set()        # unsettled: (tensor, picture) written since the last barrier
+    for index, (run, tensors) in enumerate(zip(runs, placement.tensors, strict=True)):
+        layer, pictures = net.layers[run.layer], range(run.first, run.first + run.pictures)
         assembler.layer = layer.name
         start, out = len(assembler.program), tensors[layer.name]
-        barrier = not unsettled.isdisjoint(sources(layer))
-        compiler = _LayerCompiler(layer, tensors, assembler, config)
-        writes = compiler.run(barrier)
-        unsettled = (set() if barrier else unsettled) | {layer.name}
+        if placement.releases[index] or placement.waits[index]:
+            assembler.emit(Picture, release=placement.releases[index], wait=placement.waits[index])
+            unsettled = set()
+        barrier = any((name, k) in unsettled for name in sources(layer) for k in pictures)
+        compiler = _LayerCompiler(layer, run, tensors, assembler, config)
+        last = index == len(runs) - 1
+        writes = compiler.run(barrier, end=last, release=last and placement.releases[-1])
+        unsettled = (set() if barrier else unsettled) | {(layer.name, k) for k in pictures}
         assembler.end_layer()
-        layers.append(LayerInfo(
-            name=layer.name, kind=_kind(layer, config), shape=out.shape, base=out.base, pitch=out.pitch,
-            writes=writes, macs=counts[layer.name], skip_passes=compiler.skip_passes, start=start,
-            stop=len(assembler.program)))
+        layers[layer.name] = LayerInfo(name=layer.name, kind=_kind(layer, config), shape=out.shape, pitch=out.pitch,
+                                       writes=writes, macs=counts[layer.name])
+        infos.append(RunInfo(layer=layer.name, first=run.first, pictures=run.pictures, base=out.base, apart=out.apart,
+                             skip_passes=compiler.skip_passes, start=start, stop=len(assembler.program)))
     assembler.end()
+    picture = placement.tensors[0][PICTURE]
     return Image(
         config=config, net_name=net.name, net_digest=store.digest(net),
-        n_logits=len(net.layers[-1].bias), picture_shape=tensors[PICTURE].shape[1:],
-        settings=_settings(tensors[PICTURE]), layers=tuple(layers),
-        program=np.array(assembler.program, dtype=np.uint64), weights=assembler.weights(),
+        n_logits=len(net.layers[-1].bias), picture_shape=picture.shape[1:], batch=batch,
+        settings=_settings(picture, batch), layers=tuple(layers[layer.name] for layer in net.layers),
+        runs=tuple(infos), program=np.array(assembler.program, dtype=np.uint64), weights=assembler.weights(),
         thresholds=np.array(assembler.thresholds, dtype=np.int64))
 
 
 class _LayerCompiler:
-    """Appends one layer's tiles, passes, weights and thresholds."""
+    """Appends one run's tiles, passes, weights and thresholds."""
 
-    def __init__(self, layer, tensors, assembler, config):
+    def __init__(self, layer, run, tensors, assembler, config):
+        self.pictures = run.pictures
         self.layer, self.tensors, self.assembler, self.config = layer, tensors, assembler, config
         self.out = tensors[layer.name]
         self.groups = -(-self.out.shape[2] // config.pixels_per_cycle)
@@ -90,13 +125,14 @@ class _LayerCompiler:
         else:
             self.kernels = [kernel_of(term, config) for term in layer.terms]
 
-    def run(self, barrier):
-        """Returns the number of activation writes.
+    def run(self, barrier, *, end, release):
+        """Returns the number of activation writes of a picture.
 
-        barrier: the layer reads what may not be written yet.
+        barrier: the layer reads what may not be written yet. end: the program ends with it, and, with `release`, gives
+        a picture back.
         """
         if is_logits(self.layer):
-            self._logits()
+            self._logits(end, release)
             return 0
         channels, height, _ = self.out.shape
         thresholds = self._thresholds()
@@ -104,7 +140,7 @@ class _LayerCompiler:
         for index in range(tiles):
             chosen = thresholds[index * self.config.channels:][:self.config.channels]
             self.assembler.thresholds += chosen.ravel().tolist()
-            for band in bands(self.out, self.config):
+            for band in self._bands():
                 passes = self._passes(index, band) if index * self.config.channels < channels else []
                 first = band[0] == 0
                 self._tile(index, band, thresholds=first, short=first and _is_short(chosen),
@@ -115,7 +151,11 @@ class _LayerCompiler:
                     self._zeros()
         return tiles * height * self.groups
 
-    def _logits(self):
+    def _bands(self):
+        """Of several pictures at once there is room for all of them."""
+        return bands(self.out, self.config) if self.pictures == 1 else [(0, self.out.shape[1])]
+
+    def _logits(self, end, release):
         channels, height, width = self.out.shape
         bias = self.layer.bias.astype(np.int64)
         low, high = (bound * height * width for bound in self._accumulator_range())
@@ -127,13 +167,17 @@ class _LayerCompiler:
             self._emit_passes(self._passes(index, (0, height)), logits=True)
             halves = np.stack([chosen & 0xFFFF, chosen >> 16 & 0xFFFF], axis=1)
             self.assembler.thresholds += halves.ravel().tolist()
-            self.assembler.emit(Emit, count=len(chosen), last=begin + len(chosen) == channels)
+            last = begin + len(chosen) == channels
+            if last and release:
+                self.assembler.emit(Picture, release=1, wait=0)
+            self.assembler.emit(Emit, count=len(chosen), last=last, end=last and end)
 
     def _tile(self, index, band, *, thresholds, short, barrier):
         """band: first row and rows."""
         word, part = divmod(index, self.config.parts)
         top, height = band
         base = 0 if is_logits(self.layer) else self.out.base + word * self.out.plane + top * self.out.pitch
+        self.assembler.batch(self.pictures, self.out.apart)
         self.assembler.emit(Tile, base=base, part=part, pitch=self.out.pitch, width=self.out.shape[2], height=height,
                             top=top, groups=self.groups, thresholds=thresholds, short=short,
                             barrier=barrier)
@@ -142,7 +186,7 @@ class _LayerCompiler:
         """Whether output tile `index` has to wait until the one before it is written: both belong to the same words,
         a residual reads these where the codes go (`placement`: in place), and the passes in front of it are too short
         for that."""
-        length = max(band[1] * self.groups, timing.shortest_pass(self.config))
+        length = max(band[1] * self.groups * self.pictures, timing.shortest_pass(self.config))
         before = next((length * position for position, (kernel, _, _) in enumerate(passes)
                        if kernel.diagonal and self.tensors[kernel.source].base == self.out.base), None)
         return index % self.config.parts > 0 and before is not None and before < timing.drained(self.config)
@@ -237,10 +281,11 @@ def _is_short(thresholds):
     return bool(thresholds.min() >= -limit and thresholds.max() < limit)
 
 
-def _settings(picture):
+def _settings(picture, batch):
     _, height, width = picture.shape
     return Settings.const({"op": Op.SETTINGS, "width": width, "height": height, "pitch": picture.pitch,
-                           "plane": picture.plane, "second": picture.second}).as_bits()
+                           "plane": picture.plane, "second": picture.second,
+                           "single": batch == 1}).as_bits()
 
 
 def _kind(layer, config):

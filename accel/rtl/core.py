@@ -7,7 +7,8 @@
                  |
                  +-- weights -> LevelDecoder
                                      | digits
-    pixels -> PictureLoader          v
+    pixels, of the line              v
+    or the player -> PictureLoader   |
                     |          SystolicArray -- sums -> ChainEnd -- logits -> (Sequencer) -> logits
                     v                ^ x                ^      |
     +-----> ActivationMemory ----> Im2col -- S -> Correction   |
@@ -62,8 +63,10 @@ class Core(wiring.Component):
     whole : Out(1): there is a net. damaged : Out(1): there was to be one, but its words are wrong: those of the load,
         or, later, those of the SDRAM; then the picture that runs may not come to its end, until `clear`
     memory : Out(isa.MemoryReport): the last test of the SDRAM
+    run : Out(isa.RunReport): the run of pictures in the SDRAM that goes on, or was last; 0 without one
     sdram : Out(SdramPort()), where config.sdram_hz is given
-    pixels : In(stream of isa.PixelWord): raster order; the next picture may come while one is being classified
+    pixels : In(stream of isa.PixelWord): raster order; the next picture may come while one is being classified. In a
+        run none is taken
     logits : Out(stream of isa.LogitWord)
     busy : Out(1); cycles : Out(32): cycles of the picture whose last logit is on offer
     clear : In(1): forget every picture, take no pixels, from the next cycle but one on; the net stays. Up for at least
@@ -81,7 +84,7 @@ class Core(wiring.Component):
             "load": In(stream.Signature(isa.LoadWord)), "pixels": In(stream.Signature(isa.PixelWord)),
             "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32), "clear": In(1),
             "whole": Out(1), "damaged": Out(1), "memory": Out(isa.MemoryReport),
-            **({} if config.sdram_hz is None else {"sdram": Out(SdramPort())}),
+            "run": Out(isa.RunReport), **({} if config.sdram_hz is None else {"sdram": Out(SdramPort())}),
             "trace": Out(wiring.Signature({"valid": Out(1), "group": Out(16), "data": Out(codes)}))})
 
     def elaborate(self, platform):
@@ -100,7 +103,7 @@ class Core(wiring.Component):
         clear = Signal()                        # comes far
         tape = self._tape(m, sequencer, memories, clear)
         m.d.sync += [clear.eq(self.clear), loader.clear.eq(tape.clear | self.clear)]
-        wiring.connect(m, wiring.flipped(self.pixels), loader.pixels)
+        self._pixels(m, tape, loader)
         # The loader's words go to every bank. The last word of a picture may wait behind codes of the picture before,
         # but not for long enough to be read too early: no codes are written at the start of a program.
         m.submodules.picture_word = picture_word = StreamRegister(PictureWrite(config))
@@ -111,6 +114,7 @@ class Core(wiring.Component):
             self.busy.eq(sequencer.busy), self.cycles.eq(sequencer.cycles),
             sequencer.hold.eq(tape.hold), sequencer.clear.eq(clear),
             loader.settings.eq(memories.settings), sequencer.second.eq(memories.settings.second),
+            sequencer.single.eq(memories.settings.single),
             sequencer.picture_full.eq(loader.full), sequencer.picture_buffer.eq(loader.buffer),
             loader.release.eq(sequencer.release),
             memories.program_address.eq(sequencer.program_address), sequencer.program_data.eq(memories.program_data),
@@ -128,6 +132,7 @@ class Core(wiring.Component):
         # Token to codes.
         m.submodules.token_control = token_control = TokenControl(config)
         m.d.comb += [token_control.token.eq(sequencer.token), token_control.tile.eq(sequencer.state.tile),
+                     token_control.apart.eq(sequencer.state.batch.apart),
                      token_control.instruction.eq(sequencer.state.instruction)]
         correction = self._correction(m, sequencer, im2col)
         codes = self._chain_ends(m, sequencer, array, Timed(m, token_control.control, 0, name="control"), correction)
@@ -149,12 +154,12 @@ class Core(wiring.Component):
             m.submodules.tape = tape = TapePlayer(self.config, whole=whole)
             wiring.connect(m, tape.sdram, wiring.flipped(self.sdram))
             m.d.comb += [tape.ended.eq(memories.ended), tape.ask.eq(sequencer.ask), tape.forget.eq(clear),
-                         self.memory.eq(tape.memory)]
+                         tape.computing.eq(sequencer.computing), self.memory.eq(tape.memory)]
         # Both go far, and are early: a tape's first word comes later than in the next cycle, the first address of a
         # picture, of a resident net the same again, three cycles after the end of the picture before.
         empty, rewind = Signal(), Signal()
         m.d.sync += [empty.eq(tape.rewind),
-                     rewind.eq(empty | clear | sequencer.release & tape.resident)]
+                     rewind.eq(empty | clear | sequencer.ended & tape.resident)]
         wiring.connect(m, wiring.flipped(self.load), tape.load)
         wiring.connect(m, tape.words, memories.words)
         m.d.comb += [
@@ -166,6 +171,22 @@ class Core(wiring.Component):
             m.d.comb += [getattr(sequencer, f"{what}_there").eq(getattr(memories, f"{what}_there")),
                          getattr(memories, f"{what}_taken").eq(getattr(sequencer, f"{what}_taken"))]
         return tape
+
+    def _pixels(self, m, tape, loader):
+        """Those of the line, or, in a run, of pictures in the SDRAM."""
+        if self.config.sdram_hz is None:
+            wiring.connect(m, wiring.flipped(self.pixels), loader.pixels)
+            return
+        m.submodules.stored = stored = StreamRegister(isa.PixelWord)        # on its way through the chip
+        running = Signal()
+        wiring.connect(m, tape.pixels, stored.i)
+        m.d.sync += [running.eq(tape.running),
+                     tape.answered.eq(self.logits.valid & self.logits.ready & self.logits.p.last)]
+        m.d.comb += [
+            self.run.eq(tape.run), loader.pixels.payload.eq(Mux(running, stored.o.payload, self.pixels.payload)),
+            loader.pixels.valid.eq(Mux(running, stored.o.valid, self.pixels.valid)),
+            self.pixels.ready.eq(loader.pixels.ready & ~running),
+            stored.o.ready.eq(loader.pixels.ready | ~running)]              # what a run leaves behind is dropped
 
     def _weights(self, m, sequencer, memories, array):
         """Weight words, digits: of row 0 in the cycles named here, of row r r cycles earlier."""

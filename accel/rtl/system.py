@@ -5,7 +5,7 @@
     rx -> HostInterface == load words ==== ClockCrossing ============> Core
     tx <-      |    |   == pixels ======== ClockCrossing ============>  | <--> sdram
              leds   |   <= answers ======= ClockCrossing === StreamRegister
-                    +-- whole, damaged, memory <------------------------+
+                    +-- whole, damaged, memory, run <---------------------+
                     +-- clear, cleared ----------+---------------------+
                     +-- locked, beats <----------+-------------- counter
 
@@ -100,12 +100,13 @@ class System(wiring.Component):
             interface.logits.payload.eq(logits_crossing.o.p.logit), interface.cycles.eq(logits_crossing.o.p.cycles),
             interface.logits.valid.eq(logits_crossing.o.valid), logits_crossing.o.ready.eq(interface.logits.ready)]
 
-        tested = Signal()
+        tested, ended = Signal(), Signal()
         for name, level, there in (("whole", core.whole, interface.whole), ("damaged", core.damaged, interface.damaged),
-                                   ("tested", core.memory.tested, tested)):
+                                   ("tested", core.memory.tested, tested), ("ended", core.run.ended, ended)):
             m.submodules[f"{name}_synchronizer"] = FFSynchronizer(level, there, o_domain="host")
-        # What the test found is looked at once it is over, and then stands still.
-        m.d.comb += [interface.memory.eq(core.memory), interface.memory.tested.eq(tested)]
+        # What the test found is looked at once it is over, and then stands still; so is what is said of a run.
+        m.d.comb += [interface.memory.eq(core.memory), interface.memory.tested.eq(tested),
+                     interface.run.eq(core.run), interface.run.ended.eq(ended)]
 
         # The core is clear when all that was on its way has come to its end, and the host's side took what there was.
         assert CLEAR_CYCLES > timing.drained(config)

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """The cycle model's table of layers against the RTL: a layer is computed when its line says."""
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,15 @@ import pytest
 from accel import tape, timing
 from accel.compiler.compile import compile_net
 from accel.config import TINY
-from accel.cycles import CAUSES, between, cycles, layer_cycles, schedule
+from accel.cycles import CAUSES, between, cycles, cycles_a_picture, layer_cycles, schedule
 from accel.interp import Interpreter
-from accel.isa import Pass, Tile, decode
+from accel.isa import Batch, Pass, Tile, decode
 from accel.rtl.core import Core
 from sim.engine import NO_GAPS
 from sim.engines import timeout_cycles
 from sim.pysim import PysimEngine
 from sim.sdram import sdram_timing
+from tests.batches import batched
 from tests.nets import NetBuilder, random_net
 from tests.rtl_check import PLAYED
 
@@ -43,9 +45,9 @@ def test_layers_are_computed_when_the_table_says(make):
     flight = TINY.rows + timing.drain(TINY)                 # from a token to its codes
     stops = np.cumsum([layer.writes for layer in image.layers])
     assert stops[-1] == len(engine.write_cycles)
-    for k, (line, layer) in enumerate(zip(table, image.layers, strict=True)):
+    for k, (line, layer, run) in enumerate(zip(table, image.layers, image.runs, strict=True)):
         assert (line.name, line.passes) == (layer.name, sum(
-            fields["more"] + 1 for layout, fields, _ in program[layer.start:layer.stop] if layout is Pass))
+            fields["more"] + 1 for layout, fields, _ in program[run.start:run.stop] if layout is Pass))
         written = engine.write_cycles[stops[k] - layer.writes:stops[k]]
         if layer.writes:
             assert ends[k] - line.cycles + flight <= written[0] <= written[-1] < ends[k] + flight
@@ -58,17 +60,26 @@ SINGLE = replace(TINY, w_bits=3, a_bits=3, activation_depth=112)    # of some ne
 
 
 @pytest.mark.parametrize("config", [TINY, PLAYED, WIDE], ids=lambda config: str(config.weight_depth))
+@pytest.mark.parametrize("make", [compile_net, lambda net, config: batched(net, config, seed=1)],
+                         ids=["picture by picture", "batched"])
 @pytest.mark.parametrize("seed", range(6))
-def test_every_cycle_is_a_token_or_a_wait(seed, config):
-    image = compile_net(random_net(seed, config), config)
-    tokens, height, groups = [], 0, 0
+def test_every_cycle_is_a_token_or_a_wait(seed, make, config):
+    image = make(random_net(seed, config), config)
+    tokens, pictures, height, groups = [], 1, 0, 0
     for word in image.program:
         layout, fields = decode(word)
-        if layout is Tile:
+        if layout is Batch:
+            pictures = int(fields.more) + 1
+        elif layout is Tile:
             height, groups = int(fields.height), int(fields.groups)
-        tokens.append((int(fields.more) + 1) * height * groups if layout is Pass else 0)
-    for line, layer in zip(layer_cycles(image), image.layers, strict=True):
-        assert line.cycles == sum(tokens[layer.start:layer.stop]) + sum(line.waits.values())
+        tokens.append((int(fields.more) + 1) * height * groups * pictures if layout is Pass else 0)
+    of_layer = Counter()
+    for run in image.runs:
+        of_layer[run.layer] += sum(tokens[run.start:run.stop])
+    table = layer_cycles(image)
+    assert sum(line.cycles for line in table) == cycles(image)
+    for line, layer in zip(table, image.layers, strict=True):
+        assert line.name == layer.name and line.cycles == of_layer[layer.name] + sum(line.waits.values())
         assert all(count > 0 for count in line.waits.values()) and set(line.waits) <= set(CAUSES)
         assert not (image.resident and "bandwidth" in line.waits)
 
@@ -100,11 +111,9 @@ def test_layers_share_the_tape():
     assert payload - tape.PAYLOAD_WORDS < words + tape.words_of(64) <= payload          # and the `Settings`
 
 
-@pytest.mark.parametrize("config, seed", [(TINY, 0), (WIDE, 4), (SINGLE, 7)],
-                         ids=["resident", "played", "one picture buffer"])
-def test_from_a_picture_to_the_next_one(config, seed):
-    """Pictures and logits never keep the core waiting: from start to start it is `interval`, to the cycle."""
-    image = compile_net(random_net(seed, config), config)
+def starts_of_programs(image, programs):
+    """Cycles in which they start, one after the other, with pixels always on offer and logits always taken; the answers
+    are the model's."""
     starts = []
 
     def watch(core):
@@ -116,9 +125,48 @@ def test_from_a_picture_to_the_next_one(config, seed):
                 cycle, before = cycle + 1, busy
         return bench
 
+    config = image.config
     engine = PysimEngine(image, lambda: Core(config), timeout=timeout_cycles(image, NO_GAPS), testbenches=(watch,),
                          sdram=sdram_timing(config))
-    results = list(engine.run(np.zeros((3, 3, *image.picture_shape), np.uint8)))
-    assert [result.cycles for result in results] == [cycles(image)] * 3
-    assert np.diff(starts).tolist() == [schedule(image).interval] * 2
+    results = list(engine.run(np.zeros((programs * image.batch, 3, *image.picture_shape), np.uint8)))
+    assert [result.cycles for result in results] == [*schedule(image).answers] * programs
+    return starts
+
+
+@pytest.mark.parametrize("config, seed", [(TINY, 0), (WIDE, 4), (SINGLE, 7)],
+                         ids=["resident", "played", "one picture buffer"])
+def test_from_a_picture_to_the_next_one(config, seed):
+    """Pictures and logits never keep the core waiting: from start to start it is `interval`, to the cycle."""
+    image = compile_net(random_net(seed, config), config)
+    assert np.diff(starts_of_programs(image, 3)).tolist() == [schedule(image).interval] * 2
     assert between(image) == (0 if image.resident else schedule(image).interval - cycles(image))
+
+
+def small_net(side):
+    build = NetBuilder(np.random.default_rng(side), (3, side, side))
+    name = build.layer(build.conv("image", 5, stride=2))
+    body = build.layer(build.conv(name, 6, stride=2))
+    build.logits(build.layer(build.conv(body, 6), build.skip(body)), 3)
+    return build.net()
+
+
+@pytest.mark.parametrize("config, make", [
+    (TINY, lambda: small_net(4)), (PLAYED, lambda: small_net(4)),
+    *(pytest.param(config, lambda config=config, seed=seed: random_net(seed, config), marks=pytest.mark.slow)
+      for config, seed in [(TINY, 36), (TINY, 23), (PLAYED, 23), (WIDE, 37)])])
+def test_from_a_batch_to_the_next_one(config, make):
+    """The next picture is waited for as long as it comes, and within a batch the counter stands still meanwhile."""
+    image = batched(make(), config, 36 if config is TINY else 23, most=4)
+    assert image.batch > 1
+    assert np.diff(starts_of_programs(image, 2)).tolist() == [schedule(image).interval]
+    assert between(image) == schedule(image).interval - cycles(image)
+    assert cycles_a_picture(image) == schedule(image).interval / image.batch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed, late", [(4, 2), (5, 1), (19, 12)])
+def test_codes_go_before_the_next_picture(seed, late):
+    """What the model leaves out: a picture that is waited for comes later by as many cycles as its words have waited
+    for codes."""
+    image = batched(random_net(seed, TINY), TINY, seed, most=4)
+    assert np.diff(starts_of_programs(image, 3)).tolist() == [schedule(image).interval + late] * 2

@@ -123,11 +123,11 @@ def test_foreign_files(tmp_path):
     assert refusal(path).endswith("not an accelerator image")
     with open(path, "wb") as file:
         np.savez(file, header=np.array("{}"), **{name: np.zeros(1) for name in [*image_module.ARRAYS, "tape"]})
-    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-2)")
+    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-3)")
     with open(path, "wb") as file:                              # one of version 1 has no tape
         np.savez(file, header=np.array('{"format": "uniqore-image-1"}'),
                  **{name: np.zeros(1) for name in image_module.ARRAYS})
-    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-2)")
+    assert refusal(path).endswith("not an accelerator image of this version (uniqore-image-3)")
 
 
 def test_truncated_files(image, tmp_path):

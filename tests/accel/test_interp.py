@@ -10,6 +10,7 @@ from accel.config import R8C8P2, R16C16P1, R16C16P2, TINY
 from accel.interp import Interpreter
 from model.integer import golden
 from model.integer.net import PICTURE, Skip
+from tests.batches import batched
 from tests.nets import (
     SIZES,
     NetBuilder,
@@ -26,8 +27,8 @@ from .variants import VARIANTS
 
 
 def run(image, interpreter, pixels):
-    logits, writes = interpreter.run(pixels)
-    return image.tensors(*writes), logits
+    logits, writes = interpreter.run(pixels[None])
+    return image.tensors(*writes), logits[0]
 
 
 def check(net, config, pictures):
@@ -44,6 +45,24 @@ def check(net, config, pictures):
         assert logits.dtype == np.int32
 
 
+def check_batches(net, config, seed):
+    """Likewise of a program that takes several pictures, one after the other and others in between. Returns how many
+    pictures it takes."""
+    image = batched(net, config, seed)
+    interpreter = Interpreter(image)
+    for pictures in (random_pictures(net, image.batch, seed), random_pictures(net, image.batch, seed + 1)):
+        logits, writes = interpreter.run(pictures)
+        np.testing.assert_array_equal(logits, golden.forward(net, pictures))
+        assert logits.dtype == np.int32
+        expected = golden.trace(net, pictures)
+        for k in range(image.batch):
+            tensors = image.tensors(*writes, picture=k)
+            assert tensors.keys() == expected.keys()
+            for name, codes in expected.items():
+                np.testing.assert_array_equal(tensors[name], codes[k], err_msg=f"{name}, picture {k}")
+    return image.batch
+
+
 def pictures_of(net, seed=0):
     return np.concatenate([random_pictures(net, 2, seed), corner_pictures(net)])
 
@@ -53,6 +72,23 @@ def pictures_of(net, seed=0):
 def test_random_nets(name, seed):
     net = random_net(seed, VARIANTS[name])
     check(net, VARIANTS[name], pictures_of(net, seed))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_random_nets_in_batches(name):
+    """And residuals in place. Not every net has room for a batch."""
+    taken = [check_batches(make(seed, VARIANTS[name]), VARIANTS[name], seed)
+             for make in (random_net, residual_net) for seed in (0, 1, 6)]
+    assert max(taken) > 1
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_wrong_number_of_pictures(change):
+    net = random_net(0, TINY)
+    image = batched(net, TINY, 0)
+    assert image.batch > 1
+    with pytest.raises(ValueError, match="takes fewer than|takes more pictures"):
+        Interpreter(image).run(random_pictures(net, image.batch + change))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -184,7 +220,7 @@ def test_logits_of_several_terms():
 def test_wrong_picture_shape():
     net = random_net(0, TINY)
     with pytest.raises(ValueError, match="the picture must be"):
-        Interpreter(compile_net(net, TINY)).run(np.zeros((3, 1, 1), np.uint8))
+        Interpreter(compile_net(net, TINY)).run(np.zeros((1, 3, 1, 1), np.uint8))
 
 
 def test_a_sum_beyond_the_accumulator_is_no_result():
@@ -194,8 +230,8 @@ def test_a_sum_beyond_the_accumulator_is_no_result():
                                  thresholds=image.thresholds.clip(-1 << 15, (1 << 15) - 1)))
     white = np.full((3, 3, 3), 255, dtype=np.uint8)
     with pytest.raises(OverflowError, match="of 16 bits is too narrow"):
-        narrow.run(white)
-    narrow.run(np.zeros_like(white))
+        narrow.run(white[None])
+    narrow.run(np.zeros_like(white)[None])
 
 
 def test_nothing_behind_the_last_logits_is_executed():
@@ -205,4 +241,4 @@ def test_nothing_behind_the_last_logits_is_executed():
     pictures = pictures_of(net)
     interpreter = Interpreter(more)
     for pixels, logits in zip(pictures, golden.forward(net, pictures), strict=True):
-        np.testing.assert_array_equal(interpreter.run(pixels)[0], logits)
+        np.testing.assert_array_equal(interpreter.run(pixels[None])[0][0], logits)

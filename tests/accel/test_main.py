@@ -85,16 +85,19 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(verb, tmp_path, cap
 def test_cycles(capsys):
     """Names to the left, numbers to the right, and what goes for the whole net below."""
     assert main(["cycles", "resnet8-w4a4-cifar10"]) == 0
-    heading, *layers, total, last = capsys.readouterr().out.splitlines()
+    heading, *layers, total, tape, pace = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in layers] == [
         "stem", "s1b1a", "s1b1b", "s2b1a", "s2b1b", "s3b1a", "s3b1b", "head"]
     at = {column: heading.index(column) for column in ("kind", "output", "utilization", "bound", "waits")}
-    ends = {column: heading.index(column) + len(column) for column in ("MACs", "passes", "cycles", "skip", "tape")}
+    ends = {column: heading.index(column) + len(column)
+            for column in ("batch", "MACs", "passes", "cycles", "skip", "tape")}
     for line in layers:
         assert all(line[begin - 1] == " " != line[begin] for begin in at.values())
         assert all(line[end - 1].isdigit() and line[end] == " " for end in ends.values())
-    assert total.split() == ["total", "12,501,632", "313", "27,854", "49,152"]
-    assert last == "tape: 49,152 bytes in 48 chunks, resident; from a picture's start to the next one's: 27,867 cycles"
+    assert total.split() == ["total", "1", "12,501,632", "313", "27,854", "49,152"]
+    assert tape == "tape: 49,152 bytes in 48 chunks, resident; from a picture's start to the next one's: 27,867 cycles"
+    assert pace == ("latency: 27,854 cycles, 0.2228 ms; throughput: 27,854.0 cycles a picture, 4,487.7 images/s at "
+                    "125 MHz")
 
 
 def rows_of(text):
@@ -117,7 +120,7 @@ def layer_rows(net):
 @pytest.mark.parametrize("net", ["resnet8-w4a4-cifar10", "vgg-w4a4-cifar10",
                                  pytest.param("resnet18-w4a4-cifar10", marks=pytest.mark.slow)])
 def test_docs_show_the_tables(net, capsys):
-    assert layer_rows(net) == [re.split("  +", line) for line in cycles_of(capsys, net).splitlines()[:-1]]
+    assert layer_rows(net) == [re.split("  +", line) for line in cycles_of(capsys, net).splitlines()[:-2]]
 
 
 @pytest.mark.slow
@@ -133,12 +136,20 @@ def test_docs_show_the_nets(capsys):
             need, limit = (number.replace(",", "") for number in numbers)
             assert re.search(f"layer {layer}: .* needs {need}, the limit is {limit};", capsys.readouterr().err)
             continue
-        found = json.loads(cycles_of(capsys, net, "--config", core, "--json"))
-        assert figures[:3] == [f"{found['tape_bytes']:,}", "resident" if found["resident"] else "played",
-                               f"{found['cycles']:,}"]
-        pace = found["cycles"] if found["resident"] else found["interval"]
-        assert figures[3:] == [*([] if found["resident"] else [f"{pace:,}"]),
-                               f"{float(CORE_CLOCKS[config.name]) / pace:,.1f}"]
+        alone, batched = (json.loads(cycles_of(capsys, net, "--config", core, "--json", *options))
+                          for options in (("--batch", "1"), ()))
+        clock, next_one = float(CORE_CLOCKS[config.name]), [] if alone["resident"] else [f"{alone['interval']:,}"]
+        assert figures[:3] == [f"{alone['tape_bytes']:,}", "resident" if alone["resident"] else "played",
+                               f"{alone['cycles']:,}"]
+        pace = alone["cycles"] if alone["resident"] else alone["interval"]
+        assert figures[3:len(next_one) + 4] == [*next_one, f"{clock / pace:,.1f}"]
+        in_batches = figures[len(next_one) + 4:]
+        if batched["batch"] == 1:
+            assert in_batches == ["1"]
+        else:
+            each = batched["interval"] / batched["batch"]
+            assert in_batches == [f"{batched['batch']}, {batched['tape_bytes']:,}", f"{each:,.0f}",
+                                  f"{clock / each:,.1f}", f"{batched['cycles']:,}"]
 
 
 def test_cycles_json(capsys):
@@ -147,7 +158,7 @@ def test_cycles_json(capsys):
     assert (value["config"], value["macs_per_cycle"], value["cycles"]) == ("16x16x2", 512, 27_854)
     assert (value["interval"], value["resident"], value["tape_bytes"]) == (27_867, True, 49_152)
     assert value["layers"][2] == {
-        "name": "s1b1b", "kind": "conv3x3 + skip", "shape": [16, 32, 32], "macs": 2_359_296, "passes": 10,
+        "name": "s1b1b", "batch": 1, "kind": "conv3x3 + skip", "shape": [16, 32, 32], "macs": 2_359_296, "passes": 10,
         "cycles": 5_168, "skip_cycles": 512, "utilization": 2_359_296 / (5_168 - 512) / 512,
         "utilization_with_skip": 2_359_296 / 5_168 / 512, "tape_words": 924, "waits": {"barrier": 48},
         "bound": "multipliers"}
@@ -157,11 +168,11 @@ def test_cycles_json(capsys):
 def test_cycles_of_other_kinds(tmp_path, capsys):
     store.save(every_term_net(), tmp_path / "net.npz")
     assert main(["cycles", str(tmp_path / "net.npz")]) == 0
-    rows = [re.split("  +", line) for line in capsys.readouterr().out.splitlines()[1:-2]]
-    assert [row[1] for row in rows] == [
+    rows = [re.split("  +", line) for line in capsys.readouterr().out.splitlines()[1:-3]]
+    assert [row[2] for row in rows] == [
         "conv3x3, 8-bit pixels", "conv3x3 + skip", "max-pool",
         "conv3x3, stride 2 + conv1x1, stride 2 + conv1x1, stride 2", "average pool + linear, 8-bit weights"]
-    assert (rows[2][2], rows[2][3], rows[2][7]) == ("6x6x6", "0", "0.0 %")
+    assert (rows[2][3], rows[2][4], rows[2][8]) == ("6x6x6", "0", "0.0 %")
 
 
 @pytest.mark.synth

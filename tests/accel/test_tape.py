@@ -47,7 +47,7 @@ def read_tape(config, words):
             thresholds += [(bits, take(bits) % (1 << bits)) for _ in range(config.channels * (2**config.a_bits - 1))]
         if layout is isa.Emit:
             thresholds += [(16, take(16)) for _ in range(2 * int(fields.count))]
-            if fields.last:
+            if fields.end:
                 break
     return settings, program, weights, thresholds, list(words)
 
@@ -95,7 +95,7 @@ def test_every_flipped_bit_is_found():
 
 @pytest.mark.parametrize("left, right", [(0, 1), (1, 2), (0, 3)])
 def test_chunks_in_each_others_place_are_found(left, right):
-    chunks = random_tape(TINY_SDRAM, 8, 80).chunks
+    chunks = random_tape(TINY_SDRAM, 8, 160).chunks
     chunks[[left, right]] = chunks[[right, left]]
     with pytest.raises(ValueError, match=f"the check of chunk {left} does not hold"):
         tape.payload(chunks)

@@ -41,7 +41,7 @@ def test_rings_hold_the_largest_blocks():
 
 def run(config, net):
     """Follows the program through its schedule as a core that does every instruction at once does."""
-    schedule, cycle, held = TapeSchedule(config), 0, False
+    schedule, cycle, held = TapeSchedule(config, net.program), 0, False
     for word in net.program:
         layout, fields = isa.decode(word)
         there = schedule.instruction()

@@ -14,11 +14,12 @@ __all__ = ["TokenControl"]
 
 
 class TokenControl(wiring.Component):
-    """Follows the tokens of a pass over its tile, row after row, group after group.
+    """Follows the tokens of a pass over its tile, picture after picture, row after row, group after group.
 
     Members
     -------
-    token : In(Token); instruction : In(isa.Pass), tile : In(isa.Tile), both constant from a pass's first token on
+    token : In(Token); instruction : In(isa.Pass), tile : In(isa.Tile), apart : In: of isa.Batch, all constant from a
+        pass's first token on
     control : Out(AccumulatorControl): for the accumulators, in the cycle of the token
     code_valid : Out(1), code_place : Out(CodePlace): for the activation memory, in the cycle of the token
 
@@ -28,11 +29,14 @@ class TokenControl(wiring.Component):
         token           first             row_end   first of its row                   first
         index           0       1  ...    groups-1  groups  ...                        0
         bank row        base                        base + pitch  (+ a row for each two groups)
+
+    The next picture of a batch begins `apart` bank rows behind the first row of the one before; `index` goes on.
     """
     def __init__(self, config: AccelConfig):
         self.config = config
         super().__init__({
             "token": In(Token), "instruction": In(isa.Pass), "tile": In(isa.Tile),
+            "apart": In(isa.ROW_BITS),
             "control": Out(AccumulatorControl(config)), "code_valid": Out(1), "code_place": Out(CodePlace(config))})
 
     def elaborate(self, platform):
@@ -42,12 +46,18 @@ class TokenControl(wiring.Component):
         next_index, index = Signal.like(control.index), Signal.like(control.index)
         next_group, group = Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS)
         next_line, line = Signal(isa.ROW_BITS), Signal(isa.ROW_BITS)            # bank row of the row's first group
-        m.d.comb += [index.eq(Mux(token.first, 0, next_index)), group.eq(Mux(token.first, 0, next_group)),
+        next_map, this_map = Signal(isa.ROW_BITS), Signal(isa.ROW_BITS)         # bank row of the picture's first group
+        map_behind = this_map + self.apart
+        m.d.comb += [this_map.eq(Mux(token.first, tile.base, next_map)),
+                     index.eq(Mux(token.first, 0, next_index)), group.eq(Mux(token.first, 0, next_group)),
                      line.eq(Mux(token.first, tile.base, next_line))]
         with m.If(token.valid):
-            m.d.sync += [next_index.eq(index + 1), next_group.eq(group + 1), next_line.eq(line)]
+            m.d.sync += [next_index.eq(index + 1), next_group.eq(group + 1), next_line.eq(line),
+                         next_map.eq(this_map)]
             with m.If(token.row_end):
                 m.d.sync += [next_group.eq(0), next_line.eq(line + tile.pitch)]
+            with m.If(token.map_end):
+                m.d.sync += [next_map.eq(map_behind), next_line.eq(map_behind)]
         m.d.comb += [
             control.valid.eq(token.valid), control.first.eq(token.first), control.index.eq(index),
             control.clear.eq(instruction.clear), control.final.eq(instruction.final),

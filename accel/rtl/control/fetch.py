@@ -1,4 +1,4 @@
-"""Runs the program of a picture: reads an instruction, executes it, hands on what takes longer.
+"""Runs the program of a batch: reads an instruction, executes it, hands on what takes longer.
 
     cycle            0          1          2           3           4
     program_address  a          a          a           a + 1       a + 1
@@ -6,8 +6,8 @@
     state            READ_0     READ_1     TAKE        EXECUTE     READ_0
 
 `READ_0` lasts until the instruction is there, `EXECUTE` until a `Pass` is accepted, until the logits of an `Emit` are
-sent, or, for an `End`, until the pipeline has drained. An `Emit` with `last` ends the program as an `End` does, from
-the cycle after its last logit was taken on.
+sent, or, for a `Picture` or an `End`, until the pipeline has drained. An `Emit` with `end` ends the program as an `End`
+does, from the cycle after its last logit was taken on.
 All other instructions take one cycle of it: they write registers of the next pass, which go along with every pass that
 is offered. A pass is offered when its weight words are there. Of several passes in one instruction the next one is
 offered `timing.NEXT_PASS` cycles after one was taken:
@@ -16,14 +16,15 @@ offered `timing.NEXT_PASS` cycles after one was taken:
     state            EXECUTE    NEXT       EXECUTE
     passes           taken                 the next one: its base one plane further
 
-A picture starts in the cycle after it may:
+A program starts in the cycle after it may, and goes on in the same way where it waits for its next picture; `cycles`
+stands still meanwhile:
 
-    cycle            0          1          2
-    state            IDLE       START      READ_0
-    ask, go          1
-    start                       1
-    busy                        1          1
-    cycles                                 0
+    cycle            0          1          2                        state     0 WAIT     1 BEGIN    2 READ_0
+    state            IDLE       START      READ_0                   ask, go   1
+    ask, go          1                                              begin                1
+    start, begin                1                                   busy      1          1          1
+    busy, computing             1          1                        computing            1          1
+    cycles                                 0                        cycles    c          c          c
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -48,14 +49,15 @@ class InstructionFetch(wiring.Component):
     Members
     -------
     program_address : Out, program_data : In, to a memory of latency `timing.BLOCK_MEMORY`
-    picture_full : In(1): a picture waits; hold : In(1): it must not start
-    ask : Out(1): it would; go : In(1): it may, and starts in the next cycle
+    picture_full : In(1): a picture waits; hold : In(1): no program must start
+    single : In(1): the program's end gives the picture buffer back
+    ask : Out(1): a picture would be begun; go : In(1): it may, and is in the next cycle
     instruction_there, weights_there, thresholds_there : In(1): the next instruction, the weight words of the next pass
         and the next thresholds are in the memories; instruction_taken, weights_taken, thresholds_taken : Out(1), for
         one cycle each: they count for the one at hand (thresholds: of an `Emit`), and what is there is not looked at in
         the cycle after
-    start : Out(1), for one cycle: the program of a picture begins; release : Out(1), for one cycle: it has ended, the
-        picture is not needed any more
+    begin : Out(1), for one cycle: a picture is; release : Out(1), for one cycle: it is not needed any more
+    ended : Out(1), for one cycle: the program has ended
     passes : Out(stream of PassRequest): the next pass. A barrier goes along with the first pass of its tile alone
     read_thresholds : Out(1), for one cycle: a tile wants the next `config.threshold_words` thresholds; comes only when
         `thresholds_busy` : In(1) of the request before is over, in every program that has a final pass for such a tile
@@ -63,25 +65,27 @@ class InstructionFetch(wiring.Component):
     emits : Out(stream of isa.Emit): logits to send, offered when everything before is done; taken with the last logit
     logit_offered : In(1): a logit waits to be taken
     rewind : In(1): back to address 0
-    busy : Out(1): from `start` to `release`
-    cycles : Out(32): from `start` to the last logit on offer; stands still while a logit is on offer
+    busy : Out(1): from the program's first `begin` to `ended`; computing : Out(1): busy, but not where the next
+        picture is waited for
+    cycles : Out(32): from the program's start to the last logit on offer; stands still while a logit is on offer, or
+        the next picture is waited for
 
     Latency: `timing.FETCH` cycles from an address to the execution of its instruction. Throughput: an instruction in
-    1 + `timing.FETCH` cycles. Resources: 268 flip-flops in 16x16x2 (instruction, source, tile, table, cycle
+    1 + `timing.FETCH` cycles. Resources: 310 flip-flops in 16x16x2 (instruction, source, tile, batch, table, cycle
     counter); no memory.
     """
     def __init__(self, config: AccelConfig):
         self.config = config
         super().__init__({
             "program_address": Out(range(config.program_depth)), "program_data": In(isa.INSTRUCTION_BITS),
-            "picture_full": In(1), "hold": In(1), "ask": Out(1), "go": In(1),
+            "picture_full": In(1), "hold": In(1), "single": In(1), "ask": Out(1), "go": In(1),
             **{f"{what}_there": In(1) for what in ("instruction", "weights", "thresholds")},
             **{f"{what}_taken": Out(1) for what in ("instruction", "weights", "thresholds")},
-            "start": Out(1), "release": Out(1),
+            "begin": Out(1), "release": Out(1), "ended": Out(1),
             "passes": Out(stream.Signature(PassRequest(config))),
             "read_thresholds": Out(1), "thresholds_busy": In(1), "drained": In(1),
             "emits": Out(stream.Signature(isa.Emit)), "logit_offered": In(1),
-            "rewind": In(1), "busy": Out(1), "cycles": Out(32)})
+            "rewind": In(1), "busy": Out(1), "computing": Out(1), "cycles": Out(32)})
 
     def elaborate(self, platform):
         m = Module()
@@ -91,14 +95,17 @@ class InstructionFetch(wiring.Component):
             return layout(word[:Shape.cast(layout).width])
         fields = {op: seen_as(layout, instruction) for op, layout in isa.LAYOUTS.items()}
         source, tile = Signal(isa.Source, reset_less=True), Signal(isa.Tile, reset_less=True)
+        batch = Signal(isa.Batch, reset_less=True)
         table = Signal.like(self.passes.p.table, reset_less=True)
         state, request = self.passes.p.state, instruction[:Shape.cast(isa.Pass).width]
         # The pass at hand: whether it is the last of its instruction, and what that one says of the last.
         last_pass, final, logits = Signal(), Signal(), Signal()
         m.d.comb += [state.instruction.eq(fields[isa.Op.PASS]), state.source.eq(source), state.tile.eq(tile),
-                     state.instruction.final.eq(final), state.instruction.logits.eq(logits),
+                     state.batch.eq(batch), state.instruction.final.eq(final), state.instruction.logits.eq(logits),
                      self.passes.p.table.eq(table), self.emits.p.eq(fields[isa.Op.EMIT])]
-        with m.If(self.busy & ~self.logit_offered):
+        waiting, thresholds_taken = Signal(), Signal()
+        m.d.sync += self.thresholds_taken.eq(thresholds_taken)      # far, and looked at much later
+        with m.If(self.busy & ~self.logit_offered & ~waiting):
             m.d.sync += self.cycles.eq(self.cycles + 1)
 
         def at_hand(one, last):
@@ -112,19 +119,25 @@ class InstructionFetch(wiring.Component):
 
         def end():
             with m.If(self.drained):
-                m.d.comb += self.release.eq(1)
+                m.d.comb += [self.ended.eq(1), self.release.eq(self.single)]
                 m.next = "IDLE"
 
-        m.d.comb += self.busy.eq(1)
+        m.d.comb += [self.busy.eq(1), self.computing.eq(1)]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.busy.eq(0)
-                m.d.comb += self.ask.eq(self.picture_full & ~self.hold)
+                m.d.comb += [self.busy.eq(0), self.computing.eq(0), self.ask.eq(self.picture_full & ~self.hold)]
                 with m.If(self.ask & self.go):
                     m.next = "START"
             with m.State("START"):
-                m.d.comb += self.start.eq(1)
-                m.d.sync += [self.cycles.eq(0), table.eq(identity_table(self.config.w_bits))]
+                m.d.comb += self.begin.eq(1)
+                m.d.sync += [self.cycles.eq(0), table.eq(identity_table(self.config.w_bits)), batch.more.eq(0)]
+                m.next = "READ_0"
+            with m.State("WAIT"):
+                m.d.comb += [waiting.eq(1), self.computing.eq(0), self.ask.eq(self.picture_full)]
+                with m.If(self.ask & self.go):
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.comb += [waiting.eq(1), self.begin.eq(1)]
                 m.next = "READ_0"
             for n in range(timing.BLOCK_MEMORY):
                 with m.State(f"READ_{n}"):
@@ -156,6 +169,15 @@ class InstructionFetch(wiring.Component):
                     with m.Case(isa.Op.SOURCE):
                         m.d.sync += source.eq(fields[isa.Op.SOURCE])
                         m.next = "READ_0"
+                    with m.Case(isa.Op.BATCH):
+                        m.d.sync += batch.eq(fields[isa.Op.BATCH])
+                        m.next = "READ_0"
+                    with m.Case(isa.Op.PICTURE):
+                        with m.If(self.drained):
+                            m.d.comb += self.release.eq(fields[isa.Op.PICTURE].release)
+                            m.next = "READ_0"
+                            with m.If(fields[isa.Op.PICTURE].wait):
+                                m.next = "WAIT"
                     with m.Case(isa.Op.TILE):
                         m.d.sync += tile.eq(fields[isa.Op.TILE])
                         m.d.comb += self.read_thresholds.eq(fields[isa.Op.TILE].thresholds)
@@ -179,9 +201,9 @@ class InstructionFetch(wiring.Component):
                         m.d.comb += self.emits.valid.eq(
                             self.drained & ~self.thresholds_busy & self.thresholds_there)
                         with m.If(self.emits.valid & self.emits.ready):
-                            m.d.comb += self.thresholds_taken.eq(1)
+                            m.d.comb += thresholds_taken.eq(1)
                             m.next = "READ_0"
-                            with m.If(self.emits.p.last):
+                            with m.If(self.emits.p.end):
                                 m.next = "END"
                     with m.Default():
                         end()

@@ -33,9 +33,9 @@ __all__ = ["PassPipeline", "PassRequest", "PassState"]
 
 
 class PassState(data.StructLayout):
-    """Everything a running pass needs: its instruction, its source and its tile."""
+    """Everything a running pass needs: its instruction, its source, its tile and its batch."""
     def __init__(self):
-        super().__init__({"instruction": isa.Pass, "source": isa.Source, "tile": isa.Tile})
+        super().__init__({"instruction": isa.Pass, "source": isa.Source, "tile": isa.Tile, "batch": isa.Batch})
 
 
 class PassRequest(data.StructLayout):
@@ -56,7 +56,7 @@ class PassPipeline(wiring.Component):
     passes : In(stream of PassRequest): ready in the last cycle of the pass before, if the thresholds of a final pass
         are there and what a barrier waits for is written
     rewind : In(1), in a cycle in which no pass is taken: the next pass reads weight word 0
-    ended : In(1), for one cycle after its last pass: the picture is done
+    ended : In(1), for one cycle after its last pass: the program is done
     words_free : Out(1), for one cycle: `rows` weight words will not be read again
     second : In: bank row of the second picture buffer
     clear : In(1): the pass that runs ends, none is taken
@@ -70,9 +70,8 @@ class PassPipeline(wiring.Component):
         pass on
 
     Latency: 1 cycle from the handshake to the first weight address, 1 + `rows` to the first token. Throughput: a token
-    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 796 flip-flops in 16x16x2 (3 * 123 of
-    state, 53 of window, 3 * (w_bits << w_bits) of table, three weight addresses, the token's flags `rows` times,
-    counters); no memory.
+    a cycle, a pass at most every `timing.shortest_pass` cycles. Resources: 950 flip-flops in 16x16x2 (state and
+    table of three passes, the window, three weight addresses, the token's flags `rows` times, counters); no memory.
     """
     def __init__(self, config: AccelConfig):
         self.config = config
@@ -87,7 +86,7 @@ class PassPipeline(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, request = self.config, self.passes.p
-        following, tile = request.state.instruction, request.state.tile
+        following, tile, batch = request.state.instruction, request.state.tile, request.state.batch
         accept, running, ending, readable = Signal(), Signal(), Signal(), Signal(init=1)
         m.d.comb += [
             self.passes.ready.eq((~running | ending) & ~(following.final & self.thresholds_busy)
@@ -98,21 +97,28 @@ class PassPipeline(wiring.Component):
         # counters, and what the first cycle of a pass does not need is taken a cycle later.
         accepted, offered, current = Signal(), Signal.like(request), Signal.like(request)
         token, first, final = Signal(Token), Signal(), Signal()
-        row_groups = Signal(isa.SIDE_BITS)
+        row_groups, map_lines = Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS)
         shortest = timing.shortest_pass(config)
         steps, groups, lines = Signal(range(shortest)), Signal(isa.SIDE_BITS), Signal(isa.SIDE_BITS)
-        long_enough, row_end, last_line, tokens_left = Signal(), Signal(), Signal(), Signal()
+        maps = Signal(isa.MORE_BITS)                        # pictures behind this one
+        # last_line: of its picture; final_line: of the last picture.
+        long_enough, row_end, last_line, final_line, tokens_left = (
+            Signal(), Signal(), Signal(), Signal(), Signal())
         m.d.comb += [token.valid.eq(running & tokens_left), token.first.eq(first), token.row_end.eq(row_end),
-                     ending.eq(long_enough & (row_end & last_line | ~tokens_left))]
+                     token.map_end.eq(row_end & last_line),
+                     ending.eq(long_enough & (row_end & final_line | ~tokens_left))]
         with m.If(running):
             m.d.sync += [first.eq(0), self.weight_address.eq(self.weight_address + 1),
                          groups.eq(groups - 1), row_end.eq(groups == 1)]
             with m.If(~long_enough):
                 m.d.sync += [steps.eq(steps - 1), long_enough.eq(steps == 1)]
             with m.If(row_end):
-                m.d.sync += [groups.eq(row_groups - 1), row_end.eq(row_groups == 1),
-                             lines.eq(lines - 1), last_line.eq(lines == 1)]
-            with m.If(row_end & last_line):
+                m.d.sync += [groups.eq(row_groups - 1), row_end.eq(row_groups == 1), lines.eq(lines - 1),
+                             last_line.eq(lines == 1), final_line.eq((lines == 1) & (maps == 0))]
+                with m.If(last_line):
+                    m.d.sync += [lines.eq(map_lines - 1), last_line.eq(map_lines == 1), maps.eq(maps - 1),
+                                 final_line.eq((map_lines == 1) & (maps == 1))]
+            with m.If(row_end & final_line):
                 m.d.sync += tokens_left.eq(0)
             with m.If(ending):
                 m.d.sync += running.eq(0)
@@ -120,7 +126,8 @@ class PassPipeline(wiring.Component):
             m.d.sync += [running.eq(1), first.eq(1), tokens_left.eq(1), final.eq(following.final),
                          steps.eq(shortest - 1), long_enough.eq(0),
                          groups.eq(tile.groups - 1), row_end.eq(tile.groups == 1), row_groups.eq(tile.groups),
-                         lines.eq(tile.height - 1), last_line.eq(tile.height == 1)]
+                         lines.eq(tile.height - 1), last_line.eq(tile.height == 1), map_lines.eq(tile.height),
+                         maps.eq(batch.more), final_line.eq((tile.height == 1) & (batch.more == 0))]
         with m.If(self.clear):
             m.d.sync += running.eq(0)
         m.d.sync += [accepted.eq(accept), offered.eq(request)]
@@ -157,7 +164,7 @@ class PassPipeline(wiring.Component):
                 self.window.base.eq(instruction.base + Mux(source.picture & self.picture_buffer, self.second, 0)),
                 self.window.stride2.eq(source.stride2), self.window.width.eq(source.width),
                 self.window.height.eq(source.height), self.window.pitch.eq(source.pitch),
-                self.window.drop.eq(instruction.drop)]
+                self.window.drop.eq(instruction.drop), self.window.apart.eq(source.apart)]
 
         # Cycles until the last token's codes are written. The first read of a pass comes `rows` + 1 cycles after it
         # was taken, more than a write of the activation memory takes: that many may be left.

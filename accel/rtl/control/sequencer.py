@@ -1,4 +1,4 @@
-"""Runs the program of each picture: four machines, each waiting for the others by name.
+"""Runs the program of each batch of pictures: four machines, each waiting for the others by name.
 
                                      rewind                            program
                      +-----------------+----------------+                 |
@@ -51,8 +51,9 @@ class Sequencer(wiring.Component):
         first weight address
     token, window, state : Out, the token stage
     threshold_write : Out(ThresholdWrite)
-    picture_full, picture_buffer : In(1), release : Out(1): picture buffers; the buffer is looked at when its program
-        starts
+    picture_full, picture_buffer : In(1), release : Out(1), single : In(1): picture buffers, see InstructionFetch; the
+        buffer is looked at when its picture is begun
+    ended : Out(1), for one cycle: the program is
     second : In: bank row of the second picture buffer
     hold : In(1): do not start; ask : Out(1), go : In(1), and what is there and taken: see InstructionFetch
     rewind : In(1): all addresses back to 0
@@ -60,11 +61,11 @@ class Sequencer(wiring.Component):
     clear : In(1): no program, pass or logit goes on; tokens on their way come to their end by themselves
     logit : In(signed(32)): lowest logit; logit_shift : Out(1): next one
     logits : Out(stream of isa.LogitWord)
-    busy : Out(1)
+    busy, computing : Out(1): see InstructionFetch
     cycles : Out(32): from the start of the program to the last logit on offer; stands still while a logit is on offer
 
     Latency and throughput: those of the four; `accel.cycles` is the exact model of all of it. Resources: those of the
-    four, about 1,180 flip-flops in 16x16x2; no memory.
+    four, about 1,380 flip-flops in 16x16x2; no memory.
     """
     def __init__(self, config: AccelConfig):
         self.config = config
@@ -75,13 +76,14 @@ class Sequencer(wiring.Component):
             "token": Out(Token), "window": Out(Window()), "state": Out(PassState()),
             "threshold_write": Out(ThresholdWrite(
                 a_bits=config.a_bits, acc_bits=config.acc_bits, channels=config.channels)),
-            "picture_full": In(1), "picture_buffer": In(1), "release": Out(1), "second": In(isa.ROW_BITS),
+            "picture_full": In(1), "picture_buffer": In(1), "release": Out(1), "single": In(1), "ended": Out(1),
+            "second": In(isa.ROW_BITS),
             "hold": In(1), "ask": Out(1), "go": In(1), "rewind": In(1), "clear": In(1),
             **{f"{what}_there": In(1) for what in ("instruction", "weights", "thresholds")},
             **{f"{what}_taken": Out(1) for what in ("instruction", "weights", "thresholds")},
             "words_free": Out(1), "threshold_read": Out(1),
             "logit": In(signed(32)), "logit_shift": Out(1),
-            "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "cycles": Out(32)})
+            "logits": Out(stream.Signature(isa.LogitWord)), "busy": Out(1), "computing": Out(1), "cycles": Out(32)})
 
     def elaborate(self, platform):
         m = Module()
@@ -97,7 +99,7 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             # Between the machines.
             passes.clear.eq(self.clear), thresholds.clear.eq(self.clear),
-            *(unit.rewind.eq(self.rewind) for unit in (fetch, passes, thresholds)), passes.ended.eq(fetch.release),
+            *(unit.rewind.eq(self.rewind) for unit in (fetch, passes, thresholds)), passes.ended.eq(fetch.ended),
             thresholds.request.eq(fetch.read_thresholds), thresholds.free.eq(passes.thresholds_free),
             fetch.thresholds_busy.eq(thresholds.busy), passes.thresholds_busy.eq(thresholds.busy),
             fetch.drained.eq(passes.drained), thresholds.next_word.eq(logits.next_word),
@@ -119,9 +121,10 @@ class Sequencer(wiring.Component):
             # Pictures.
             self.ask.eq(fetch.ask), fetch.go.eq(self.go), passes.second.eq(self.second),
             fetch.picture_full.eq(self.picture_full), fetch.hold.eq(self.hold), self.release.eq(fetch.release),
+            fetch.single.eq(self.single), self.ended.eq(fetch.ended),
             passes.picture_buffer.eq(buffer),
-            self.busy.eq(fetch.busy), self.cycles.eq(fetch.cycles)]
+            self.busy.eq(fetch.busy), self.computing.eq(fetch.computing), self.cycles.eq(fetch.cycles)]
         # A net that is found damaged has the loader forget its pictures, while one of them may still run.
-        with m.If(fetch.start):
+        with m.If(fetch.begin):
             m.d.sync += buffer.eq(self.picture_buffer)
         return m

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from accel import link
 
-__all__ = ["FrameReceiver", "FrameSender", "Request"]
+__all__ = ["FrameReceiver", "FrameSender", "Request", "frame_crc"]
 
 HEADER_BYTES = link.size(link.Header)
 CHECK_BYTES, FRAME_CHECK_BYTES = 2, 4

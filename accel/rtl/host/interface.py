@@ -39,7 +39,8 @@ class HostInterface(wiring.Component):
     -------
     rx : In(1), asynchronous; tx : Out(1); leds : Out(8): as the Controller's
     load, pixels : Out; logits, cycles : In: the core's streams
-    whole, damaged, memory : In: the core's. Of `memory` errors and address stand still once it is `tested`
+    whole, damaged, memory, run : In: the core's. Of `memory` errors and address stand still once it is `tested`, and
+        `run` once its `ended` has changed
     clear : Out(1), cleared : In(1): see Controller
     locked : In(1): the core has its clock; beats : In(8): counts up as long as it lives; both for STATUS
     """
@@ -53,6 +54,7 @@ class HostInterface(wiring.Component):
             "load": Out(stream.Signature(isa.LoadWord)), "pixels": Out(stream.Signature(isa.PixelWord)),
             "logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32),
             "whole": In(1), "damaged": In(1), "memory": In(isa.MemoryReport),
+            "run": In(isa.RunReport),
             "clear": Out(1), "cleared": In(1), "locked": In(1), "beats": In(8)})
 
     def elaborate(self, platform):
@@ -85,7 +87,8 @@ class HostInterface(wiring.Component):
             controller.buffer_data.eq(buffer.read_data),
             receiver.hold.eq(controller.reading), receiver.read_address.eq(controller.buffer_address),
             controller.cycles.eq(self.cycles), controller.whole.eq(self.whole), controller.damaged.eq(self.damaged),
-            controller.memory.eq(self.memory), self.clear.eq(controller.clear), controller.cleared.eq(self.cleared),
+            controller.memory.eq(self.memory), controller.run.eq(self.run),
+            self.clear.eq(controller.clear), controller.cleared.eq(self.cleared),
             counters.frames.eq(frames), counters.framing_errors.eq(framing_errors),
             counters.locked.eq(self.locked), counters.beats.eq(self.beats),
             *(counters[name].eq(getattr(receiver, name))

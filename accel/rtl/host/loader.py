@@ -2,7 +2,7 @@
 
     BEGIN_LOAD    config (8), tape and chunks (12)   -> MATCH, TAPE, JUDGE       BEGIN                   -> DONE
     LOAD          offset (4), pairs of bytes         -> MATCH, FIT, LOW .. MORE  WORD for each pair      -> DONE
-    END_LOAD      check, resident (5), net (12)      -> CHECK, NET, SIZES        CHECK, CHECK, PLAY      -> AWAIT, DONE
+    END_LOAD      check, resident (5), net (13)      -> CHECK, NET, SIZES        CHECK, CHECK, PLAY      -> AWAIT, DONE
     MEMORY_TEST   seed (2)                           -> LOW, HIGH                TEST                    -> DONE
 
 What BEGIN_LOAD and LOAD begin with has to match what is expected; both are compared byte after byte, the expected bytes
@@ -34,6 +34,7 @@ class NetState(data.Struct):
     net: 64
     n_logits: 16
     pixels: 16
+    batch: 8
 
 
 class TapeState(data.Struct):
@@ -72,6 +73,7 @@ class Loader(wiring.Component):
     whole, damaged, tested : In(1): the core's
     awaits : Out(1): the core checks the tape
     net : Out(NetState): 0 while none is loaded
+    chunks : Out(16): of its tape, where it was loaded; 0 where the core holds it since its configuration
     loading : Out(1): from BEGIN_LOAD to the END_LOAD that sends the check
     complete : Out(1): the core has all bytes of the tape
     load_next : Out(32): offset of the next byte; tape : Out(64), of the load that goes on or was last
@@ -79,7 +81,7 @@ class Loader(wiring.Component):
 
     BEGIN_LOAD with the tape of the load that goes on leaves that as it is; any other begins from nothing.
 
-    Time: 8 cycles a word. Resources: 304 flip-flops (the net 97, the tape 96, check and flags 40), 420 LUT4.
+    Time: 8 cycles a word. Resources: 328 flip-flops (the net 105, the tape 112, check and flags 40), 430 LUT4.
     """
     def __init__(self, config: AccelConfig, *, net=None):
         self.config = config
@@ -88,7 +90,8 @@ class Loader(wiring.Component):
             "control": In(order_signature()), "abandon": In(1), "drop": In(1),
             "octets": In(stream.Signature(8)), "left": In(16), "load": Out(stream.Signature(isa.LoadWord)),
             "whole": In(1), "damaged": In(1), "tested": In(1), "awaits": Out(1),
-            "net": Out(NetState, init=self.initial_net), "loading": Out(1), "complete": Out(1), "load_next": Out(32),
+            "net": Out(NetState, init=self.initial_net), "chunks": Out(16),
+            "loading": Out(1), "complete": Out(1), "load_next": Out(32),
             "tape": Out(64), "testing": Out(1), "memory_state": Out(link.MemoryState)})
 
     def elaborate(self, platform):
@@ -106,7 +109,7 @@ class Loader(wiring.Component):
             link.Command.BEGIN_LOAD: (C(link.digest_number(config.digest()), 64), link.Fault.CONFIG),
             link.Command.LOAD: (self.load_next, link.Fault.ORDER)}
         sizes = Cat(self.net.n_logits != 0, self.net.n_logits <= link.MAX_LOGITS, self.net.pixels != 0,
-                    self.net.pixels <= link.MAX_PIXELS,
+                    self.net.pixels <= link.MAX_PIXELS, self.net.batch != 0, self.net.batch <= link.MAX_BATCH,
                     ending.resident[0] if config.sdram_hz is None else C(1))
 
         forget = [self.net.eq(0), self.loading.eq(0)]
@@ -222,7 +225,7 @@ class Loader(wiring.Component):
             with m.State("PLAY"):
                 play = Signal(isa.Play)
                 m.d.comb += [play.last.eq(tape.chunks - 1), play.resident.eq(ending.resident[0])]
-                offer(isa.LoadKind.PLAY, play, "AWAIT", self.loading.eq(0))
+                offer(isa.LoadKind.PLAY, play, "AWAIT", self.loading.eq(0), self.chunks.eq(tape.chunks))
             with m.State("AWAIT"):
                 m.d.comb += self.awaits.eq(1)
                 give_up_when_told()

@@ -37,6 +37,7 @@ class PictureAnswer(wiring.Component):
     octets : Out(stream of AnswerByte), of a whole picture: 4 a logit, then 2 of the class and 4 of the cycles, lowest
         first
     best : Out(16): index of the largest logit so far, the lowest of equals; the class, while `due`
+    unsent : In(1): nobody wants the bytes
     clear : In(1): forget everything; logits are taken and dropped
 
     Logits are taken while none is due: those of the next picture wait until this one is answered, no longer than that
@@ -48,7 +49,7 @@ class PictureAnswer(wiring.Component):
     """
     def __init__(self):
         super().__init__({"logits": In(stream.Signature(isa.LogitWord)), "cycles": In(32), "n_logits": In(16),
-                          "due": Out(1), "whole": Out(1), "answered": In(1), "clear": In(1),
+                          "due": Out(1), "whole": Out(1), "answered": In(1), "unsent": In(1), "clear": In(1),
                           "octets": Out(stream.Signature(AnswerByte)), "best": Out(16)})
 
     def elaborate(self, platform):
@@ -98,7 +99,7 @@ class PictureAnswer(wiring.Component):
                              self.octets.p.last.eq(tail & (position == end)), final.eq(position == end),
                              position.eq(position + 1)]
                 m.next = "SEND"
-                with m.If(~self.whole):
+                with m.If(~self.whole | self.unsent):
                     m.next = "DONE"
             with m.State("SEND"):
                 m.d.comb += [self.due.eq(1), self.octets.valid.eq(1)]

@@ -17,19 +17,20 @@ __all__ = ["Im2col", "Token", "Window"]
 
 
 class Token(data.Struct):
-    """A pixel group on its way: first of its pass, last of its row of the output tile."""
+    """A pixel group on its way: first of its pass, last of its row of the output tile, last of its picture."""
     valid: 1
     first: 1
     row_end: 1
+    map_end: 1
 
 
 class Window(data.StructLayout):
-    """What a pass reads: fields as in `isa.Source` and `isa.Pass`, base with the picture buffer added. y: row of its
-    first tokens."""
+    """What a pass reads: fields as in `isa.Source` and `isa.Pass`, base with the picture buffer added. y: row of a
+    picture's first tokens."""
     def __init__(self):
         super().__init__({"base": isa.ROW_BITS, "y": signed(isa.SIDE_BITS + 2), "dx": signed(2), "stride2": 1,
                           "width": isa.SIDE_BITS, "height": isa.SIDE_BITS, "pitch": isa.PITCH_BITS,
-                          "drop": isa.DROP_BITS})
+                          "drop": isa.DROP_BITS, "apart": isa.ROW_BITS})
 
 
 class Im2col(wiring.Component):
@@ -66,12 +67,19 @@ class Im2col(wiring.Component):
         side = signed(isa.SIDE_BITS + 2)
         next_row, next_y, next_x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
         row, y, x = Signal(isa.ROW_BITS), Signal(side), Signal(side)
-        m.d.comb += [row.eq(Mux(self.token.first, window.base, next_row)),
+        this_map, next_map = Signal(isa.ROW_BITS), Signal(isa.ROW_BITS)         # where its picture's map begins
+        map_behind = this_map + window.apart
+        m.d.comb += [this_map.eq(Mux(self.token.first, window.base, next_map)),
+                     row.eq(Mux(self.token.first, window.base, next_row)),
                      y.eq(Mux(self.token.first, window.y, next_y)),
                      x.eq(Mux(self.token.first, window.dx, next_x))]
         pitch = Mux(window.stride2, window.pitch << 1, window.pitch)
         with m.If(self.token.valid):
-            with m.If(self.token.row_end):
+            m.d.sync += next_map.eq(this_map)
+            with m.If(self.token.map_end):
+                m.d.sync += [next_map.eq(map_behind), next_row.eq(map_behind), next_y.eq(window.y),
+                             next_x.eq(window.dx)]
+            with m.Elif(self.token.row_end):
                 m.d.sync += [next_row.eq(row + pitch), next_y.eq(y + 1 + window.stride2), next_x.eq(window.dx)]
             with m.Else():
                 m.d.sync += [next_row.eq(row), next_y.eq(y), next_x.eq(x + (pixels << window.stride2))]

@@ -146,7 +146,7 @@ class Distributor(wiring.Component):
                     with m.Case(isa.Op.EMIT):
                         count = instruction[isa.Emit].count
                         m.d.sync += [short.eq(1), self.thresholds_wanted.eq(count << 1), left.eq((count << 1) - 1),
-                                     to_thresholds.eq(1), over.eq(instruction[isa.Emit].last)]
+                                     to_thresholds.eq(1), over.eq(instruction[isa.Emit].end)]
                         m.next = "SETTLE"
                     with m.Case(isa.Op.END):
                         with m.If(~at_end):

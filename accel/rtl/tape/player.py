@@ -4,6 +4,7 @@
                  |    <==== words ============== |
                  |  ChunkCheck -- judged --> ChunkQueue ==> words (to the distributor)
                  +-- MemoryTest
+                 +-- PictureReader ==> pixels (to the picture loader)
 
     EMPTY           load words are taken: the tape into the SDRAM
     TEST, TESTING   the SDRAM is tested, then EMPTY
@@ -14,6 +15,11 @@
     FILLED, KEEP    the memories hold all of it; nothing is read any more
     STOP            chunks on their way come to their end, and the picture that runs, or it is given up; then EMPTY, or
                     PLAY from the beginning
+
+The player owns the SDRAM and lends it to the reader of pictures while it wants nothing of it itself, and will not
+before the next picture starts: in KEEP, and in PLAY between two pictures, be they of one batch, when the rings are
+full. What was read by then changes nothing for the picture that follows, since the SDRAM is refreshed before it. Words
+of pictures are written in all states; the host sends none while a picture is on its way.
 """
 from amaranth import *
 from amaranth.lib import stream, wiring
@@ -30,8 +36,11 @@ from accel.sdram import SdramTiming
 from .chunk_check import ChunkCheck
 from .chunk_queue import ChunkQueue
 from .distributor import TapeWord
+from .picture_reader import PictureReader
 
 __all__ = ["TapePlayer"]
+
+LOAN_AFTER_RESTART = 4      # cycles from `restarted` to a picture that is seen, and one
 
 
 class TapePlayer(wiring.Component):
@@ -44,8 +53,9 @@ class TapePlayer(wiring.Component):
 
     Members
     -------
-    load : In(stream of isa.LoadWord); one may be taken while `busy`, and waits. busy : In(1): a picture is being
-        classified
+    load : In(stream of isa.LoadWord); one may be taken while `busy`, and waits, unless it is PLACE, COUNT, RUN or a
+        WORD behind PLACE. RUN comes only when no picture is on its way
+    busy : In(1): a program runs; computing : In(1): and does not wait for its next picture
     words : Out(stream of TapeWord); waiting : In(1): the distributor has no room; ended : In(1): it took the last word
     rewind : Out(1): the rings are empty, the tape begins
     resident : Out(1): the memories hold all of the net
@@ -55,18 +65,22 @@ class TapePlayer(wiring.Component):
     hold : Out(1): no net, or a load waits: start no picture; clear : Out(1): no net: forget pixels
     forget : In(1): the picture that runs is given up, and `busy` falls; a net that is played starts again
     memory : Out(isa.MemoryReport)
+    pixels : Out(stream of isa.PixelWord), running : Out(1): a run goes on, and they are its pixels; answered : In(1):
+        the last logit of a picture was taken; run : Out(isa.RunReport)
     sdram : Out(SdramPort())
 
     Throughput: see SdramController; a chunk's words are passed on when all of it has come and its check has held,
-    timing.TAPE_CHUNK = 9 cycles after its last one. Resources: those of its parts and about 200 flip-flops.
+    timing.TAPE_CHUNK = 9 cycles after its last one. Resources: those of its parts and about 220 flip-flops.
     """
     def __init__(self, config: AccelConfig, *, whole=False):
         self.config, self.at_configuration = config, whole
         super().__init__({
-            "load": In(stream.Signature(isa.LoadWord)), "busy": In(1), "words": Out(stream.Signature(TapeWord)),
-            "waiting": In(1), "ended": In(1), "rewind": Out(1), "resident": Out(1, init=whole),
-            "ask": In(1), "go": Out(1), "whole": Out(1, init=whole), "damaged": Out(1), "hold": Out(1),
-            "clear": Out(1), "forget": In(1), "memory": Out(isa.MemoryReport), "sdram": Out(SdramPort())})
+            "load": In(stream.Signature(isa.LoadWord)), "busy": In(1), "computing": In(1),
+            "words": Out(stream.Signature(TapeWord)), "waiting": In(1), "ended": In(1), "rewind": Out(1),
+            "resident": Out(1, init=whole), "ask": In(1), "go": Out(1), "whole": Out(1, init=whole),
+            "damaged": Out(1), "hold": Out(1), "clear": Out(1), "forget": In(1),
+            "memory": Out(isa.MemoryReport), "sdram": Out(SdramPort()), "pixels": Out(stream.Signature(isa.PixelWord)),
+            "running": Out(1), "answered": In(1), "run": Out(isa.RunReport)})
 
     def elaborate(self, platform):
         m = Module()
@@ -74,18 +88,24 @@ class TapePlayer(wiring.Component):
         m.submodules.check = check = ChunkCheck()
         m.submodules.queue = queue = ChunkQueue()
         m.submodules.test = test = MemoryTest()
+        m.submodules.reader = reader = PictureReader()
         wiring.connect(m, controller.port, wiring.flipped(self.sdram))
         wiring.connect(m, queue.o, wiring.flipped(self.words))
+        wiring.connect(m, reader.pixels, wiring.flipped(self.pixels))
 
         m.submodules.load_register = load_register = StreamRegister(isa.LoadWord)
         wiring.connect(m, wiring.flipped(self.load), load_register.i)
         load = load_register.o
         kind, word = load.p.kind, load.p.data
         taken = load.valid & load.ready
+        gentle = Signal()                                   # not of a load or a test
+        m.d.comb += gentle.eq((kind == isa.LoadKind.PLACE) | (kind == isa.LoadKind.COUNT) | (kind == isa.LoadKind.RUN)
+                              | (kind == isa.LoadKind.WORD))
         expected, last, place = Signal(32), Signal(isa.CHUNK_BITS), Signal(isa.CHUNK_BITS + 9)
         testing, playing, again, quiet, seed = Signal(), Signal(), Signal(), Signal(), Signal(16)
 
-        # Requests, of the player or the tester.
+        # Requests, of the player, the tester, or the reader of pictures. `lent`: those of the last.
+        lendable, lent = Signal(), Signal()
         asked, request = Signal(range(tape.SLOTS + 1)), stream.Signature(isa.CHUNK_BITS).create()
         chunk, at_last, all_asked = Signal(isa.CHUNK_BITS), Signal(), Signal()
         wants_chunk, accepted = Signal(), Signal()
@@ -97,16 +117,22 @@ class TapePlayer(wiring.Component):
             m.d.sync += request.valid.eq(1)
         m.d.sync += asked.eq(asked + accepted - Mux(playing, queue.freed, check.judged & (asked != 0)))
         m.d.comb += [
-            controller.reads.valid.eq(Mux(testing, test.reads.valid, request.valid)),
-            controller.reads.payload.eq(Mux(testing, test.reads.payload, request.payload)),
-            test.reads.ready.eq(testing & controller.reads.ready), request.ready.eq(~testing & controller.reads.ready)]
+            controller.reads.valid.eq(Mux(testing, test.reads.valid, Mux(lent, reader.reads.valid, request.valid))),
+            controller.reads.payload.eq(
+                Mux(testing, test.reads.payload, Mux(lent, reader.reads.payload, request.payload))),
+            test.reads.ready.eq(testing & controller.reads.ready), reader.reads.ready.eq(lent & controller.reads.ready),
+            request.ready.eq(~testing & ~lent & controller.reads.ready)]
 
-        # Words that come: checked, and stored while the tape plays.
-        m.d.comb += [check.last.eq(last), check.valid.eq(controller.word.valid & ~testing),
-                     check.word.eq(controller.word.data),
+        # Words that come: checked, and stored while the tape plays; or a picture's.
+        checking = Signal()
+        m.d.comb += [check.last.eq(last), check.valid.eq(controller.word.valid & ~testing & ~lent),
+                     check.word.eq(controller.word.data), check.counts.eq(checking),
+                     check.other.eq(controller.word.valid & lent),
                      queue.valid.eq(check.payload & playing), queue.word.eq(controller.word.data),
                      queue.end.eq(check.end & playing), queue.commit.eq(check.judged & ~check.wrong & playing),
-                     queue.last.eq(last), test.word.eq(controller.word), test.seed.eq(seed)]
+                     queue.last.eq(last), test.word.eq(controller.word), test.seed.eq(seed),
+                     reader.valid.eq(controller.word.valid & lent), reader.word.eq(controller.word.data),
+                     reader.last.eq(controller.word.last)]
 
         # Words of a load.
         m.submodules.write_register = write_register = StreamRegister(WriteWord)
@@ -124,20 +150,33 @@ class TapePlayer(wiring.Component):
         # cycle after `hold` on, so two cycles after it `idle` is up only if there is none.
         idle, stopping, disturbed = Signal(), Signal(), Signal()
         m.d.sync += [self.hold.eq(self.load.valid | load.valid | ~self.whole | stopping),
-                     idle.eq(self.hold & ~self.busy), disturbed.eq(load.valid & idle),
+                     idle.eq(self.hold & ~self.busy), disturbed.eq(load.valid & ~gentle & idle),
                      self.go.eq(self.resident | controller.restarted)]
 
         # A picture may start when everything waits for it.
         steady, primed, picture_waits = Signal(range(timing.TAPE_SETTLED)), Signal(), Signal()
         most = timing.TAPE_SETTLED - 1
         rings_full = Signal()
-        settled = picture_waits & rings_full & queue.full & controller.idle & ~request.valid
+        calm = rings_full & queue.full & controller.idle & ~request.valid
+        settled = picture_waits & calm & ~reader.reads.valid & ~lent
         m.d.sync += [steady.eq(Mux(settled, Mux(steady == most, most, steady + 1), 0)),
                      primed.eq(settled & (steady == most))]
         m.d.sync += [picture_waits.eq(self.ask & ~controller.restarted), rings_full.eq(self.waiting)]
         m.d.sync += controller.restart.eq(
             playing & ~self.resident & primed & picture_waits & self.whole & ~controller.restarted)
         m.d.comb += self.clear.eq(~self.whole)
+
+        # The loan. No picture starts in it: `primed` has fallen a cycle after the reader asks, and the restart with it.
+        # A picture that may start is seen to be computed some cycles later.
+        keeping, started, calm_for = Signal(), Signal(LOAN_AFTER_RESTART), Signal(range(timing.TAPE_SETTLED))
+        m.d.sync += [started.eq(Cat(controller.restarted, started)),
+                     calm_for.eq(Mux(calm & playing & self.whole & ~self.computing & ~started.any(),
+                                     Mux(calm_for == most, most, calm_for + 1), 0)),
+                     lendable.eq(keeping | playing & (calm_for == most) & ~controller.restarted & ~started.any())]
+        with m.If(lent):
+            m.d.sync += lent.eq(~controller.idle | reader.reads.valid)
+        with m.Elif(lendable & reader.reads.valid & ~primed & ~controller.restart & ~controller.restarted):
+            m.d.sync += lent.eq(1)
         m.d.sync += quiet.eq(controller.idle & ~controller.reads.valid & ~controller.writes.valid & ~to_write.valid)
 
         # All ends of it are far.
@@ -153,24 +192,37 @@ class TapePlayer(wiring.Component):
 
         # What a state waits for is put together in the cycle before.
         wrong, differs, count = Signal(), Signal(), Signal(range(4))
-        checking, broken, forgotten, all_back, stopped = Signal(), Signal(), Signal(), Signal(), Signal()
+        broken, forgotten, all_back, stopped = Signal(), Signal(), Signal(), Signal()
         m.d.sync += [differs.eq(expected != check.check), broken.eq(check.judged & check.wrong),
                      forgotten.eq(self.forget & ~self.resident), all_back.eq(checking & all_asked & (asked == 0)),
-                     stopped.eq(stopping & quiet & ~request.valid & idle)]
+                     stopped.eq(stopping & quiet & ~request.valid & idle & ~lent & ~lendable)]
         # After a word of the load the next one comes two cycles later: what is decided here is decided anew by then.
         loading, may_take = Signal(), Signal()
-        m.d.sync += may_take.eq(loading & idle & ~writes.valid & controller.ready)
+        counts, runs = Signal(), Signal()
+        m.d.comb += load.ready.eq(may_take)
+        m.d.sync += [may_take.eq(load.valid & ~may_take & ~writes.valid & controller.ready
+                                 & Mux(gentle & ~loading, (playing | keeping) & ~lent, loading & idle)),
+                     counts.eq(taken & (kind == isa.LoadKind.COUNT)), runs.eq(taken & (kind == isa.LoadKind.RUN))]
+        with m.If(taken):
+            with m.Switch(kind):
+                with m.Case(isa.LoadKind.BEGIN, isa.LoadKind.PLACE):
+                    m.d.sync += place.eq(word[:isa.CHUNK_BITS] << 9)
+                with m.Case(isa.LoadKind.WORD):
+                    m.d.sync += [writes.valid.eq(1), writes.p.data.eq(word)]
+                with m.Case(isa.LoadKind.CHECK):
+                    m.d.sync += expected.eq(Cat(expected[16:], word))
+        # The word stands still for one more cycle than it is on offer.
+        m.d.comb += [reader.count.eq(counts), reader.start.eq(runs), reader.data.eq(word), check.other_start.eq(runs),
+                     reader.clear.eq(self.forget | ~self.whole), reader.answered.eq(self.answered),
+                     self.running.eq(reader.running), self.run.ended.eq(reader.ended),
+                     self.run.cycles.eq(reader.cycles), self.run.check.eq(check.check)]
         with m.FSM(init="KEEP" if self.at_configuration else "EMPTY"):
             with m.State("EMPTY"):
-                m.d.comb += [loading.eq(1), load.ready.eq(may_take)]
+                m.d.comb += loading.eq(1)
                 with m.If(taken):
                     with m.Switch(kind):
                         with m.Case(isa.LoadKind.BEGIN):
-                            m.d.sync += [self.damaged.eq(0), self.resident.eq(0), place.eq(word[:isa.CHUNK_BITS] << 9)]
-                        with m.Case(isa.LoadKind.WORD):
-                            m.d.sync += [writes.valid.eq(1), writes.p.data.eq(word)]
-                        with m.Case(isa.LoadKind.CHECK):
-                            m.d.sync += expected.eq(Cat(expected[16:], word))
+                            m.d.sync += [self.damaged.eq(0), self.resident.eq(0)]
                         with m.Case(isa.LoadKind.PLAY):
                             m.d.sync += [last.eq(isa.Play(word).last), self.resident.eq(isa.Play(word).resident)]
                             m.next = "DRAIN"
@@ -234,6 +286,7 @@ class TapePlayer(wiring.Component):
                     m.d.sync += self.whole.eq(1)
                     m.next = "KEEP"
             with m.State("KEEP"):
+                m.d.comb += keeping.eq(1)
                 with m.If(disturbed):
                     m.d.sync += [self.whole.eq(0), again.eq(0)]
                     m.next = "STOP"

@@ -26,15 +26,16 @@ def instructions(image):
 
 
 def of_layer(image, layer):
-    """Its `LayerInfo` and instructions, by its name."""
+    """Its `LayerInfo`, its `RunInfo` and instructions, by its name."""
     info = next(info for info in image.layers if info.name == layer)
-    return info, instructions(image)[info.start:info.stop]
+    [run] = [run for run in image.runs if run.layer == layer]
+    return info, run, instructions(image)[run.start:run.stop]
 
 
 def passes(image, layer):
     """The passes of a layer, by its name, one by one: those of one instruction differ in their base alone."""
     chosen, plane = [], 0
-    for layout, fields in of_layer(image, layer)[1]:
+    for layout, fields in of_layer(image, layer)[2]:
         if layout is Source:
             plane = fields.plane
         elif layout is Pass:
@@ -44,7 +45,7 @@ def passes(image, layer):
 
 
 def tiles(image, layer):
-    return [fields for layout, fields in of_layer(image, layer)[1] if layout is Tile]
+    return [fields for layout, fields in of_layer(image, layer)[2] if layout is Tile]
 
 
 def small_net(**changes):
@@ -118,8 +119,8 @@ def test_state_changes_only_where_needed(name):
             assert force.get(key) != instruction
             force[key] = instruction
     *before, (layout, last) = instructions(image)
-    assert layout is Emit and last.last
-    assert not any(layout is End or layout is Emit and fields.last for layout, fields in before)
+    assert layout is Emit and last.last and last.end
+    assert not any(layout is End or layout is Emit and (fields.last or fields.end) for layout, fields in before)
 
 
 def test_barriers_only_before_unwritten_tensors():
@@ -190,13 +191,13 @@ def test_activation_words_are_written_whole():
     layer = build.layer(build.conv(PICTURE, 18))
     build.logits(layer, 2)
     image = compile_net(build.net(), config)
-    info = image.layers[0]
+    info, run, _ = of_layer(image, layer)
     assert [tile.part for tile in tiles(image, layer)] == [0, 1, 2, 3] * 2
     assert info.writes == 8 * 8 * 4
     interpreter = Interpreter(image)
     interpreter.activations[:] = 15
-    interpreter.run(np.full((3, 8, 8), 255, np.uint8))
-    second_word = interpreter.activations[info.base + 8 * info.pitch:][:8 * info.pitch]
+    interpreter.run(np.full((1, 3, 8, 8), 255, np.uint8))
+    second_word = interpreter.activations[run.base + 8 * info.pitch:][:8 * info.pitch]
     assert not second_word[..., 2:].any()
 
 
@@ -327,7 +328,7 @@ def test_memory_is_used_again():
         layer = build.layer(build.conv(layer, 16))
     build.logits(layer, 10)
     image = compile_net(build.net(), R16C16P2)
-    assert [info.base for info in image.layers[:-1]] == [1024, 1280] * 3
+    assert [run.base for run in image.runs[:-1]] == [1024, 1280] * 3
     assert unpacked(Settings, image.settings).second == 512
 
 
@@ -347,7 +348,7 @@ def test_a_single_picture_buffer_is_free_after_its_last_reader():
     build.logits(name, 3)
     image = compile_net(build.net(), replace(TINY, activation_depth=48))
     assert unpacked(Settings, image.settings).second == 0
-    assert [info.base for info in image.layers[:-1]] == [32, 0, 16]
+    assert [run.base for run in image.runs[:-1]] == [32, 0, 16]
 
 
 # Bands.
@@ -362,10 +363,10 @@ def test_a_large_map_is_computed_in_bands():
     config = replace(TINY, accumulator_depth=32)
     image = compile_net(build.net(), config)
     plane = 20 * 3
-    info, _ = of_layer(image, "first")
+    info, run, _ = of_layer(image, "first")
     first = tiles(image, "first")
     assert [(tile.top, tile.height) for tile in first] == [(0, 5), (5, 5), (10, 5), (15, 5)] * 2
-    assert [tile.base for tile in first] == [info.base + word * plane + top * 3 for word in (0, 1)
+    assert [tile.base for tile in first] == [run.base + word * plane + top * 3 for word in (0, 1)
                                              for top in (0, 5, 10, 15)]
     assert [tile.thresholds for tile in first] == [1, 0, 0, 0] * 2
     assert [tile.barrier for tile in tiles(image, "second")] == [1, 0, 0, 0][:len(tiles(image, "second"))]

@@ -20,6 +20,7 @@ from sim.engine import Gaps
 from sim.engines import timeout_cycles
 from sim.pysim import PysimEngine
 from tests.accel.streams import Monitor
+from tests.batches import batched
 from tests.nets import NetBuilder, corner_pictures, extreme_net, random_net, random_pictures
 
 
@@ -37,14 +38,18 @@ def check(image, pictures, **options):
 
 
 def check_results(image, pictures, results):
-    interpreter, logits = Interpreter(image), []
-    for picture, result in zip(pictures, results, strict=True):
-        expected, (groups, words) = interpreter.run(picture)
+    """Of whole batches."""
+    interpreter, logits, answers = Interpreter(image), [], schedule(image).answers
+    for k, result in enumerate(results):
+        number = k % image.batch
+        if number == 0:
+            expected, (groups, words) = interpreter.run(pictures[k:k + image.batch])
         np.testing.assert_array_equal(result.writes[0], groups)
         np.testing.assert_array_equal(result.writes[1], words)
-        np.testing.assert_array_equal(result.logits, expected)
-        assert result.cycles == cycles(image)
+        np.testing.assert_array_equal(result.logits, expected[number])
+        assert (result.number, result.cycles, result.program_cycles) == (number, answers[number], cycles(image))
         logits.append(result.logits)
+    assert len(logits) == len(pictures)
     return np.array(logits)
 
 
@@ -61,6 +66,27 @@ def test_random_nets(config, seed):
     image = small_net(seed, config)
     net_pictures = np.random.default_rng(seed).integers(0, 256, (2, 3, *image.picture_shape), dtype=np.uint8)
     check(image, net_pictures)
+
+
+def small_batch(config):
+    """A residual in place among its layers."""
+    build = NetBuilder(np.random.default_rng(5), (3, 4, 5))
+    first = build.layer(build.conv("image", 5))
+    body = build.layer(build.conv(first, 6, stride=2), a_bits=config.a_bits)
+    add = build.layer(build.conv(body, 6), build.skip(body), a_bits=config.a_bits)
+    build.logits(add, 3)
+    image = batched(build.net(), config, seed=1, most=3)
+    assert image.batch > 1
+    return image
+
+
+@pytest.mark.parametrize("gaps", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("config", [TINY, pytest.param(TINY_1PX, marks=pytest.mark.slow)], ids=lambda c: c.name)
+def test_batches(config, gaps):
+    """Two programs, each with pictures of its own. Back-pressure keeps pictures waiting in the middle of a program."""
+    image = small_batch(config)
+    pictures = np.random.default_rng(3).integers(0, 256, (2 * image.batch, 3, 4, 5), dtype=np.uint8)
+    check(image, pictures, gaps=gaps)
 
 
 @pytest.mark.parametrize("gaps", [0.3, pytest.param(0.8, marks=pytest.mark.slow)])
@@ -150,7 +176,7 @@ def test_a_cleared_core_forgets_its_pictures_and_keeps_its_net(seed):
     image = small_net(2 + seed, TINY)
     core = Core(TINY, image=image)
     pictures = rng.integers(0, 256, (2, 3, *image.picture_shape), dtype=np.uint8)
-    expected = [Interpreter(image).run(picture)[0].tolist() for picture in pictures]
+    expected = [Interpreter(image).run(picture[None])[0][0].tolist() for picture in pictures]
     whole = cycles(image) + 3 * pictures[0].size
     answers = []
 

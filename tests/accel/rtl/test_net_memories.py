@@ -41,12 +41,12 @@ async def contents(ctx, dut):
 
 
 def instructions(image):
-    """(word, memory, count) of each up to the one with the last logits: the tape has no more. memory, count: as
+    """(word, memory, count) of each up to the program's end: the tape has no more. memory, count: as
     `tape.operands_of`."""
     for word in image.program.tolist():
         layout, fields = isa.decode(word)
         yield word, *tape.operands_of(image.config, layout, fields)[:2]
-        if layout is isa.Emit and fields.last:
+        if layout is isa.Emit and fields.end:
             return
 
 

@@ -26,7 +26,7 @@ def settings_of(config, height, width, *, buffers=2):
     """The second buffer lies behind the first."""
     pitch = -(-width // config.banks)
     return {"op": isa.Op.SETTINGS, "width": width, "height": height, "pitch": pitch, "plane": height * pitch,
-            "second": (buffers - 1) * config.a_digits * height * pitch}
+            "second": (buffers - 1) * config.a_digits * height * pitch, "single": 1}
 
 
 def words_of(config, picture, buffer):
@@ -166,26 +166,33 @@ def test_clear_forgets_a_picture_in_the_middle(config, after):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("dy, dx", [(-1, -1), (0, 0), (1, 1), (-1, 1)])
 def test_im2col(config, stride, dy, dx):
-    """Every token of passes without a gap between them, over all rows and over those below a first one, its pixels
-    without their dropped bits and their sums, with a token missing now and then."""
+    """Every token of passes without a gap between them, over all rows and over those below a first one, of one picture
+    and of several that lie upwards or downwards, its pixels without their dropped bits and their sums, with a token
+    missing now and then."""
     rng = np.random.default_rng(10 * stride + 3 * dy + dx)
     m, banks, bank_rows = config.pixels_per_cycle, config.banks, 1 << config.row_address_bits
     pitch, base = 3, bank_rows - 4                              # wraps around
     memory = rng.integers(0, 1 << config.a_bits, (bank_rows, banks, config.rows), dtype=np.uint8)
-    idle = {"valid": 0, "first": 0, "row_end": 0}
+    idle = {"valid": 0, "first": 0, "row_end": 0, "map_end": 0}
     inputs, expected = [], []                                   # (window, token) a cycle
-    for drop, height, width, top in ((0, 5, 7, 0), (2, 5, 7, 1), (0, 1, 2, 0), (1, 2, 1, 0), (3, 3, 5, 1), (2, 1, 1, 0),
-                                     (0, 4, 3, 1)):
+    for drop, height, width, top, pictures, apart in (
+            (0, 5, 7, 0, 1, 0), (2, 5, 7, 1, 1, 0), (0, 1, 2, 0, 1, 0), (1, 2, 1, 0, 1, 0), (3, 3, 5, 1, 1, 0),
+            (2, 1, 1, 0, 1, 0), (0, 4, 3, 1, 1, 0), (0, 5, 7, 0, 3, 20), (1, 1, 1, 0, 4, 1), (0, 4, 3, 0, 2, -17),
+            (0, 1, 5, 0, 3, bank_rows - 1), (0, 3, 2, 0, 1, 9)):
         groups, first_row = len(range(0, width, stride * m)), stride * top + dy
         window = {"base": (base + first_row * pitch) % bank_rows, "y": first_row, "dx": dx, "stride2": stride - 1,
-                  "width": width, "height": height, "pitch": pitch, "drop": drop}
-        for y, g in np.ndindex(-(-height // stride) - top, groups):
-            if (y, g) != (0, 0) and rng.random() < 0.3:
+                  "width": width, "height": height, "pitch": pitch, "drop": drop,
+                  "apart": apart % (1 << isa.ROW_BITS)}
+        rows = -(-height // stride) - top
+        for k, y, g in np.ndindex(pictures, rows, groups):
+            if (k, y, g) != (0, 0, 0) and rng.random() < 0.3:
                 inputs.append((window, idle))
-            inputs.append((window, {"valid": 1, "first": (y, g) == (0, 0), "row_end": g == groups - 1}))
+            row_end = g == groups - 1
+            inputs.append((window, {"valid": 1, "first": (k, y, g) == (0, 0, 0), "row_end": row_end,
+                                    "map_end": row_end and y == rows - 1}))
             row, columns = first_row + stride * y, stride * (m * g + np.arange(m)) + dx
             inside = (0 <= row < height) & (columns >= 0) & (columns < width)
-            address = (base + row * pitch + columns // banks) % bank_rows
+            address = (base + k * apart + row * pitch + columns // banks) % bank_rows
             expected.append((len(inputs) - 1, memory[address, columns % banks] * inside[:, None] >> drop << drop))
 
     dut, asked = Im2col(config), []

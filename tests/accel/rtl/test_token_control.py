@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
-"""Where a token's accumulators and codes are: whole passes with gaps between tokens, against their geometry."""
+"""Where a token's accumulators and codes are: whole passes over one picture and several, with gaps between tokens,
+against their geometry."""
 import numpy as np
 import pytest
 
@@ -15,24 +16,31 @@ def test_tokens_of_passes_one_after_the_other(config, final, logits):
     rng = np.random.default_rng(2 * final + logits)
     m, rows = config.pixels_per_cycle, config.activation_depth
     dut, inputs, expected = TokenControl(config), [], []
-    for height, width, base in ((3, 5, 10), (1, 1, 0), (1, 7, rows - 2), (4, 2, 100), (2, 8, 33), (5, 1, 7)):
+    for height, width, base, pictures, apart in (
+            (3, 5, 10, 1, 0), (1, 1, 0, 1, 0), (1, 7, rows - 2, 1, 0), (4, 2, 100, 1, 0), (2, 8, 33, 1, 0),
+            (5, 1, 7, 1, 0), (3, 5, 10, 2, 9), (1, 1, 3, 5, 1), (2, 3, 5, 3, -4), (1, 7, rows - 2, 4, 2),
+            (2, 2, 9, 2, 700), (1, 3, 9, 1, 50), (1, 2, 1, 3, 0)):
         groups, pitch, part = -(-width // m), -(-width // config.banks) + int(rng.integers(2)), 0
         tile = {"base": base, "pitch": pitch, "width": width, "height": height, "groups": groups, "part": part}
         flags = {name: int(rng.integers(2)) for name in ("clear", "maximum")}
         shift = int(rng.integers(1 << isa.SHIFT_BITS))
         instruction = {**flags, "final": final, "logits": logits, "shift": shift}
-        for y, g in np.ndindex(height, groups):
-            while (y, g) != (0, 0) and rng.random() < 0.3:
-                inputs.append((instruction, tile, {"valid": 0, "first": 0, "row_end": int(rng.integers(2))}))
+        for k, y, g in np.ndindex(pictures, height, groups):
+            while (k, y, g) != (0, 0, 0) and rng.random() < 0.3:
+                idle = {"valid": 0, "first": 0, "row_end": int(rng.integers(2)), "map_end": int(rng.integers(2))}
+                inputs.append((instruction, tile, apart, idle))
                 expected.append(None)
-            first = (y, g) == (0, 0)
-            inputs.append((instruction, tile, {"valid": 1, "first": first, "row_end": g == groups - 1}))
+            first, row_end = (k, y, g) == (0, 0, 0), g == groups - 1
+            inputs.append((instruction, tile, apart, {
+                "valid": 1, "first": first, "row_end": row_end, "map_end": row_end and y == height - 1}))
             inside = sum((m * g + j < width) << j for j in range(m))
-            expected.append([1, first, y * groups + g, flags["clear"], final, flags["maximum"], logits, shift, inside,
-                             final and not logits, (base + y * pitch + g // 2) % rows, g % 2, part])
+            expected.append([1, first, (k * height + y) * groups + g, flags["clear"], final,
+                             flags["maximum"], logits, shift, inside,
+                             final and not logits, (base + k * apart + y * pitch + g // 2) % rows, g % 2, part])
 
     def stimulus(ctx, cycle):
-        instruction, tile, token = inputs[cycle]
+        instruction, tile, apart, token = inputs[cycle]
+        ctx.set(dut.apart, apart % (1 << isa.ROW_BITS))
         ctx.set(dut.instruction, instruction)
         ctx.set(dut.tile, tile)
         ctx.set(dut.token, token)

@@ -15,7 +15,7 @@ from tests.accel.simulate import run_cycles
 TWELVE_ROWS = replace(TINY, name="twelve-rows", rows=12, weight_depth=36)
 TWO_BITS = replace(TINY, name="two-bits", w_bits=2, a_bits=2, rows=8, weight_depth=32)
 CONFIGS = [TINY, TINY_1PX, TWELVE_ROWS, TWO_BITS]
-LAYOUTS = {"instruction": isa.Pass, "source": isa.Source, "tile": isa.Tile}
+LAYOUTS = {"instruction": isa.Pass, "source": isa.Source, "tile": isa.Tile, "batch": isa.Batch}
 
 
 @dataclass(kw_only=True)
@@ -24,6 +24,7 @@ class Request:
     wait: int = 0
     groups: int = 1
     height: int = 1
+    pictures: int = 1
     final: int = 0
     repeat: int = 0
     barrier: int = 0
@@ -37,15 +38,17 @@ class Request:
                             "final": self.final, "maximum": pick(2), "repeat": self.repeat, "logits": pick(2),
                             "drop": pick(4), "more": pick(64)},
             "source": {"op": isa.Op.SOURCE, "width": pick(128), "height": pick(128), "pitch": pick(64),
-                       "plane": pick(1 << isa.ROW_BITS), "stride2": pick(2), "picture": pick(2)},
+                       "plane": pick(1 << isa.ROW_BITS), "stride2": pick(2), "picture": pick(2),
+                       "apart": pick(1 << isa.ROW_BITS)},
             "tile": {"op": isa.Op.TILE, "base": pick(1 << isa.ROW_BITS), "part": pick(16), "pitch": pick(64),
                      "width": pick(128), "height": self.height, "groups": self.groups, "top": pick(128),
-                     "thresholds": pick(2), "short": pick(2), "barrier": self.barrier}}
+                     "thresholds": pick(2), "short": pick(2), "barrier": self.barrier},
+            "batch": {"op": isa.Op.BATCH, "more": self.pictures - 1, "apart": pick(1 << isa.ROW_BITS)}}
         self.table = pick(1 << 64)
 
     @property
     def tokens(self):
-        return self.groups * self.height
+        return self.groups * self.height * self.pictures
 
 
 SECOND = 300                                        # bank row of the second picture buffer
@@ -139,7 +142,8 @@ def check(config, requests, buffer, offered, taken, trace):
         table = request.table % (1 << (config.w_bits << config.w_bits))
         assert set(trace["table"][cycle + 1 + timing.TABLE:end + 1 + timing.TABLE]) == {table}
         first = cycle + 1 + rows
-        tokens |= {first + k: (1, k == 0, (k + 1) % request.groups == 0) for k in range(request.tokens)}
+        tokens |= {first + k: (1, k == 0, (k + 1) % request.groups == 0,
+                               (k + 1) % (request.groups * request.height) == 0) for k in range(request.tokens)}
         for name, value in request.state.items():
             held = {getattr(state, name).as_bits() for state in trace["state"][first:end + 1 + rows]}
             assert held == {LAYOUTS[name].const(value).as_bits()}
@@ -148,7 +152,7 @@ def check(config, requests, buffer, offered, taken, trace):
         y = (1 + source["stride2"]) * request.state["tile"]["top"] + instruction["dy"]
         window = {"base": base % (1 << isa.ROW_BITS), "y": y, "dx": instruction["dx"],
                   "drop": instruction["drop"], **{name: source[name] for name in ("stride2", "width", "height",
-                                                                                  "pitch")}}
+                                                                                  "pitch", "apart")}}
         assert all({name: now[name] for name in window} == window for now in trace["window"][first:end + 1 + rows])
         over = cycle + request.tokens + 1 + rows + drain
         for at in range(cycle + 1, min(over, cycles)):
@@ -157,8 +161,8 @@ def check(config, requests, buffer, offered, taken, trace):
             for at in range(cycle + 2, min(over, cycles)):
                 thresholds_free[at] = 0
     for at, token in enumerate(trace["token"]):
-        now = (token.valid, token.first, token.row_end if token.valid else 0)
-        assert now == tokens.get(at, (0, 0, 0)), f"token of cycle {at}"
+        now = (token.valid, token.first, *((token.row_end, token.map_end) if token.valid else (0, 0)))
+        assert now == tokens.get(at, (0, 0, 0, 0)), f"token of cycle {at}"
     assert trace["drained"] == drained
     assert [cycle for cycle, free in enumerate(trace["words_free"]) if free] == cycles_of_words_free(
         requests, taken, trace)
@@ -168,11 +172,13 @@ def check(config, requests, buffer, offered, taken, trace):
 
 
 @pytest.mark.parametrize("config", [TINY, TWELVE_ROWS], ids=lambda config: config.name)
-@pytest.mark.parametrize("groups, height", [(1, 1), (1, 2), (6, 1), (1, 7), (3, 5), (12, 1)])
-def test_time_table_of_one_pass(config, groups, height):
-    request = Request(groups=groups, height=height, final=1, fields=random.Random(2))
+@pytest.mark.parametrize("groups, height, pictures", [
+    (1, 1, 1), (1, 2, 1), (6, 1, 1), (1, 7, 1), (3, 5, 1), (12, 1, 1), (1, 1, 2), (1, 1, 9), (1, 1, 64), (4, 1, 3),
+    (1, 3, 4), (2, 3, 2)])
+def test_time_table_of_one_pass(config, groups, height, pictures):
+    request = Request(groups=groups, height=height, pictures=pictures, final=1, fields=random.Random(2))
     offered, taken, trace = run(config, [request], rewinds=False)
-    n, rows, drain = groups * height, config.rows, timing.drain(config)
+    n, rows, drain = groups * height * pictures, config.rows, timing.drain(config)
     assert taken == [0]
     assert trace["weight_address"][1:1 + rows] == list(range(rows))
     assert [at for at, token in enumerate(trace["token"]) if token.valid] == list(range(1 + rows, n + rows + 1))
@@ -204,6 +210,7 @@ def test_random_passes(config, busy, buffer):
                                      (rng.randrange(1, 5), rng.randrange(1, 6))])
         requests.append(Request(
             wait=rng.choice([0, 0, 3, rng.randrange(60)]), groups=groups, height=height, final=rng.randrange(2),
+            pictures=rng.choice([1, 1, 2, rng.randrange(1, 8)]),
             repeat=rng.randrange(2) if k else 0, barrier=int(rng.random() < 0.3), fields=rng))
     offered, taken, trace = run(config, requests, buffer=buffer, busy=busy, seed=buffer)
     assert any(trace["rewind"]) and any(trace["ended"]) and any(trace["words_free"])

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 from amaranth import Value
-from amaranth.lib import data
 
 from accel import isa, timing
 from accel.config import TINY
@@ -15,7 +14,7 @@ from accel.rtl.control.sequencer import Sequencer
 from tests.accel.streams import Monitor, simulate, sink
 
 TWO_BITS = replace(TINY, name="two-bits", w_bits=2, a_bits=2, rows=12, weight_depth=2040)
-PICTURES, SECOND = 2, 300         # SECOND: bank row of the second picture buffer
+PROGRAMS_RUN, SECOND = 2, 300     # SECOND: bank row of the second picture buffer
 READ = ("instruction", "weights", "thresholds")
 
 
@@ -23,8 +22,12 @@ def instruction(op, **fields):
     return isa.LAYOUTS[op].const({"op": op, **fields}).as_bits()
 
 
-def tile(*, groups=1, height=1, thresholds=0, barrier=0, passes=1, repeat=0, base=0, together=0):
-    """An output tile and its passes, the last of them final; together: in one instruction."""
+def tile(*, groups=1, height=1, thresholds=0, barrier=0, passes=1, repeat=0, base=0, together=0, pictures=None):
+    """An output tile and its passes, the last of them final; together: in one instruction. pictures: from here on."""
+    if pictures:
+        return [instruction(isa.Op.BATCH, more=pictures - 1, apart=base), *tile(
+            groups=groups, height=height, thresholds=thresholds, barrier=barrier, passes=passes, repeat=repeat,
+            base=base, together=together)]
     if together:
         return [instruction(isa.Op.TILE, groups=groups, height=height, thresholds=thresholds, barrier=barrier),
                 instruction(isa.Op.PASS, base=base, final=1, clear=1, more=passes - 1)]
@@ -33,8 +36,12 @@ def tile(*, groups=1, height=1, thresholds=0, barrier=0, passes=1, repeat=0, bas
               for k in range(passes)]]
 
 
-def emit(count, *, last):
-    return [instruction(isa.Op.EMIT, count=count, last=last)]
+def emit(count, *, last, end=None):
+    return [instruction(isa.Op.EMIT, count=count, last=last, end=last if end is None else end)]
+
+
+def picture(*, release=0, wait=0):
+    return [instruction(isa.Op.PICTURE, release=release, wait=wait)]
 
 
 END = [instruction(isa.Op.END)]
@@ -52,6 +59,12 @@ PROGRAMS = {
     "not-final-behind-final": [*tile(height=3), instruction(isa.Op.PASS), *emit(1, last=0), *tile(height=3),
                                instruction(isa.Op.PASS), *emit(1, last=1), *END],
     "behind-the-end": [*tile(height=9), *emit(1, last=1), *tile(groups=3, passes=2, thresholds=1), *emit(2, last=1)],
+    "pictures": [*tile(groups=2, height=3, pictures=3, passes=2), *tile(pictures=6, thresholds=1), *tile(passes=3),
+                 *tile(groups=5, pictures=1), *emit(1, last=1), *tile(height=2, pictures=2), *END],
+    "one-after-the-other": [*tile(height=9), *picture(release=1, wait=1), *tile(height=2), *emit(2, last=1, end=0),
+                            *picture(wait=1), *tile(), *picture(release=1), *emit(1, last=1)],
+    "nothing-before": [*picture(release=1, wait=1), *picture(release=1), *picture(), *tile(thresholds=1),
+                       *emit(1, last=1)],
 }
 
 
@@ -66,22 +79,36 @@ def random_program(seed):
         groups, height = rng.choice([(1, 1), (1, rng.randrange(1, 9)), (rng.randrange(1, 9), rng.randrange(1, 5))])
         program += tile(groups=groups, height=height, thresholds=rng.randrange(2), barrier=rng.randrange(2),
                         passes=rng.randrange(1, 5), repeat=rng.randrange(2), base=rng.randrange(1 << 13),
-                        together=rng.random() < 0.3)
+                        together=rng.random() < 0.3, pictures=rng.choice([None, None, 1, 2, 5]))
         if rng.random() < 0.3:
-            program += emit(rng.randrange(1, 4), last=0)
+            program += emit(rng.randrange(1, 4), last=rng.randrange(2), end=0)
+        if rng.random() < 0.4:
+            program += picture(release=rng.randrange(2), wait=rng.randrange(2))
     return [*program, *emit(rng.randrange(1, 6), last=1), *END]
 
 
+def is_single(program):
+    """Whether its end gives the picture back."""
+    return all(isa.decode(word)[0] is not isa.Picture for word in program)
+
+
 def passes_of(program):
-    """(index, the pass as a number, bank row at which it begins) of each pass of all pictures; what a program reads
-    before it says so is what the picture before read."""
-    plane, of_picture, passes = 0, 0, []
-    for buffer, index, word in ((k % 2, *one) for k in range(PICTURES) for one in enumerate(program)):
+    """(index, the pass as a number, bank row at which it begins) of each pass of all programs; what a program reads
+    before it says so is what the one before read. Each picture given back is followed by one in the other buffer."""
+    plane, of_picture, releases, passes = 0, 0, 0, []
+    for index, word in [*enumerate(program)] * PROGRAMS_RUN:
         layout, fields = isa.decode(word)
-        if layout is isa.Source:
+        if index == 0:
+            buffer = releases % 2
+        if index == len(program) - 1:
+            releases += is_single(program)
+        if layout is isa.Picture:
+            releases += fields.release
+            buffer = releases % 2 if fields.wait else buffer
+        elif layout is isa.Source:
             plane, of_picture = fields.plane, fields.picture
         elif layout is isa.Pass:
-            named = {name: fields[name] for name, _ in data.Layout.cast(isa.Pass)}
+            named = fields._asdict()
             for k in range(fields.more + 1):
                 last = k == fields.more
                 one = named | {"base": (fields.base + k * plane) % (1 << isa.ROW_BITS), "more": fields.more - k,
@@ -97,25 +124,25 @@ def threshold_word(address, config):
 
 
 class Bench:
-    """Runs `PICTURES` pictures of a net that is loaded once; they wait from the first cycle on. hold lasts for the
+    """Runs a program that is loaded once `PROGRAMS_RUN` times; pictures wait from cycle 0 on. hold lasts for the
     first cycles. missing: chance in each cycle that an instruction, weight words, thresholds or the start are not
     there; what is taken is said to be there in the cycle after still, in which nothing may be taken. What comes out,
-    with the cycle of each: tokens, threshold writes, releases; bases of the passes; the cycle counter of every cycle;
+    with the cycle of each: tokens, threshold writes, ends; bases of the passes; the cycle counter of every cycle;
     how often each was taken, and weight words and thresholds were read for the last time."""
     def __init__(self, config, program, *, pauses=0.0, hold=0, missing=0.0):
         self.dut = dut = Sequencer(config)
         self.logits, self.weights = Monitor(dut.logits), []
-        self.tokens, self.bases, self.writes, self.releases, self.cycles, self.busy = [], [], [], [], [], []
-
+        self.tokens, self.bases, self.writes, self.ends, self.cycles, self.busy = [], [], [], [], [], []
         self.counts = dict.fromkeys((*(f"{what}_taken" for what in READ), "words_free", "threshold_read"), 0)
         chance, there = random.Random(6), dict.fromkeys(READ, False)
 
         async def surroundings(ctx):
             words, thresholds, total, cycle = [0] * timing.BLOCK_MEMORY, [0] * timing.BLOCK_MEMORY, 0, 0
-            taken = set()
+            taken, releases = set(), 0
+            ctx.set(dut.single, is_single(program))
             while True:
-                ctx.set(dut.picture_full, len(self.releases) < PICTURES)
-                ctx.set(dut.picture_buffer, len(self.releases) % 2)
+                ctx.set(dut.picture_full, len(self.ends) < PROGRAMS_RUN)
+                ctx.set(dut.picture_buffer, releases % 2)
                 ctx.set(dut.hold, cycle < hold)
                 ctx.set(dut.program_data, words.pop(0))
                 ctx.set(dut.threshold_data, thresholds.pop(0))
@@ -125,17 +152,18 @@ class Bench:
                 for what in READ:
                     there[what] = there[what] or chance.random() >= missing
                     ctx.set(getattr(dut, f"{what}_there"), there[what])
-                ctx.set(dut.rewind, cycle - 1 in self.releases[-1:])
+                ctx.set(dut.rewind, cycle - 1 in self.ends[-1:])
                 for name in self.counts:
                     self.counts[name] += ctx.get(getattr(dut, name))
                 over, taken = taken, {what for what in READ if ctx.get(getattr(dut, f"{what}_taken"))}
                 assert not over & taken and all(there[what] for what in taken)
                 there.update(dict.fromkeys(over, False))
-                _, _, address, threshold_address, shift, token, state, base, words_at, write, release, count, busy = (
+                (_, _, address, threshold_address, shift, token, state, base, words_at, write,
+                 release, ended, count, busy) = (
                     await ctx.tick().sample(
                         dut.program_address, dut.threshold_address, dut.logit_shift, dut.token,
                         Value.cast(dut.state.instruction), dut.window.base, dut.weight_address,
-                        dut.threshold_write, dut.release, dut.cycles, dut.busy))
+                        dut.threshold_write, dut.release, dut.ended, dut.cycles, dut.busy))
                 words.append(program[address] if address < len(program) else END[0])
                 thresholds.append(threshold_word(threshold_address, config))
                 total += 1000 * shift                              # a sum that tells how often it was shifted
@@ -145,40 +173,45 @@ class Bench:
                     self.bases.append(base)
                 if write.valid:
                     self.writes.append((cycle, write.channel, write.node, write.value % (1 << config.acc_bits)))
-                if release:
-                    self.releases.append(cycle)
+                releases += release
+                if ended:
+                    self.ends.append(cycle)
                 self.cycles.append(count)
                 self.weights.append(words_at)
                 self.busy.append(busy)
                 cycle += 1
 
         simulate(dut, surroundings, sink(dut.logits, pauses=pauses, seed=5), self.logits.watch,
-                 done=lambda: len(self.releases) == PICTURES, timeout=30_000)
+                 done=lambda: len(self.ends) == PROGRAMS_RUN, timeout=30_000)
+
+
+class Program(SimpleNamespace):
+    """What the cycle model uses of an `accel.image.Image`."""
+    __hash__ = object.__hash__
 
 
 def check(config, program, bench):
-    timed = schedule(SimpleNamespace(config=config, program=program, resident=True,
-                                     settings=isa.Settings.const({"second": SECOND}).as_bits()))
-    total, passes = timed.cycles, timed.passes
-    until_last = next(k for k, word in enumerate(program) if isa.decode(word)[0] is isa.Emit
-                      and isa.decode(word)[1].last)
-    program = program[:until_last + 1]                      # nothing behind its last logit is executed
+    timed = schedule(Program(config=config, program=program, resident=True,
+                             settings=isa.Settings.const({"second": SECOND}).as_bits()))
+    passes = timed.passes
+    end = next(k for k, word in enumerate(program) if isa.decode(word)[0] is isa.Emit and isa.decode(word)[1].end)
+    program = program[:end + 1]                             # nothing behind is executed
     # Passes start when the model says.
     rows = config.rows
     starts = [(cycle - rows, state) for cycle, first, state in bench.tokens if first]
-    assert len(starts) == PICTURES * len(passes)
+    assert len(starts) == PROGRAMS_RUN * len(passes)
     run = passes_of(program)
-    assert [p.index for p in passes] * PICTURES == [index for index, *_ in run]
-    for k in range(PICTURES):
-        of_picture = starts[k * len(passes):][:len(passes)]
-        assert [(bench.cycles[cycle], state) for cycle, state in of_picture] == [
+    assert [p.index for p in passes] * PROGRAMS_RUN == [index for index, *_ in run]
+    for k in range(PROGRAMS_RUN):
+        of_program = starts[k * len(passes):][:len(passes)]
+        assert [(bench.cycles[cycle], state) for cycle, state in of_program] == [
             (p.start, state) for p, (_, state, _) in zip(passes, run[k * len(passes):], strict=False)]
     lasts = [cycle for cycle, logit in zip(bench.logits.cycles, bench.logits.payloads, strict=True) if logit >> 32]
-    assert [bench.cycles[cycle] for cycle in lasts] == [total] * PICTURES
+    assert [bench.cycles[cycle] for cycle in lasts] == [*timed.answers] * PROGRAMS_RUN
     # A pass reads the buffer of its picture, if it reads the picture.
     assert bench.bases == [base for *_, base in run]
-    # Each picture begins with weight word 0.
-    assert [bench.weights[starts[k * len(passes)][0]] for k in range(PICTURES)] == [0] * PICTURES
+    # Each program begins with weight word 0.
+    assert [bench.weights[starts[k * len(passes)][0]] for k in range(PROGRAMS_RUN)] == [0] * PROGRAMS_RUN
     # Threshold words go, in the order of the program, to units and logits.
     writes, biases, address = [], [], 0
     for word in program:
@@ -193,9 +226,9 @@ def check(config, program, bench):
                 low, high = (threshold_word(address + half, config) % (1 << 16) for half in range(2))
                 biases.append((low | high << 16, fields.last and k + 1 == fields.count))
                 address += 2
-    assert [write[1:] for write in bench.writes] == writes * PICTURES
+    assert [write[1:] for write in bench.writes] == writes * PROGRAMS_RUN
     assert bench.logits.payloads == [(1000 * k + bias) % (1 << 32) | last << 32
-                                     for k, (bias, last) in enumerate(biases * PICTURES)]
+                                     for k, (bias, last) in enumerate(biases * PROGRAMS_RUN)]
     # None comes while a token may still need those that it takes the place of, and all of a tile are there before the
     # first token of its final pass.
     final = [cycle for cycle, _, state in bench.tokens if isa.unpacked(isa.Pass, state).final]
@@ -203,15 +236,15 @@ def check(config, program, bench):
     for cycle, *_ in bench.writes:
         assert not any(token < cycle <= token + drain for token in final)
     first_tokens = [cycle + rows for cycle, state in starts if isa.unpacked(isa.Pass, state).final]
-    tiles = [isa.decode(word)[1].thresholds for word in program if isa.decode(word)[0] is isa.Tile] * PICTURES
+    tiles = [isa.decode(word)[1].thresholds for word in program if isa.decode(word)[0] is isa.Tile] * PROGRAMS_RUN
     last_writes = [cycle for cycle, *_ in bench.writes][config.threshold_words - 1::config.threshold_words]
     needed_by = [cycle for cycle, thresholds in zip(first_tokens, tiles, strict=True) if thresholds]
     assert all(written < needed for written, needed in zip(last_writes, needed_by, strict=True))
-    # A picture ends when everything is written, and the next one, which waits, begins two cycles later.
-    for release in bench.releases:
-        assert release >= max(cycle for cycle, *_ in bench.tokens if cycle < release) + drain
-        assert bench.busy[release:release + 2] == [1, 0]
-    assert bench.busy[bench.releases[0] + 2] == 1 and not any(bench.busy[bench.releases[1] + 1:])
+    # A program ends when everything is written, and the next one, which waits, begins two cycles later.
+    for end in bench.ends:
+        assert end >= max(cycle for cycle, *_ in bench.tokens if cycle < end) + drain
+        assert bench.busy[end:end + 2] == [1, 0]
+    assert bench.busy[bench.ends[0] + 2] == 1 and not any(bench.busy[bench.ends[1] + 1:])
 
 
 @pytest.mark.parametrize("config", [TINY, TWO_BITS], ids=lambda config: config.name)
@@ -241,7 +274,7 @@ def test_what_is_not_there_yet_changes_the_cycles_alone(config, seed):
     the biases of logits; each is read for the last time once."""
     program = random_program(seed)
     prompt, late = Bench(config, program), Bench(config, program, missing=0.8)
-    assert late.releases[-1] > prompt.releases[-1]
+    assert late.ends[-1] > prompt.ends[-1]
     assert [state for _, first, state in late.tokens if first] == [state for _, first, state in prompt.tokens if first]
     assert len(late.tokens) == len(prompt.tokens) and late.bases == prompt.bases
     assert [write[1:] for write in late.writes] == [write[1:] for write in prompt.writes]
@@ -250,6 +283,6 @@ def test_what_is_not_there_yet_changes_the_cycles_alone(config, seed):
     fresh = sum(fields.more + 1 for layout, fields in instructions if layout is isa.Pass and not fields.repeat)
     tiles = sum(fields.thresholds for layout, fields in instructions if layout is isa.Tile)
     emits = [fields.count for layout, fields in instructions if layout is isa.Emit]
-    assert late.counts == prompt.counts == {name: PICTURES * count for name, count in {
+    assert late.counts == prompt.counts == {name: PROGRAMS_RUN * count for name, count in {
         "instruction_taken": len(instructions), "weights_taken": fresh, "thresholds_taken": tiles + len(emits),
         "words_free": fresh, "threshold_read": tiles * config.threshold_words + 2 * sum(emits)}.items()}

@@ -25,7 +25,7 @@ PATIENCE = 500
 OF_THE_FRAME = (1, 2, 3, 4, 5)                      # faults that the receiver finds
 REPLY = 0x80
 DIGEST = bytes.fromhex(TINY.digest())[:8]
-NET = {"net": 0x1122334455667788, "n_logits": 3, "pixels": 4}
+NET = {"net": 0x1122334455667788, "n_logits": 3, "pixels": 4, "batch": 1}
 PICTURE = bytes(range(1, 13))
 TAPE = 0xA1A2A3A4A5A6A7A8
 OCTETS = random.Random(8).randbytes(1024)
@@ -42,8 +42,8 @@ def load(offset, octets):
     return struct.pack("<I", offset) + octets
 
 
-def end_load(*, check=0xC0DE5EED, flags=1, net=NET["net"], n_logits=3, pixels=4):
-    return struct.pack("<IBQHH", check, flags, net, n_logits, pixels)
+def end_load(*, check=0xC0DE5EED, flags=1, net=NET["net"], n_logits=3, pixels=4, batch=1):
+    return struct.pack("<IBQHHB", check, flags, net, n_logits, pixels, batch)
 
 
 def words_of(octets):
@@ -197,12 +197,12 @@ def refusal(sequence, fault):
     return ERROR | REPLY, sequence, bytes([fault])
 
 
-def info(*, loaded=0, net=0, n_logits=0, pixels=0, sdram=0):
+def info(*, loaded=0, net=0, n_logits=0, pixels=0, batch=0, sdram=0):
     return struct.pack(
-        "<B3B8sII6B5HIHBBQHH", 1, 4, 0, 0, DIGEST, 108_333_333, BAUD, TINY.rows, TINY.channels,
+        "<B3B8sII6B5HIHBBQHHBB", 1, 5, 0, 0, DIGEST, 108_333_333, BAUD, TINY.rows, TINY.channels,
         TINY.pixels_per_cycle, TINY.w_bits, TINY.a_bits, TINY.acc_bits, TINY.activation_depth,
         TINY.accumulator_depth, TINY.weight_depth, TINY.threshold_depth, TINY.program_depth,
-        sdram, 4096, 2, loaded, net, n_logits, 3 * pixels)
+        sdram, 4096, 2, loaded, net, n_logits, 3 * pixels, batch, 10)
 
 
 def status(*, images=0, load_next=0, tape=0, outstanding=0, loaded=0, damaged=0, memory=(NEVER, 0, 0)):
@@ -253,7 +253,7 @@ def test_refusals_without_a_net():
                 (LOAD, b"", LENGTH), (LOAD, bytes(3), LENGTH), (LOAD, bytes(4), LENGTH), (LOAD, bytes(4 + 11), LENGTH),
                 (LOAD, load(1, bytes(2)), ORDER), (LOAD, load(1 << 31, bytes(2)), ORDER),
                 (LOAD, load(0, bytes(1026)), LENGTH), (LOAD, load(0, bytes(4092)), LENGTH),
-                (END_LOAD, bytes(16), LENGTH), (END_LOAD, bytes(18), LENGTH), (END_LOAD, end_load(), ORDER)]:
+                (END_LOAD, bytes(17), LENGTH), (END_LOAD, bytes(19), LENGTH), (END_LOAD, end_load(), ORDER)]:
             assert await bench.ask(ctx, kind, 12, payload) == refusal(12, fault), (kind, payload)
         assert await bench.ask(ctx, INFO, 13) == (INFO | REPLY, 13, info())
     bench = Bench(host)
@@ -289,7 +289,7 @@ def test_a_load(pauses):
         assert await bench.ask(ctx, BEGIN_LOAD, 10, begin_load()) == (BEGIN_LOAD | REPLY, 10, struct.pack("<I", 1024))
         assert await bench.ask(ctx, END_LOAD, 11, end_load(pixels=0)) == refusal(11, SIZES)
         assert await bench.ask(ctx, END_LOAD, 12, end_load(net=0xABCD, n_logits=2)) == (END_LOAD | REPLY, 12, b"")
-        new = {"net": 0xABCD, "n_logits": 2, "pixels": 4}
+        new = {"net": 0xABCD, "n_logits": 2, "pixels": 4, "batch": 1}
         assert await bench.ask(ctx, INFO, 13) == (INFO | REPLY, 13, info(loaded=1, **new))
         assert await bench.ask(ctx, STATUS, 14) == (STATUS | REPLY, 14, status(load_next=1024, tape=TAPE, loaded=1))
         assert await bench.ask(ctx, INFER, 15, PICTURE) == (INFER | REPLY, 15, picture_answer([-4, -3], 99))

@@ -9,12 +9,12 @@ from accel.rtl.host.dispatcher import Dispatcher
 from tests.accel.streams import Monitor, simulate
 
 INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, MEMORY_TEST = 0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x13
-INFER, PIXELS, ERROR = 0x20, 0x21, 0x7F
+STORE, RUN, RESULTS, LABELS, INFER, PIXELS, ERROR = 0x14, 0x15, 0x16, 0x17, 0x20, 0x21, 0x7F
 LENGTH, COMMAND, BUSY, NOT_LOADED, ORDER, IMAGE_CHECK, LOGITS, STALLED = 3, 6, 7, 8, 10, 11, 14, 15
 DAMAGED, NO_MEMORY = 16, 17
 MISSING = 12
-LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 4095, 4096)
-READY = {"loaded": 1, "loading": 1, "complete": 1, "memory": 1, "missing": MISSING}
+LENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 4095, 4096)
+READY = {"loaded": 1, "batch": 1, "loading": 1, "complete": 1, "memory": 1, "missing": MISSING}
 
 
 def verdict(kind, length, fault, now):
@@ -26,7 +26,7 @@ def verdict(kind, length, fault, now):
     if kind in (BEGIN_LOAD, MEMORY_TEST):
         if kind == MEMORY_TEST and not now["memory"]:
             return NO_MEMORY
-        if now["outstanding"] or now["testing"]:
+        if now["outstanding"] or now["running"] or now["testing"]:
             return BUSY
         return "loader" if length == {BEGIN_LOAD: 20, MEMORY_TEST: 2}[kind] else LENGTH
     if kind == LOAD:
@@ -34,14 +34,30 @@ def verdict(kind, length, fault, now):
     if kind == END_LOAD:
         if not now["loading"]:
             return ORDER
-        return LENGTH if length != 17 else "loader" if now["complete"] else ORDER
+        return LENGTH if length != 18 else "loader" if now["complete"] else ORDER
+    if kind in (STORE, RUN):
+        if not now["memory"]:
+            return NO_MEMORY
+        if now["damaged"] and not now["loading"]:
+            return DAMAGED
+        if not now["loaded"]:
+            return NOT_LOADED
+        if now["outstanding"] or now["running"]:
+            return BUSY
+        return "runs" if length == 10 or kind == STORE and length > 2 and length % 2 == 0 else LENGTH
+    if kind in (RESULTS, LABELS):
+        if not now["memory"]:
+            return NO_MEMORY
+        if kind == RESULTS:
+            return LENGTH if length else ""
+        return "runs" if length == 2 else LENGTH
     if kind in (INFER, PIXELS):
         if now["damaged"] and not now["loading"]:
             return DAMAGED
         if not now["loaded"]:
             return NOT_LOADED
         fits = length == MISSING if kind == INFER else 2 < length < 2 + MISSING
-        return LENGTH if not fits else BUSY if now["outstanding"] == 2 else "pictures"
+        return LENGTH if not fits else BUSY if now["running"] or now["outstanding"] > now["batch"] else "pictures"
     return COMMAND
 
 
@@ -129,9 +145,11 @@ class Bench:
 def test_every_command_in_every_situation(seed, pauses):
     """But one: a net that is loaded and damaged, which is the next tests'."""
     chance = random.Random(seed)
-    now = {name: chance.randrange(2) for name in ("loading", "complete", "damaged", "testing", "memory")}
+    now = {name: chance.randrange(2) for name in ("loading", "complete", "damaged", "testing", "memory", "running")}
     now |= {"loaded": seed % 2 and not now["damaged"], "outstanding": seed % 3, "missing": MISSING}
-    kinds = (INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, MEMORY_TEST, INFER, PIXELS, 0x00, 0x04, 0x14, 0x22, ERROR,
+    now |= {"batch": chance.choice((1, 1, 2, 63)), "running": now["running"] and seed % 4 == 3}
+    kinds = (INFO, STATUS, RESET, BEGIN_LOAD, LOAD, END_LOAD, MEMORY_TEST, STORE, RUN, RESULTS, LABELS, INFER,
+             PIXELS, 0x00, 0x04, 0x18, 0x22, ERROR,
              0x81, 0xFF)
     requests = [(kind, length, 0) for kind in kinds for length in LENGTHS]
     requests += [(kind, length, fault) for kind in kinds for length in (0, 8) for fault in (1, 2, 3, 4, 5)]
@@ -139,7 +157,7 @@ def test_every_command_in_every_situation(seed, pauses):
     orders, replies, forgotten = [], [], []
     for k, (kind, length, fault) in enumerate(requests):
         decided = verdict(kind, length, fault, now)
-        if kind in (RESET, BEGIN_LOAD, MEMORY_TEST) and not isinstance(decided, int):
+        if kind in (RESET, BEGIN_LOAD, MEMORY_TEST, RUN) and not isinstance(decided, int):
             forgotten.append(len(orders))                   # before the order, if there is one
         if isinstance(decided, int):
             replies.append((ERROR, k % 256, decided))
@@ -164,7 +182,7 @@ def test_every_command_in_every_situation(seed, pauses):
 
 @pytest.mark.parametrize("pauses", [0.0, 0.7])
 def test_what_a_unit_finds_wrong_is_answered(pauses):
-    kinds = [(BEGIN_LOAD, 20), (LOAD, 6), (INFER, MISSING), (PIXELS, 3), (END_LOAD, 17)]
+    kinds = [(BEGIN_LOAD, 20), (LOAD, 6), (INFER, MISSING), (PIXELS, 3), (END_LOAD, 18)]
     faults = [fault for _ in kinds for fault in (0, IMAGE_CHECK, 0)]
 
     async def host(ctx, bench):
@@ -213,7 +231,7 @@ def test_the_answer_of_a_picture_goes_before_a_request(pauses):
 
 @pytest.mark.parametrize("stalls_after", [1, 2, 9, 40])
 @pytest.mark.parametrize("command, length", [
-    (RESET, 0), (BEGIN_LOAD, 20), (LOAD, 6), (END_LOAD, 17), (MEMORY_TEST, 2), (INFER, 12), (PIXELS, 5)])
+    (RESET, 0), (BEGIN_LOAD, 20), (LOAD, 6), (END_LOAD, 18), (MEMORY_TEST, 2), (INFER, 12), (PIXELS, 5)])
 def test_a_core_that_does_not_answer_is_given_up(command, length, stalls_after):
     """The order is withdrawn in the cycle after `abandon`; what comes next is carried out. The core is told to forget
     its pictures, once."""
@@ -277,7 +295,8 @@ class Lost:
         simulate(dut, self._host, self._surroundings, Monitor(dut.reply).watch, done=lambda: self._over, timeout=3000)
 
     def _situation(self, ctx, damaged):
-        ctx.set(self.dut.situation, {"loaded": self._loaded, "damaged": damaged, "outstanding": self._outstanding,
+        ctx.set(self.dut.situation, {"loaded": self._loaded, "batch": 1, "damaged": damaged,
+                                         "outstanding": self._outstanding,
                                      "missing": MISSING, "memory": 1})
         ctx.set(self.dut.oldest, 72 - self._outstanding)
 

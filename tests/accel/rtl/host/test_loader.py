@@ -16,9 +16,9 @@ from tests.accel.streams import Monitor, simulate, sink
 
 DIGEST = bytes.fromhex(TINY.digest())[:8]
 WITH_SDRAM = replace(TINY, sdram_hz=100_000_000)
-OLD = {"net": 0x1122334455667788, "n_logits": 3, "pixels": 4}
-NONE = {"net": 0, "n_logits": 0, "pixels": 0}
-NEW = {"net": 0x99AABBCCDDEEFF01, "n_logits": 1022, "pixels": 5 * 8}
+OLD = {"net": 0x1122334455667788, "n_logits": 3, "pixels": 4, "batch": 2}
+NONE = {"net": 0, "n_logits": 0, "pixels": 0, "batch": 0}
+NEW = {"net": 0x99AABBCCDDEEFF01, "n_logits": 1022, "pixels": 5 * 8, "batch": 63}
 CHECK = 0x12345678
 BEGIN, WORD, CHECKS, PLAY, TEST = range(5)
 NEVER, RUNNING, DONE = range(3)
@@ -80,7 +80,7 @@ class Bench:
 
     async def end(self, ctx, fault=Fault.NONE, *, check=CHECK, flags=1, **fields):
         assert ctx.get(self.dut.complete)
-        await self.order(ctx, Command.END_LOAD, struct.pack("<IBQHH", check, flags, *(NEW | fields).values()), fault)
+        await self.order(ctx, Command.END_LOAD, struct.pack("<IBQHHB", check, flags, *(NEW | fields).values()), fault)
 
     def state(self, ctx):
         """(load_next, loading, net or None)."""
@@ -208,7 +208,8 @@ def test_of_more_than_the_tape_nothing_is_taken(gap):
 
 
 SIZES = [{"n_logits": 0}, {"n_logits": 1023}, {"n_logits": 1024}, {"n_logits": 0xFFFF}, {"pixels": 0},
-         {"pixels": 127 * 127 + 1}, {"pixels": 0x8001}, {"pixels": 0xFFFF}]
+         {"pixels": 127 * 127 + 1}, {"pixels": 0x8001}, {"pixels": 0xFFFF}, {"batch": 0}, {"batch": 64},
+         {"batch": 255}]
 
 
 @pytest.mark.parametrize("config", [TINY, WITH_SDRAM], ids=["without", "with"])
@@ -225,7 +226,7 @@ def test_sizes_that_cannot_be_are_refused_and_the_load_stays(config):
             await bench.end(ctx, Fault.SIZES, **lie)
             assert bench.state(ctx) == (1024, 1, None)
         await bench.end(ctx, n_logits=1, pixels=127 * 127, flags=0xFE | flags)
-        assert bench.state(ctx) == (1024, 0, {"net": NEW["net"], "n_logits": 1, "pixels": 127 * 127})
+        assert bench.state(ctx) == (1024, 0, {"net": NEW["net"], "n_logits": 1, "pixels": 127 * 127, "batch": 63})
     assert Bench(host, config=config, net=OLD).words == [
         (BEGIN, 0), *words_of(bytes(1024)), *end_of(1, resident=flags)]
 
@@ -248,7 +249,7 @@ def test_an_order_that_is_given_up_takes_the_load_with_it(step):
     payload = PayloadSource(dut.octets, dut.left)
     before = {"BEGIN": 0, "WORD": 1 + 3, "CHECK_LOW": 513, "CHECK_HIGH": 514, "PLAY": 515, "AWAIT": 516}[step]
     payloads = [(Command.BEGIN_LOAD, DIGEST + struct.pack("<QI", 9, 1)), (Command.LOAD, bytes(4 + 1024)),
-                (Command.END_LOAD, struct.pack("<IBQHH", CHECK, 1, *NEW.values()))]
+                (Command.END_LOAD, struct.pack("<IBQHHB", CHECK, 1, *NEW.values()))]
 
     async def order(ctx, command, octets):
         payload.octets = octets

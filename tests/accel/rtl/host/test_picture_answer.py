@@ -138,3 +138,74 @@ def test_latency_and_rate():
     assert went[:5] == [due[0] + cycles for cycles in (3, 5, 7, 9, 13)]
     assert went[17] - went[8] == 2 * 9 and len(went) == 18 + 10
     assert came[3] == went[17] + 7                          # taken as soon as the first is answered
+
+
+@pytest.mark.parametrize("held", [0, 3, 20])
+@pytest.mark.parametrize("ready", [0, 1])
+def test_a_picture_whose_bytes_nobody_wants(ready, held):
+    """It is due as ever, with its class, and whole or not; not a byte is on offer. `answered` is up until it is over,
+    or comes `held` cycles after it is due; then the next picture is taken."""
+    dut, over = PictureAnswer(), []
+    chance = random.Random(held)
+    pictures = [[chance.randrange(-9, 9) for _ in range(count)] for count in (3, 3, 1, 3, 4, 3)]
+    came, cycle = Monitor(dut.logits), [0]
+
+    async def core(ctx):
+        for logits in pictures:
+            for k, logit in enumerate(logits):
+                await put(ctx, dut.logits, {"logit": logit, "last": k == len(logits) - 1})
+
+    async def watch(ctx):
+        async for _, _, valid in ctx.tick().sample(dut.octets.valid):
+            assert not valid
+            cycle[0] += 1
+
+    async def run_of_pictures(ctx):
+        ctx.set(dut.unsent, 1)
+        ctx.set(dut.octets.ready, ready)
+        ctx.set(dut.n_logits, 3)
+        taken = 0
+        for logits in pictures:
+            while not ctx.get(dut.due):
+                await ctx.tick()
+            due, taken = cycle[0], taken + len(logits)
+            assert due == came.cycles[taken - 1] + 5
+            assert (ctx.get(dut.whole), ctx.get(dut.best)) == (len(logits) == 3, logits.index(max(logits)))
+            for _ in range(held):
+                await ctx.tick()
+                assert ctx.get(dut.due) and ctx.get(dut.best) == logits.index(max(logits))
+            ctx.set(dut.answered, 1)
+            while ctx.get(dut.due):
+                await ctx.tick()
+            ctx.set(dut.answered, 0)
+            assert cycle[0] == due + max(held + 1, 4)
+        over.append(True)
+    simulate(dut, core, came.watch, watch, run_of_pictures, done=lambda: over, timeout=2000)
+
+
+@pytest.mark.parametrize("unsent", [(1, 0, 1, 0, 0), (0, 1, 1, 0, 1)])
+def test_pictures_whose_bytes_are_wanted_and_others(unsent):
+    """As runs and pictures of the line follow each other."""
+    dut, over, chance = PictureAnswer(), [], random.Random(5)
+    octets = Monitor(dut.octets)
+    pictures = [[chance.randrange(SMALLEST, LARGEST) for _ in range(3)] for _ in unsent]
+
+    async def core(ctx):
+        for logits, nobody in zip(pictures, unsent, strict=True):
+            ctx.set(dut.n_logits, 3)
+            ctx.set(dut.cycles, 99)
+            ctx.set(dut.octets.ready, 1)
+            ctx.set(dut.unsent, nobody)
+            before = len(octets.payloads)
+            for k, logit in enumerate(logits):
+                await put(ctx, dut.logits, {"logit": logit, "last": k == 2})
+            while not ctx.get(dut.due) or not nobody and len(octets.payloads) < before + 4 * 3 + 6:
+                await ctx.tick()
+            ctx.set(dut.answered, 1)
+            while ctx.get(dut.due):
+                await ctx.tick()
+            ctx.set(dut.answered, 0)
+        over.append(True)
+    simulate(dut, core, octets.watch, done=lambda: over, timeout=2000)
+    expected = b"".join(answer(logits, 99) for logits, nobody in zip(pictures, unsent, strict=True) if not nobody)
+    assert bytes(octet & 0xFF for octet in octets.payloads) == expected

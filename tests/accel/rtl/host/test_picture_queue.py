@@ -10,6 +10,8 @@ from accel.rtl.host.picture_queue import PictureQueue
 from tests.accel.rtl.host.bench import PayloadSource, carry_out
 from tests.accel.streams import Monitor, simulate, sink
 
+WINDOW = 64                                 # pictures on their way, at most
+
 
 class Bench:
     """host: async function of (ctx, this)."""
@@ -120,13 +122,57 @@ def test_parts_of_two_pictures_make_none():
     assert b"".join(pixel.to_bytes(3, "little") for pixel in pixels) == bytes(range(12))
 
 
-def test_pictures_are_answered_in_their_order():
+@pytest.mark.parametrize("before", [0, 1, 37, WINDOW - 1])
+def test_as_many_pictures_are_on_their_way_as_a_window_holds(before):
+    """Twice, after `before` others: wherever their sequence numbers lie, all of them come back in order."""
+    chance = random.Random(before)
+
+    async def host(ctx, bench):
+        for k in range(before):
+            await bench.infer(ctx, k)
+            assert await bench.answered(ctx, whole=0) == k
+        for turn in range(2):
+            sequences = chance.sample(range(256), WINDOW)
+            for count, sequence in enumerate(sequences):
+                assert ctx.get(bench.dut.outstanding) == count
+                await bench.infer(ctx, sequence)
+                assert ctx.get(bench.dut.oldest) == sequences[0]
+            for count, sequence in enumerate(sequences):
+                assert bench.state(ctx)[:2] == (WINDOW - count, WINDOW * turn + count)
+                assert await bench.answered(ctx, best=sequence) == sequence
+                assert bench.state(ctx)[2] == sequence % 128
+            assert ctx.get(bench.dut.outstanding) == 0
+    Bench(host)
+
+
+def test_a_window_stays_full():
+    """Where the next picture comes as soon as one is answered."""
+    chance = random.Random(6)
+    sequences = [chance.randrange(256) for _ in range(3 * WINDOW)]
+
+    async def host(ctx, bench):
+        for sequence in sequences[:WINDOW]:
+            await bench.infer(ctx, sequence)
+        for oldest, newest in zip(sequences, sequences[WINDOW:], strict=False):
+            assert await bench.answered(ctx) == oldest
+            assert ctx.get(bench.dut.outstanding) == WINDOW - 1
+            await bench.infer(ctx, newest)
+            assert ctx.get(bench.dut.outstanding) == WINDOW
+        for oldest in sequences[-WINDOW:]:
+            assert await bench.answered(ctx) == oldest
+    Bench(host)
+
+
+@pytest.mark.parametrize("window", [2, WINDOW])
+def test_pictures_are_answered_in_their_order(window):
+    """Of a window of any size; it fills and empties."""
     chance = random.Random(3)
 
     async def host(ctx, bench):
-        waiting, images, last_class = [], 0, 0
-        for _ in range(200):
-            if len(waiting) < 2 and chance.random() < 0.6:
+        waiting, images, last_class, fills, most = [], 0, 0, True, 0
+        for _ in range(6 * window + 200):
+            fills = fills if waiting and len(waiting) < window else not waiting
+            if len(waiting) < window and chance.random() < (0.8 if fills else 0.3):
                 waiting.append(chance.randrange(256))
                 await bench.infer(ctx, waiting[-1])
             elif waiting:
@@ -135,10 +181,12 @@ def test_pictures_are_answered_in_their_order():
                 images += whole
                 last_class = best % 128 if whole else last_class
             assert bench.state(ctx) == (len(waiting), images, last_class)
+            most = max(most, len(waiting))
+        assert most == window
     Bench(host, seed=4)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2])
+@pytest.mark.parametrize("count", [0, 1, 2, WINDOW])
 def test_after_clearing_no_picture_is_on_its_way(count):
     async def host(ctx, bench):
         await bench.infer(ctx, 9)

@@ -14,7 +14,9 @@ from tests.accel.streams import Monitor, put, simulate, sink, source
 
 CLOCK_HZ, BAUD = Fraction(325_000_000, 3), 1_234_567
 REPLY = 0x80
-NET = {"loaded": 1, "net": 0x8877665544332211, "n_logits": 3, "pixels": 0x3EF7}
+NET = {"loaded": 1, "net": 0x8877665544332211, "n_logits": 3, "pixels": 0x3EF7, "batch": 9}
+RESULTS = {"state": 2, "fault": 14, "pictures": 0x1234, "waits": 0x0507, "cycles": 0x8877_6655_4433,
+           "digest": 0xA1A2A3A4, "check": 0xB1B2B3B4}
 STATUS = {"frames": 0x0102, "images": 0x0304, "header_errors": 0x0506, "frame_errors": 0x0708, "timeouts": 0x090A,
           "overruns": 0x0B0C, "framing_errors": 0xFFFE, "load_next": 0x89ABCDEF,
           "tape": 0x1020304050607080, "outstanding": 2, "loaded": 1, "damaged": 1, "locked": 1, "beats": 0xB7,
@@ -23,16 +25,19 @@ STATUS = {"frames": 0x0102, "images": 0x0304, "header_errors": 0x0506, "frame_er
 
 def info(config):
     return struct.pack(
-        "<B3B8sII6B5HIHBBQHH", 1, 4, 0, 0, bytes.fromhex(config.digest())[:8], 108_333_333, BAUD, config.rows,
+        "<B3B8sII6B5HIHBBQHHBB", 1, 5, 0, 0, bytes.fromhex(config.digest())[:8], 108_333_333, BAUD, config.rows,
         config.channels, config.pixels_per_cycle, config.w_bits, config.a_bits, config.acc_bits,
         config.activation_depth, config.accumulator_depth, config.weight_depth, config.threshold_depth,
-        config.program_depth, 0 if config.sdram_hz is None else 1 << 25, 4096, 2,
-        *list(NET.values())[:-1], 3 * NET["pixels"])
+        config.program_depth, 0 if config.sdram_hz is None else 1 << 25, 4096, 10,
+        *list(NET.values())[:-2], 3 * NET["pixels"], 9, 10)
 
 
 def payload(kind, fault, config):
     return {Command.INFO: info(config), Command.STATUS: struct.pack("<7HIQ6BHI", *STATUS.values()),
-            Command.BEGIN_LOAD: struct.pack("<I", STATUS["load_next"]), Command.ERROR: bytes([fault])}.get(kind, b"")
+            Command.BEGIN_LOAD: struct.pack("<I", STATUS["load_next"]),
+            Command.RESULTS: struct.pack("<BBHHHIII", 2, 14, 0x1234, 0x0507, 0x4433, 0x8877_6655,
+                                          RESULTS["digest"], RESULTS["check"]),
+            Command.ERROR: bytes([fault])}.get(kind, b"")
 
 
 def run(replies, *, config=TINY, answers=(), before=0.0, behind=0.0, status=None):
@@ -45,6 +50,7 @@ def run(replies, *, config=TINY, answers=(), before=0.0, behind=0.0, status=None
     async def host(ctx):
         ctx.set(dut.net, NET)
         ctx.set(dut.status, STATUS)
+        ctx.set(dut.results, RESULTS)
         for kind, sequence, fault in replies:
             while chance.random() < before:
                 await ctx.tick()
@@ -70,7 +76,7 @@ def run(replies, *, config=TINY, answers=(), before=0.0, behind=0.0, status=None
 def test_every_answer(config, before, behind):
     chance = random.Random(6)
     replies = [(kind, chance.randrange(256), chance.choice(list(Fault)))
-               for kind in chance.sample([command for command in Command if command != Command.INFER] * 3, 21)]
+               for kind in chance.sample([command for command in Command if command != Command.INFER] * 3, 24)]
     got, *_ = run(replies, config=config, before=before, behind=behind)
     assert got == [(kind | REPLY, sequence, payload(kind, fault, config)) for kind, sequence, fault in replies]
 

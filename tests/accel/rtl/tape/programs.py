@@ -63,8 +63,14 @@ class Builder:
             self.weights += [self.chance.getrandbits(bits) for _ in range(count)]
             self.words += count * -(-bits // 16)
 
-    def emit(self, count, last=False):
-        self.add(isa.Emit, count=count, last=last)
+    def batch(self):
+        self.add(isa.Batch, more=self.chance.getrandbits(6), apart=self.chance.getrandbits(14))
+
+    def picture(self):
+        self.add(isa.Picture, release=self.chance.getrandbits(1), wait=self.chance.getrandbits(1))
+
+    def emit(self, count, last=False, end=False):
+        self.add(isa.Emit, count=count, last=last, end=end)
         self._add_thresholds(2 * count, 16)
 
     def _add_thresholds(self, count, bits):
@@ -76,8 +82,9 @@ class Builder:
             [self.levels, self.source, self.tile, lambda: self.tile(short=True), lambda: self.tile(thresholds=False),
              self.run, lambda: self.run(self.chance.choice([0, 1, 2, 5])),
              lambda: self.run(repeat=True) if self.weights else self.run(),
-             lambda: self.emit(self.chance.randrange(1, self.config.channels + 1))],
-            [2, 1, 1, 1, 1, 3, 3, 2, 1])[0]()
+             lambda: self.emit(self.chance.randrange(1, self.config.channels + 1), last=self.chance.getrandbits(1)),
+             self.batch, self.picture],
+            [2, 1, 1, 1, 1, 3, 3, 2, 1, 1, 1])[0]()
 
     def tape(self):
         return RandomTape(self.config, SETTINGS, np.array(self.program, np.uint64),
@@ -103,7 +110,7 @@ def random_tape(config, seed, count, *, end="emit", spare=None, begin=()):
         for _ in range(left // 4):
             build.levels()
     if end == "emit":
-        build.emit(config.channels, last=True)
+        build.emit(config.channels, last=True, end=True)
     else:
         build.add(isa.End)
     return build.tape()

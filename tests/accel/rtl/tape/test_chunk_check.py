@@ -18,29 +18,32 @@ def chunks_of(seed):
     return np.concatenate([words, np.array(checks, np.uint16)[:, None]], axis=1)
 
 
-def follow(words, *, last=CHUNKS - 1, pauses=0.0, starts=(0,), seed=0):
-    """(offered: cycle of each word, samples of (payload, end, judged, wrong, check) of each cycle). starts: numbers of
-    the words before which there is a start."""
-    chance, dut = random.Random(seed), ChunkCheck()
-    script = []                                             # (start, word) of each cycle
-    for number, word in enumerate(words):
-        if number in starts:
-            script.append((1, None))
-        while chance.random() < pauses:
-            script.append((0, None))
-        script.append((0, int(word)))
-    offered = [cycle for cycle, (_, word) in enumerate(script) if word is not None]
-    script += [(0, None)] * 4
+def run(script, *, last=CHUNKS - 1):
+    """Samples of (payload, end, judged, wrong, check) of each cycle, and of 4 more. script: of each cycle the inputs
+    that are not as at rest."""
+    dut = ChunkCheck()
+    rest = {"start": 0, "valid": 0, "word": 0xDEAD, "counts": 1, "other": 0, "other_start": 0}
+    script = script + [{}] * 4
 
     def stimulus(ctx, cycle):
-        start, word = script[cycle]
         ctx.set(dut.last, last)
-        ctx.set(dut.start, start)
-        ctx.set(dut.valid, word is not None)
-        ctx.set(dut.word, 0xDEAD if word is None else word)
-    samples = run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(port) for port in (
+        for name, value in (rest | script[cycle]).items():
+            ctx.set(getattr(dut, name), value)
+    return run_cycles(dut, stimulus, lambda ctx, cycle: [ctx.get(port) for port in (
         dut.payload, dut.end, dut.judged, dut.wrong, dut.check)], len(script))
-    return offered, samples
+
+
+def follow(words, *, last=CHUNKS - 1, pauses=0.0, starts=(0,), seed=0):
+    """(offered: cycle of each word, samples of `run`). starts: numbers of the words before which there is a start."""
+    chance, script, offered = random.Random(seed), [], []
+    for number, word in enumerate(words):
+        if number in starts:
+            script.append({"start": 1})
+        while chance.random() < pauses:
+            script.append({})
+        offered.append(len(script))
+        script.append({"valid": 1, "word": int(word)})
+    return offered, run(script, last=last)
 
 
 @pytest.mark.parametrize("pauses", [0.0, 0.4])
@@ -99,3 +102,77 @@ def test_a_tape_of_one_chunk():
     _, samples = follow(np.concatenate([chunk] * 3).reshape(-1), last=0)
     judged, wrong = samples.T[2:4]
     assert judged.sum() == 3 and not (judged & wrong).any()
+
+
+def check_of(words):
+    return binascii.crc32(np.array(words, "<u2").tobytes())
+
+
+def test_words_that_do_not_count_are_checked_all_the_same():
+    """`check` stands still, before them as behind them."""
+    words = chunks_of(8).reshape(-1)
+    words[600] ^= 1
+    counts = np.random.default_rng(8).random(len(words)) < 0.5
+    samples = run([{"start": 1}, *({"valid": 1, "word": int(word), "counts": int(count)}
+                                   for word, count in zip(words, counts, strict=True))])
+    judged, wrong, check = samples.T[2:]
+    assert np.flatnonzero(judged).tolist() == [1 + 512 * n + 511 + 2 for n in range(CHUNKS)]
+    assert np.flatnonzero(judged & wrong).tolist() == [1 + 512 + 511 + 2]
+    for number in (1, 2, 3, 511, 512, 513, 1000, len(words)):
+        assert check[number + 2] == check_of(words[:number][counts[:number]])
+
+
+@pytest.mark.parametrize("counts", [0, 1])
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_the_check_is_lent_to_other_words(counts, share):
+    """Words of other kinds between those of the tape, wherever they come: chunks are judged as ever, the others are
+    none of a chunk, and `check` is that of all that count, in the order in which they came. One chunk is wrong."""
+    chance, script, counted, expected = random.Random(9), [{"start": 1}, {"other_start": 1}], [], {}
+    words, payload, ends = chunks_of(9).reshape(-1).tolist(), [], []
+    words[77] ^= 0x100
+    for number, word in enumerate(words):
+        while chance.random() < share:
+            counted.append(chance.randrange(1 << 16))
+            script.append({"other": 1, "word": counted[-1], "counts": counts})
+            expected[len(script) + 1] = check_of(counted)
+        if chance.random() < 0.2:
+            script.append({"counts": counts})
+        (ends if number % 512 == 511 else payload).append(len(script))
+        script.append({"valid": 1, "word": word, "counts": counts})
+        if counts:
+            counted.append(word)
+        if number % 61 == 0:
+            expected[len(script) + 1] = check_of(counted)
+    samples = run(script)
+    assert np.flatnonzero(samples[:, 0]).tolist() == payload and np.flatnonzero(samples[:, 1]).tolist() == ends
+    assert np.flatnonzero(samples[:, 2]).tolist() == [cycle + 2 for cycle in ends]
+    assert np.flatnonzero(samples[:, 2] & samples[:, 3]).tolist() == [ends[0] + 2]
+    assert {cycle: samples[cycle, 4] for cycle in expected} == expected
+
+
+@pytest.mark.parametrize("at", [1, 2, 300, 509, 510, 511, 512, 513, 514, 800])
+def test_the_check_begins_anew_for_other_words(at):
+    """With the next cycle; a chunk that it comes into, or just behind, is judged as ever. Its words before have left
+    nothing in `check`."""
+    words, others = chunks_of(10).reshape(-1).tolist(), [0x1234, 0, 0xFFFF]
+    of_tape = [{"valid": 1, "word": word, "counts": int(number < at)} for number, word in enumerate(words)]
+    other = [{"other": 1, "word": word, "counts": 0} for word in others]
+    samples = run([{"start": 1}, *of_tape[:at], {"other_start": 1, "counts": 0}, *other, *of_tape[at:]])
+    began = 1 + at
+    assert samples[began + 1, 4] == check_of(words[:at])    # a word counts from the second cycle after it on
+    assert [samples[began + 2 + k, 4] for k in range(4)] == [check_of(others[:k]) for k in range(4)]
+    assert set(samples[began + 5:, 4]) == {check_of(others)}
+    ends = [1 + number + 4 * (number >= at) for number in (511, 1023, 1535)]
+    assert np.flatnonzero(samples[:, 2]).tolist() == [end + 2 for end in ends]
+    assert not (samples[:, 2] & samples[:, 3]).any()
+
+
+@pytest.mark.parametrize("pause", [0, 1, 5])
+def test_after_a_loan_the_tape_has_its_check_again(pause):
+    """`start` begins it anew as well."""
+    words = chunks_of(11).reshape(-1).tolist()
+    script = [{"other_start": 1}, *[{"other": 1, "word": 0xABCD}] * 20, *[{}] * pause, {"start": 1},
+              *({"valid": 1, "word": word} for word in words)]
+    samples = run(script)
+    assert samples[22, 4] == check_of([0xABCD] * 20) and samples[-1, 4] == check_of(words)
+    assert samples[:, 2].sum() == CHUNKS and not (samples[:, 2] & samples[:, 3]).any()

@@ -76,6 +76,22 @@ def played(chunks, *, rounds, resident=False, ready=lambda cycle: True):
     return chip, words, went[0]
 
 
+def cycles_of_words(chunks, ready):
+    """Cycles from `go` on in which the words of so many chunks are taken. ready: as above."""
+    schedule, asked, cycles, cycle = SdramSchedule(TIMING), -1, [], 0
+    for chunk in range(chunks):
+        if chunk >= SLOTS:
+            valid = max(cycles[PAYLOAD * (chunk - SLOTS + 1) - 1] + timing.SLOT_FREE, asked) + timing.TAPE_REQUEST
+            asked, _, last = schedule.read(valid)
+            cycle = max(cycle, last + timing.TAPE_CHUNK)
+        for _ in range(PAYLOAD):
+            while not ready(cycle):
+                cycle += 1
+            cycles.append(cycle)
+            cycle += 1
+    return cycles
+
+
 def expected_words(chunks, rounds):
     words = [int(word) for word in chunks[:, :PAYLOAD].reshape(-1)]
     words[-1] |= 1 << 16                                                    # last
@@ -108,16 +124,4 @@ def test_when_words_come(ready):
     first word is on offer timing.TAPE_CHUNK cycles after the SDRAM has given its last."""
     chunks = random_tape(CONFIG, 4, 12).chunks
     _, words, go = played(chunks, rounds=3, ready=ready)
-    cycles = [cycle - go for cycle in words.cycles]
-    schedule, asked, expected, cycle = SdramSchedule(TIMING), -1, [], 0
-    for chunk in range(len(cycles) // PAYLOAD):
-        if chunk >= SLOTS:
-            valid = max(expected[PAYLOAD * (chunk - SLOTS + 1) - 1] + timing.SLOT_FREE, asked) + timing.TAPE_REQUEST
-            asked, _, last = schedule.read(valid)
-            cycle = max(cycle, last + timing.TAPE_CHUNK)
-        for _ in range(PAYLOAD):
-            while not ready(cycle):
-                cycle += 1
-            expected.append(cycle)
-            cycle += 1
-    assert cycles == expected
+    assert [cycle - go for cycle in words.cycles] == cycles_of_words(len(words.cycles) // PAYLOAD, ready)
