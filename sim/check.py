@@ -22,18 +22,19 @@ def classify_checked(workload, image, chosen, *, kind, jobs=1, lanes=1, trace=Fa
     its codes as the engine wrote them, {layer: uint8 (C, H, W)}.
     """
     check, done = _Check(workload.net, image, keep_first=on_first_codes is not None), 0
-    for batch in parallel.classify(kind, image, workload.pictures[chosen], check, jobs=jobs, lanes=lanes, trace=trace,
+    for burst in parallel.classify(kind, image, workload.pictures[chosen], check, jobs=jobs, lanes=lanes, trace=trace,
                                    **options):
-        n = len(batch.results)
-        if not done and batch.results[0].codes is not None:
-            on_first_codes(batch.results[0].codes)
-        cycles, rest = divmod(batch.simulated_cycles, n)        # shares, whose sum is the cycles simulated
+        n = len(burst.results)
+        if not done and burst.results[0].codes is not None:
+            on_first_codes(burst.results[0].codes)
+        cycles, rest = divmod(burst.simulated_cycles, n)        # shares, whose sum is the cycles simulated
         yield [(Record(
             index=workload.start + int(k), label=None if workload.labels is None else int(workload.labels[k]),
             prediction=int(np.argmax(result.logits)), logits=result.logits.tolist(), cycles=result.cycles,
-            exact=result.difference is None, seconds=batch.seconds / n,
+            program_cycles=result.program_cycles,
+            exact=result.difference is None, seconds=burst.seconds / n,
             simulated_cycles=cycles + (i < rest)), result.difference)
-            for i, (k, result) in enumerate(zip(chosen[done:done + n], batch.results, strict=True))]
+            for i, (k, result) in enumerate(zip(chosen[done:done + n], burst.results, strict=True))]
         done += n
 
 
@@ -43,6 +44,7 @@ class _Checked:
     those of its layers, where they are kept."""
     logits: np.ndarray
     cycles: int
+    program_cycles: int
     difference: str | None
     codes: dict | None
 
@@ -65,12 +67,12 @@ class _Check:
         codes = difference = None
         if result.writes is not None:
             try:
-                codes = self.image.tensors(*result.writes)
+                codes = self.image.tensors(*result.writes, picture=result.number)
             except ValueError as error:         # a trace of another shape cannot be decoded at all
                 difference = error
             else:
                 difference = first_mismatch(tensors, codes)
-        return _Checked(result.logits, result.cycles,
+        return _Checked(result.logits, result.cycles, result.program_cycles,
                         str(difference) if difference else _logit_difference(logits, result.logits),
                         codes if keep else None)
 

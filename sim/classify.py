@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from accel.clocks import CORE_CLOCKS
+from accel.command import add_batch
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, DEFAULT
 from accel.cycles import between
@@ -42,6 +43,7 @@ def add_arguments(parser):
     add("--engine", choices=ENGINES, metavar="NAME", help="simulator: %(choices)s (default: lanes; cxxrtl with --vcd)")
     add("--config", choices=sorted(CONFIGS), default=DEFAULT.name, metavar="NAME",
         help="accelerator: %(choices)s (default: %(default)s)")
+    add_batch(parser)
     add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
     add("--jobs", type=int, metavar="N", help="simulator processes, if there are pictures for as many "
         "(default: the number of cores; 1 with --vcd)")
@@ -63,13 +65,15 @@ def run(options):
     net_name, files = split_arguments(options.arguments)
     workload = choose_workload(net_name, files, data_dir=options.data, start=options.start, images=options.images,
                                default_images=DEFAULT_IMAGES[options.engine])
-    image = compile_net(workload.net, config)
+    # A results file goes on with more pictures, so its batch is not to depend on their number.
+    batch = options.batch if options.results else min(options.batch, len(workload.pictures))
+    image = compile_net(workload.net, config, batch)
     engine, lanes = {"vcd": options.vcd}, 1
     if options.engine in ("lanes", "cxxrtl"):
         engine["library"] = library_of(options.engine, config)          # once, before the processes ask for it
         lanes = lanes_of(engine["library"])
 
-    records, file = {}, _results_file(options, workload, config)
+    records, file = {}, _results_file(options, workload, image)
     if file:
         here = range(workload.start, workload.start + len(workload.pictures))
         records = {index: record for index, record in file.records.items() if index in here}
@@ -79,7 +83,8 @@ def run(options):
         raise UserError(f"--plot: all pictures are in {options.results} already, and it keeps no codes: leave "
                         "--results out")
     codes = {}
-    jobs = processes(len(chosen), jobs=options.jobs or (1 if options.vcd else cores()), lanes=lanes)
+    jobs = processes(len(chosen), jobs=options.jobs or (1 if options.vcd else cores()), lanes=lanes,
+                     batch=image.batch)
     printer = _Printer(workload, options, done=len(records))
     progress = Progress(len(workload.pictures), done=len(records))
     try:
@@ -127,15 +132,15 @@ def _check(options):
         raise UserError("--vcd, --results, --output and --html must be different files")
 
 
-def _results_file(options, workload, config):
+def _results_file(options, workload, image):
     if not options.results:
         return None
     if workload.dataset == FILES:
         raise UserError("--results goes with a data set, not with picture files")
     return ResultsFile(options.results, {
-        "net": workload.net.name, "net_digest": store.digest(workload.net), "config": config.name,
-        "config_digest": config.digest(), "rtl_digest": _rtl_digest(options), "engine": options.engine,
-        "dataset": workload.dataset, "trace": options.trace})
+        "net": workload.net.name, "net_digest": store.digest(workload.net), "config": image.config.name,
+        "config_digest": image.config.digest(), "batch": image.batch, "rtl_digest": _rtl_digest(options),
+        "engine": options.engine, "dataset": workload.dataset, "trace": options.trace})
 
 
 def _rtl_digest(options):
@@ -172,7 +177,7 @@ def _report(options, workload, image, records, of_this_run):
     """of_this_run: figures that leave out the runs which a results file continues."""
     config = image.config
     summary = {
-        **summarize(records, CORE_CLOCKS.get(config.name), between(image)), "net": workload.net.name,
+        **summarize(records, CORE_CLOCKS.get(config.name), between(image), image.batch), "net": workload.net.name,
         "net_digest": store.digest(workload.net), "dataset": workload.dataset, "start": workload.start,
         "engine": options.engine, "config": config.name, "config_digest": config.digest(),
         "rtl_digest": _rtl_digest(options), "macs_per_cycle": config.macs_per_cycle,
@@ -221,8 +226,12 @@ def _print_summary(s):
     print(f"exact: {s['exact']}/{s['images']} ({what} equal to the integer model)")
     if s["accuracy"] is not None:
         print(f"accuracy: {s['accuracy']:.2%} ({s['correct']}/{s['images']})")
-    more = f", and {s['cycles_between_images']:,} until the next one starts" if s["cycles_between_images"] else ""
-    print(f"cycles per image: {s['cycles_per_image']:,}{more}")
+    batch = s["batch"]
+    what = "one" if batch == 1 else "batch"
+    more = f", and {s['cycles_between_batches']:,} until the next {what} starts" if s["cycles_between_batches"] else ""
+    print(f"cycles per image: {s['cycles_per_image']:,}" + (f", in batches of {batch}" if batch > 1 else more))
+    if batch > 1:
+        print(f"latency: {s['latency_cycles']:,} cycles from a batch's start to its last answer{more}")
     if s["clock_mhz"]:
         print(f"projected: {s['projected_images_per_second']:,} images/s at {s['clock_mhz']:g} MHz "
               f"({s['macs_per_cycle']} MACs/cycle; not measured on a board)")

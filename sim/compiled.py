@@ -62,7 +62,7 @@ class UndefinedValue(Exception):
 
 
 class CompiledEngine(Engine):
-    """Simulates the core in `library` with `image` loaded, `lanes` pictures in one run.
+    """Simulates the core in `library` with `image` loaded, `lanes` batches of pictures in one run.
 
     A run must be consumed to its end before the next one.
 
@@ -76,7 +76,7 @@ class CompiledEngine(Engine):
 
     def __init__(self, image, library, *, trace=False, vcd=None, gaps=NO_GAPS, timeout, sdram=None,
                  back_door=BACK_DOOR_WORDS):
-        super().__init__()
+        super().__init__(image.batch)
         self._n_logits = image.n_logits
         self._timeout = timeout
         self._library = _open_library(library)
@@ -103,30 +103,35 @@ class CompiledEngine(Engine):
     def _run(self, pictures):
         if not len(pictures):
             return
-        lanes = self.burst(len(pictures))
+        lanes, batch, n_logits, streams = self.used_lanes(len(pictures)), self.batch, self._n_logits, self._streams
         self._library.uniqore_use_lanes(self._simulator, lanes)
-        batches, n_logits, streams = -(-len(pictures) // lanes), self._n_logits, self._streams
-        # Lanes without a picture in the last batch carry the last picture; nobody looks at them.
-        carried = pictures[np.minimum(np.arange(batches * lanes), len(pictures) - 1)]
-        red, green, blue = pixels(carried).reshape(-1, 3).T                   # (batches * lanes * H * W,) each
+        burst = lanes * batch
+        bursts = -(-len(pictures) // burst)
+        # Lanes and batches that are not full carry the last picture; nobody looks at them. A lane's batch comes to it
+        # picture by picture.
+        carried = np.minimum(np.arange(bursts * burst), len(pictures) - 1).reshape(bursts, lanes, batch)
+        carried = pictures[carried.transpose(0, 2, 1).ravel()]
+        red, green, blue = pixels(carried).reshape(-1, 3).T                   # (bursts * batch * lanes * H * W,) each
         words = pack(PixelWord, r=red, g=green, b=blue)
-        logits = records(LogitWord, batches * lanes * n_logits)
-        cycles = np.zeros(batches * n_logits, np.uint32)
+        logits = records(LogitWord, bursts * burst * n_logits)
+        cycles = np.zeros((bursts * batch, n_logits), np.uint32)
         streams.lanes = lanes
         streams.pixels, streams.pixels_done = _pointer(words), 0
-        streams.picture_pixels, streams.pixels_count = len(words) // (batches * lanes), len(words) // lanes
+        streams.picture_pixels, streams.pixels_count = len(words) // (bursts * burst), len(words) // lanes
         streams.logits, streams.cycles, streams.logits_done = _pointer(logits), _pointer(cycles), 0
-        streams.picture_logits, streams.logits_count = n_logits, batches * n_logits
+        streams.picture_logits, streams.logits_count = n_logits, bursts * batch * n_logits
         trace = _Trace(streams, self._library.uniqore_data_words(self._simulator)) if self._trace else None
 
-        for batch in range(batches):
-            first, last = batch * lanes, (batch + 1) * n_logits
+        for k in range(bursts):
+            first, last = k * burst, (k + 1) * batch * n_logits
             self._simulate_until(lambda last=last: streams.logits_done >= last, f"logits of picture {first}", trace)
-            taken = unpack(LogitWord, logits[first * n_logits:(first + lanes) * n_logits], "logit").astype(np.int32)
-            writes = trace and trace.pop(batch)
-            for lane in range(min(lanes, len(pictures) - first)):
-                yield Result(taken[lane * n_logits:(lane + 1) * n_logits], int(cycles[last - 1]),
-                             writes and writes(lane))
+            taken = unpack(LogitWord, logits[first * n_logits:(first + burst) * n_logits], "logit").astype(np.int32)
+            taken = taken.reshape(batch, lanes, n_logits)
+            counted = cycles[k * batch:(k + 1) * batch, -1].tolist()
+            writes = trace and trace.pop(k, batch)
+            for position in range(min(burst, len(pictures) - first)):
+                lane, number = divmod(position, batch)
+                yield Result(taken[number, lane], counted[number], counted[-1], number, writes and writes(lane))
 
     def _simulate_until(self, done, what, trace=None):
         streams, moved, loaded = self._streams, self._streams.cycle, self._streams.load_done
@@ -174,14 +179,14 @@ class _Trace:
         self._records.append(self._buffer[:self._streams.trace_count].copy())
         self._streams.trace_count = 0
 
-    def pop(self, batch):
-        """Takes the writes made while this batch, the oldest here, was computed. Returns a function of the lane that
-        gives (groups uint32 (N,), data uint64 (N, words))."""
+    def pop(self, burst, batch):
+        """Takes the writes made while this burst, the oldest here, was computed, `batch` pictures a lane. Returns a
+        function of the lane that gives (groups uint32 (N,), data uint64 (N, words))."""
         records = np.concatenate(self._records)
-        of_batch = records[:, 0] // self._streams.picture_logits == batch
-        self._records = [records[~of_batch]]
-        groups = records[of_batch, 1].copy()
-        data = records[of_batch, 2:].reshape(-1, self._lanes, self._words)
+        of_burst = records[:, 0] // (self._streams.picture_logits * batch) == burst
+        self._records = [records[~of_burst]]
+        groups = records[of_burst, 1].copy()
+        data = records[of_burst, 2:].reshape(-1, self._lanes, self._words)
         data = np.pad(data, [(0, 0), (0, 0), (0, self._words % 2)])           # to whole 64-bit words
 
         def of_lane(lane):

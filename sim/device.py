@@ -17,16 +17,20 @@ class DeviceResult(Result):
 class DeviceEngine(Engine):
     """Runs the net that is loaded into a device.
 
-    client: its `classify(pictures)` yields an answer with `logits`, `label`, `cycles` and `seconds` for each picture,
-    in order, as `boards.host.Device` does; what it raises goes on to the caller of `run`.
+    client: its `classify(pictures)` yields an answer with `logits`, `label`, `cycles`, `program_cycles` and `seconds`
+    for each picture, in order, as `boards.host.Device` does; what it raises goes on to the caller of `run`. Its `batch`
+    is how many a program takes.
 
     `simulated_cycles` are those that the device counts. `seconds`: waited for answers.
     """
     def __init__(self, client):
-        super().__init__()
+        super().__init__(client.batch)
         self._client = client
 
     def _run(self, pictures):
-        for answer in self._client.classify(pictures):
-            self.simulated_cycles += answer.cycles
-            yield DeviceResult(answer.logits, answer.cycles, label=answer.label, round_trip=answer.seconds)
+        for k, answer in enumerate(self._client.classify(pictures)):
+            number = k % self.batch
+            if number == 0:
+                self.simulated_cycles += answer.program_cycles
+            yield DeviceResult(answer.logits, answer.cycles, answer.program_cycles, number, label=answer.label,
+                               round_trip=answer.seconds)

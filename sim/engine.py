@@ -15,12 +15,15 @@ __all__ = ["NO_GAPS", "Engine", "Gaps", "Result"]
 class Result:
     """What one picture gave.
 
-    logits: int32 (n,). cycles: from the first token to the last, as the core counts them.
-    writes: every write to the activation memory, (groups uint32 (N,), data uint64 (N, words)) for
+    logits: int32 (n,). cycles: from its program's start to its last logit, as the core counts them: its latency.
+    program_cycles: to the last logit of its batch. number: its place in the batch.
+    writes: every write to the activation memory in its program, (groups uint32 (N,), data uint64 (N, words)) for
     `accel.image.Image.tensors`; None without `trace`.
     """
     logits: np.ndarray
     cycles: int
+    program_cycles: int
+    number: int = 0
     writes: tuple | None = None
 
 
@@ -43,23 +46,28 @@ NO_GAPS = Gaps()
 class Engine:
     """Base of all engines. `simulated_cycles` and `seconds` add up over all runs, and are up to date with each result.
 
-    lanes: how many pictures the engine simulates at once. Their results come in one burst, since none is there before
-    the others. An engine that carries more than one picture sets it.
+    lanes: how many programs the engine simulates at once, a batch of pictures each. Their results come in one burst,
+    since none is there before the others. An engine that carries more than one sets it. batch: pictures of a program.
     """
     lanes = 1
 
-    def burst(self, count):
-        """How many of `count` pictures come in one burst, the last one excepted: as few bursts as the lanes allow, and
-        all alike."""
-        return max(1, -(-count // max(1, -(-count // self.lanes))))
+    def used_lanes(self, count):
+        """How many lanes carry `count` pictures: as few bursts as the lanes allow, and all alike."""
+        batches = max(1, -(-count // self.batch))
+        return -(-batches // -(-batches // self.lanes))
 
-    def __init__(self):
+    def burst(self, count):
+        """How many of `count` pictures come in one burst, the last one excepted."""
+        return self.used_lanes(count) * self.batch
+
+    def __init__(self, batch=1):
+        self.batch = batch
         self.simulated_cycles = 0
         self.seconds = 0.0
 
     def run(self, pictures):
-        """Yields one `Result` per picture of uint8 (N, C, H, W), in order, as soon as it is there: in bursts of
-        `lanes`, the last one of what is left."""
+        """Yields one `Result` per picture of uint8 (N, C, H, W), in order, as soon as it is there: in bursts, the last
+        one of what is left. An incomplete batch is filled up with pictures that nobody looks at."""
         started = time.perf_counter()
         for result in self._run(pictures):
             now = time.perf_counter()

@@ -21,8 +21,8 @@ def timeout_cycles(image, gaps):
     """Cycles without a word taken or a result given after which a core counts as hung: generous, since a healthy core
     is exact."""
     height, width = image.picture_shape
-    pixels = 2 * height * width / (1 - gaps.pixels)
-    logits = image.n_logits / (1 - gaps.logits)
+    pixels = 2 * image.batch * height * width / (1 - gaps.pixels)
+    logits = image.batch * image.n_logits / (1 - gaps.logits)
     timeout = int(4 * cycles(image) + 4 * (pixels + logits)) + 10_000
     sdram = sdram_timing(image.config)
     if sdram:           # it wakes up first, and a tape in it is read before it counts as whole

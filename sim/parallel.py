@@ -13,7 +13,7 @@ from model.common.errors import UserError
 
 from .engines import open_engine
 
-__all__ = ["Batch", "classify", "ended", "processes"]
+__all__ = ["Burst", "classify", "ended", "processes"]
 
 PIECE = 16                  # pictures of a piece at most where an engine takes them one after the other,
 PIECES_A_PROCESS = 8        # and how many pieces a process has at least, so that results are never long in coming
@@ -21,7 +21,7 @@ BURSTS = 4                  # in a piece of an engine with lanes: the next pictu
 
 
 @dataclass(frozen=True)
-class Batch:
+class Burst:
     """What `check` returned of consecutive pictures that an engine gave at once, and the cycles it simulated and the
     seconds it took for them."""
     results: list
@@ -29,29 +29,30 @@ class Batch:
     seconds: float
 
 
-def processes(count, *, jobs, lanes=1):
+def processes(count, *, jobs, lanes=1, batch=1):
     """How many processes `classify` has work for with `count` pictures: 1, this one, to `jobs`."""
-    return min(jobs, max(1, len(_pieces(count, jobs, lanes))))
+    return min(jobs, max(1, len(_pieces(count, jobs, lanes, batch))))
 
 
 def classify(kind, image, pictures, check, *, jobs, lanes=1, **options):
-    """Yields a `Batch` per `lanes` pictures of uint8 (N, C, H, W), in order.
+    """Yields a `Burst` per burst of an engine, of pictures uint8 (N, C, H, W), in order.
 
     check: `check(pictures, results)` is called in the process that has the results, a list of `sim.engine.Result`; what
     it returns takes their place. Picklable, where there are several processes.
     lanes: of the engine. options: of `open_engine`.
     """
-    pieces = _pieces(len(pictures), jobs, lanes)
-    jobs = processes(len(pictures), jobs=jobs, lanes=lanes)
+    pieces = _pieces(len(pictures), jobs, lanes, image.batch)
+    jobs = processes(len(pictures), jobs=jobs, lanes=lanes, batch=image.batch)
     if jobs > 1:
         yield from _in_processes(kind, image, pictures, check, pieces, jobs, options)
     elif pieces:
         yield from _in_this_process(kind, image, pictures, check, pieces, options)
 
 
-def _pieces(count, jobs, lanes):
-    """Slices of `count` pictures, equal but for one picture: a process is given one after the other. With several lanes
+def _pieces(pictures, jobs, lanes, batch):
+    """Slices of so many pictures, equal but for one batch: a process is given one after the other. With several lanes
     they are as few bursts as there can be, but for one process more or less."""
+    count = -(-pictures // batch)
     if lanes > 1:
         bursts = -(-count // lanes)
         if count > lanes // 4:          # with fewer, a part of them takes as long as all
@@ -61,15 +62,16 @@ def _pieces(count, jobs, lanes):
         pieces = -(-count // min(PIECE, max(1, count // (PIECES_A_PROCESS * jobs))))
     if pieces > jobs:
         pieces = min(count, -(-pieces // jobs) * jobs)      # as many for each process
-    return [slice(*ends) for ends in pairwise(count * k // pieces for k in range(pieces + 1))] if pieces else []
+    ends = (min(pictures, count * k // pieces * batch) for k in range(pieces + 1))
+    return [slice(*both) for both in pairwise(ends)] if pieces else []
 
 
 def _run(engine, pictures, check):
-    """Yields the `Batch`es of one piece."""
+    """Yields the `Burst`s of one piece."""
     results = engine.run(pictures)
     cycles, seconds, done = engine.simulated_cycles, engine.seconds, 0
     while burst := list(islice(results, engine.burst(len(pictures)))):
-        yield Batch(check(pictures[done:done + len(burst)], burst),
+        yield Burst(check(pictures[done:done + len(burst)], burst),
                     engine.simulated_cycles - cycles, engine.seconds - seconds)
         cycles, seconds, done = engine.simulated_cycles, engine.seconds, done + len(burst)
 

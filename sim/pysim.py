@@ -41,7 +41,7 @@ class PysimEngine(Engine):
 
     def __init__(self, image, make_core, *, trace=False, vcd=None, gaps=NO_GAPS, timeout, testbenches=(), sdram=None,
                  back_door=BACK_DOOR_WORDS):
-        super().__init__()
+        super().__init__(image.batch)
         self._gaps = gaps
         self._timeout = timeout
         self._words = deque()           # (kind, data)
@@ -77,7 +77,7 @@ class PysimEngine(Engine):
     def load(self, image):
         """Loads another net. The core has taken its first word when this returns; pictures may be given to `run` from
         then on, and their pixels are on offer while the other words follow."""
-        self._n_logits = image.n_logits
+        self._n_logits, self.batch = image.n_logits, image.batch
         kinds, words = image.load_words()
         if self.sdram and self._back_door is not None and len(words) >= self._back_door:
             kinds, words = through_back_door(kinds, words, self.sdram.row)
@@ -132,15 +132,20 @@ class PysimEngine(Engine):
                 self._trace.append((self._logits_taken, *write))
 
     def _run(self, pictures):
-        self._pixels.extend(map(tuple, pixels(pictures).reshape(-1, 3).tolist()))
-        for k in range(len(pictures)):
-            self._logits_expected += self._n_logits
-            self._simulate_until(lambda: len(self._logits) == self._n_logits, f"logits of picture {k}")
-            taken = [self._logits.popleft() for _ in range(self._n_logits)]
-            yield Result(np.array([logit for logit, _ in taken], np.int32), taken[-1][1], self._writes())
+        batches = -(-len(pictures) // self.batch)
+        carried = pictures[np.minimum(np.arange(batches * self.batch), len(pictures) - 1)]
+        self._pixels.extend(map(tuple, pixels(carried).reshape(-1, 3).tolist()))
+        expected = self._n_logits * self.batch
+        for first in range(0, len(carried), self.batch):
+            self._logits_expected += expected
+            self._simulate_until(lambda: len(self._logits) == expected, f"logits of picture {first}")
+            logits, cycles = np.array([self._logits.popleft() for _ in range(expected)]).T.reshape(2, self.batch, -1)
+            writes, last = self._writes(), int(cycles[-1, -1])
+            for number in range(min(self.batch, len(pictures) - first)):
+                yield Result(logits[number].astype(np.int32), int(cycles[number, -1]), last, number, writes)
 
     def _writes(self):
-        """The trace of the picture that has just ended."""
+        """The trace of the batch that has just ended."""
         if self._trace is None:
             return None
         words = -(-len(self._core.trace.data) // DATA_WORD_BITS)

@@ -75,9 +75,13 @@ def _figures(workload, image, s, place):
             ("equal to the integer model", "not compared" if s["exact"] is None else f"{s['exact']:,} of {count:,}")]
     if s["accuracy"] is not None:
         rows.append(("accuracy", f"{s['accuracy']:.2%} ({s['correct']:,} of {count:,})"))
-    each, apart = s["cycles_per_image"], between(image)
-    more = f", and {apart:,} until the next one starts" if apart else ""
-    rows.append(("cycles a picture", f"{each:,}{more}"))
+    each, apart, batch = s["cycles_per_image"], between(image), image.batch
+    more = f", and {apart:,} until the next {'one' if batch == 1 else 'batch'} starts" if apart else ""
+    if batch == 1:
+        rows.append(("cycles a picture", f"{each:,}{more}"))
+    else:
+        rows += [("cycles a picture", f"{each:,}, in batches of {batch}"),
+                 ("latency", f"{s['latency_cycles']:,} cycles, from a batch's start to its last answer{more}")]
     if s.get("projected_images_per_second"):
         rows.append(("projected", f"{s['projected_images_per_second']:,} pictures/s at {s['clock_mhz']:g} MHz, not "
                                   "measured on a board"))
@@ -85,7 +89,7 @@ def _figures(workload, image, s, place):
         rows.append(("simulated", f"{s['pictures_per_second']:,} pictures/s"))
     if s.get("images_per_second"):
         rows += [("on the chip", f"{s['on_chip_ms']} ms a picture, "
-                                 f"{1e3 / s['on_chip_ms'] * each / (each + apart):,.1f} pictures/s"),
+                                 f"{1e3 / s['on_chip_ms'] * each / (each + apart / batch):,.1f} pictures/s"),
                  ("measured over the line", f"{s['images_per_second']:,} pictures/s")]
     return rows
 

@@ -15,19 +15,21 @@ from model.common.files import write_text
 
 __all__ = ["Record", "ResultsFile", "confusion_matrix", "summarize", "write_json"]
 
-FORMAT = "uniqore-results-1"
+FORMAT = "uniqore-results-2"
 
 
 @dataclass(kw_only=True)
 class Record:
     """One picture. index: in its data set. label: None where unknown. exact: whether every logit (and, where it was
-    traced, every code of every layer) equals the golden model's. seconds: of the engine alone, without that model.
+    traced, every code of every layer) equals the golden model's. cycles: to its last logit, program_cycles: to that of
+    its batch. seconds: of the engine alone, without that model.
     Of seconds and simulated_cycles it is the picture's share where the engine has several at once."""
     index: int
     label: int | None
     prediction: int
     logits: list = field(repr=False)
     cycles: int
+    program_cycles: int
     exact: bool
     seconds: float
     simulated_cycles: int
@@ -98,27 +100,32 @@ def _differences(expected, found):
                      for name, value in expected.items() if found.get(name) != value)
 
 
-def summarize(records, clock_hz, between=0):
+def summarize(records, clock_hz, between=0, batch=1):
     """Figures over a list of `Record`, for `--json` and people; None where there is nothing to divide by. clock_hz:
-    Fraction, to project images per second with, or None. between: cycles from one picture to the next, as of
-    `accel.cycles.between`, which count for that too. simulated_cycles_per_second: of one process, in all that it
-    simulates; picture_cycles_per_second: likewise, the cycles of every picture counted, of all lanes."""
+    Fraction, to project images per second with, or None. between: cycles from one program to the next, as of
+    `accel.cycles.between`, which count for that too. batch: pictures of a program. cycles_per_image is the throughput,
+    a program's cycles shared by its pictures; latency_cycles: from its start to its last answer.
+    simulated_cycles_per_second: of one process, in all that it simulates; picture_cycles_per_second: likewise, the
+    cycles of every picture counted, of all lanes."""
     labelled = [r for r in records if r.label is not None]
     correct = sum(r.prediction == r.label for r in labelled) if labelled else None
     seconds = sum(r.seconds for r in records)
-    cycles = sum(r.cycles for r in records) / len(records)
+    latency = sum(r.program_cycles for r in records) / len(records)
+    cycles = latency / batch
     return {
         "images": len(records),
         "correct": correct,
         "accuracy": correct / len(labelled) if labelled else None,
         "exact": sum(r.exact for r in records),
+        "batch": batch,
         "cycles_per_image": int(cycles) if cycles.is_integer() else cycles,
-        "cycles_between_images": between,
+        "latency_cycles": int(latency) if latency.is_integer() else latency,
+        "cycles_between_batches": between,
         "seconds": round(seconds, 3),
-        "projected_images_per_second": clock_hz and round(clock_hz / (cycles + between), 1),
+        "projected_images_per_second": clock_hz and round(clock_hz / (cycles + between / batch), 1),
         "clock_mhz": clock_hz and float(clock_hz / 10**6),
         "simulated_cycles_per_second": round(sum(r.simulated_cycles for r in records) / seconds) if seconds else None,
-        "picture_cycles_per_second": round(sum(r.cycles for r in records) / seconds) if seconds else None,
+        "picture_cycles_per_second": round(cycles * len(records) / seconds) if seconds else None,
     }
 
 

@@ -5,11 +5,17 @@ import sys
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+import numpy as np
+
+from accel import link as protocol
+from accel.command import add_batch
 from accel.compiler.compile import compile_net
 from accel.config import CONFIGS, DEFAULT
+from accel.sdram import COLUMNS
 from model import zoo
-from model.common.command import positive_number
+from model.common.command import positive, positive_number
 from model.common.errors import UserError
+from model.zoo.workload import choose_workload
 
 from .board import CYCLES_PER_BIT, BoardSimulator, build_board, core_ratio
 from .sdram import sdram_timing
@@ -27,11 +33,15 @@ def add_arguments(parser):
         "(default: the best shipped one)")
     add("--config", choices=sorted(CONFIGS), default=DEFAULT.name, metavar="NAME",
         help="accelerator: %(choices)s (default: %(default)s)")
+    add_batch(parser)
     add("--port-link", metavar="PATH", help="make a symbolic link to the port here")
     add("--cycles-per-bit", type=int, default=CYCLES_PER_BIT, metavar="N",
         help="of the UART, at the clock of the board's oscillator; fewer simulate faster (default: %(default)s)")
     add("--core-ratio", type=positive_number, metavar="RATIO",
         help="cycles of the core a cycle of the oscillator (default: as on a board)")
+    add("--pictures-in-memory", type=positive, metavar="N", help="put the first N pictures of the test set into the "
+        "board's SDRAM, where `stream --resident N` would store them")
+    add("--data", metavar="DIR", help="folder of the data set, or 'synthetic' for the built-in procedural pictures")
 
 
 def run(options):
@@ -42,14 +52,19 @@ def run(options):
     if link:
         _refuse_taken(link)
     config = CONFIGS[options.config]
-    image = None if options.net == "none" else compile_net(zoo.load(options.net or zoo.DEFAULT), config)
+    image = None if options.net == "none" else compile_net(
+        zoo.load(options.net or zoo.DEFAULT), config, options.batch)
     if image is not None and not image.resident:
         raise UserError(f"{image.net_name} does not fit the memories of {config.name}, and a board starts with what "
                         "they hold: serve 'none', and upload it with stream")
+    stored = _pictures(options, config, image)
     library = build_board(config, image=image, cycles_per_bit=options.cycles_per_bit)
     with _opened_terminal() as (master, slave):
         board = BoardSimulator(library, bit_cycles=options.cycles_per_bit,
                                core_ratio=options.core_ratio or core_ratio(config), sdram=sdram_timing(config))
+        if stored is not None:
+            place, words = stored
+            board.sdram.memory[place:place + len(words)] = words
         try:
             port = os.ttyname(slave)
             with _linked(link, port) if link else nullcontext():
@@ -58,6 +73,23 @@ def run(options):
                 serve(board, master)
         finally:
             board.close()
+
+
+def _pictures(options, config, image):
+    """(chunk, words uint16 (chunks, 512)) of what the SDRAM is to hold; None where nothing is asked for."""
+    if options.pictures_in_memory is None:
+        if options.data is not None:
+            raise UserError("--data is of --pictures-in-memory: give that too")
+        return None
+    if config.sdram_hz is None:
+        raise UserError(f"--pictures-in-memory: {config.name} has no SDRAM")
+    if image is None:
+        raise UserError("--pictures-in-memory wants a net that the board starts with, whose pictures they are")
+    workload = choose_workload(options.net or zoo.DEFAULT, [], data_dir=options.data, start=None,
+                               images=options.pictures_in_memory, default_images=options.pictures_in_memory)
+    octets, _ = protocol.picture_octets(workload.pictures, image.batch)
+    words = np.frombuffer(octets, "<u2").reshape(-1, COLUMNS)
+    return protocol.picture_place(len(image.tape), len(words)), words
 
 
 @contextmanager

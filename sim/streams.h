@@ -13,11 +13,11 @@ struct Streams {
     // Records offered to the core, the same to all lanes, and how many of them it has taken.
     const uint32_t *load;
     uint64_t load_count, load_done;
-    // Pixels offered: of picture `lane` of the present batch to each lane.
-    const uint32_t *pixels;             // [batch][lane][pixel]
+    // Pixels offered: of the present round of pictures, one to each lane.
+    const uint32_t *pixels;             // [round][lane][pixel]
     uint64_t picture_pixels, pixels_count, pixels_done;
     // Records taken from the core; cycles[i] is its `cycles` port when logit i was taken.
-    uint32_t *logits, *cycles;          // [batch][lane][logit], [batch][logit]
+    uint32_t *logits, *cycles;          // [round][lane][logit], [round][logit]
     uint64_t picture_logits, logits_count, logits_done;
     // Trace records {logits_done, group, data words of every lane}; none when trace_capacity is 0.
     uint32_t *trace;

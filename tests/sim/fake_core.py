@@ -138,10 +138,11 @@ class FakeCore(wiring.Component):
 @dataclass(frozen=True, eq=False)
 class FakeImage:
     """What the engines use of an `accel.image.Image`. biases: int32 (N_LOGITS,). tape: uint16 (chunks, 512), of which
-    the first `loaded` words are loaded, or all."""
+    the first `loaded` words are loaded, or all. batch: pictures of a program, as far as an engine knows."""
     biases: np.ndarray
     chunks: int = 1
     loaded: int | None = None
+    batch: int = 1
     n_logits: int = N_LOGITS
     picture_shape: tuple = (HEIGHT, WIDTH)
 

@@ -1,5 +1,6 @@
 """All RTL engines drive the same component: same logits, same trace, whatever the back-pressure; never a hang."""
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,24 +24,24 @@ def fake_sources(stuck):
         return f"{file.read()}{stuck}"
 
 
-def open_cxxrtl(stuck=False, **options):
+def open_cxxrtl(stuck=False, image=PICTURE, **options):
     library = build_cxxrtl(lambda: FakeCore(stuck=stuck), name="fake", sources=fake_sources(stuck))
-    return CompiledEngine(PICTURE, library, timeout=5000, **options)
+    return CompiledEngine(image, library, timeout=5000, **options)
 
 
-def open_lanes(stuck=False, **options):
+def open_lanes(stuck=False, image=PICTURE, **options):
     library = build_simulator(lambda: FakeCore(stuck=stuck), name="fake", sources=fake_sources(stuck), ports=CORE_PORTS)
-    return CompiledEngine(PICTURE, library, timeout=5000, **options)
+    return CompiledEngine(image, library, timeout=5000, **options)
 
 
-def open_one_lane(stuck=False, **options):
+def open_one_lane(stuck=False, image=PICTURE, **options):
     library = build_simulator(lambda: FakeCore(stuck=stuck), name="fake", sources=fake_sources(stuck), ports=CORE_PORTS,
                               one_lane=True)
-    return CompiledEngine(PICTURE, library, timeout=5000, **options)
+    return CompiledEngine(image, library, timeout=5000, **options)
 
 
-def open_pysim(stuck=False, **options):
-    return PysimEngine(PICTURE, lambda: FakeCore(stuck=stuck), timeout=5000, **options)
+def open_pysim(stuck=False, image=PICTURE, **options):
+    return PysimEngine(image, lambda: FakeCore(stuck=stuck), timeout=5000, **options)
 
 
 ENGINES_OF_MANY = [pytest.param(open_lanes, id="lanes", marks=pytest.mark.cxx)]
@@ -90,6 +91,26 @@ def test_an_engine_runs_again(open_engine):
         results = list(engine.run(pictures))
         assert [r.logits.tolist() for r in results] == PICTURE.logits(pictures).tolist()
         check_trace(results, pictures)
+    engine.close()
+
+
+@pytest.mark.parametrize("gaps", GAPS, ids=str)
+@pytest.mark.parametrize("open_engine", ENGINES)
+def test_pictures_of_a_batch(open_engine, gaps):
+    """Of seven in batches of three the last one has a batch of its own, filled up with others."""
+    engine = open_engine(image=replace(PICTURE, batch=3), trace=True, gaps=gaps)
+    for _ in range(2):
+        results = list(engine.run(PICTURES))
+        np.testing.assert_array_equal([r.logits for r in results], PICTURE.logits(PICTURES))
+        assert [r.number for r in results] == [0, 1, 2, 0, 1, 2, 0]
+        for k, result in enumerate(results):
+            groups, words = result.writes                   # of all its batch
+            colours = words.view(np.uint8).reshape(-1, 8)[:, :6].reshape(3, HEIGHT, WIDTH, 3)
+            batch = PICTURES[k // 3 * 3:][:3]
+            np.testing.assert_array_equal(colours.transpose(0, 3, 1, 2)[:len(batch)], batch)
+            assert groups.tolist() == [*range(HEIGHT * WIDTH // 2)] * 3
+        for k in range(0, 6, 3):
+            assert {r.program_cycles for r in results[k:k + 3]} == {results[k + 2].cycles}
     engine.close()
 
 

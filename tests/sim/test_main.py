@@ -244,9 +244,9 @@ def group_exists(group):
 
 
 def test_a_mismatch_is_reported_and_fails(monkeypatch, capsys):
-    def compile_another(net, config):
+    def compile_another(net, config, batch):
         last = dataclasses.replace(net.layers[-1], bias=net.layers[-1].bias + np.arange(len(net.layers[-1].bias)) // 4)
-        return compile_net(dataclasses.replace(net, layers=(*net.layers[:-1], last)), config)
+        return compile_net(dataclasses.replace(net, layers=(*net.layers[:-1], last)), config, batch)
 
     monkeypatch.setattr(classify, "compile_net", compile_another)
     assert command.main([*INTERP, "--images", "2", "--json"]) == 1
@@ -256,12 +256,12 @@ def test_a_mismatch_is_reported_and_fails(monkeypatch, capsys):
 
 
 def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
-    def compile_another(net, config):
+    def compile_another(net, config, batch):
         first = net.layers[0]
         thresholds = first.thresholds.copy()
         thresholds[2] -= 1000
         return compile_net(dataclasses.replace(
-            net, layers=(dataclasses.replace(first, thresholds=thresholds), *net.layers[1:])), config)
+            net, layers=(dataclasses.replace(first, thresholds=thresholds), *net.layers[1:])), config, batch)
 
     monkeypatch.setattr(classify, "compile_net", compile_another)
     assert command.main([*INTERP, "--images", "1", "--trace"]) == 1
@@ -282,6 +282,12 @@ def test_a_wrong_code_is_named_with_its_place(monkeypatch, capsys):
     ((*INTERP, "--output", "/no/folder/x.json"), "/no/folder/x.json: not a file in an existing folder"),
     ((*INTERP, "--output", "x.json", "--results", "./x.json"), "must be different files"),
     (("serve", "--cycles-per-bit", "4"), "--cycles-per-bit must be at least 8"),
+    (("serve", "--data", "synthetic"), "--data is of --pictures-in-memory: give that too"),
+    (("serve", "none", "--pictures-in-memory", "3"), "wants a net that the board starts with"),
+    (("serve", "--pictures-in-memory", "0"), "argument --pictures-in-memory: 0 is not positive"),
+    (("serve", "resnet8half-w4a4-cifar10", "--config", "8x8x2-onchip", "--pictures-in-memory", "3"),
+     "--pictures-in-memory: 8x8x2-onchip has no SDRAM"),
+    (("serve", "--pictures-in-memory", "3", "--data", "/no/such/folder"), "/no/such/folder"),
     (("serve", "--port-link", "/no/folder/port"), "--port-link /no/folder/port"),
     (("serve", "--port-link", "pyproject.toml"), "--port-link pyproject.toml"),
     (("speed", "--engines", "cxxrtl,verilog"), "argument --engines: no simulator called 'verilog'; there are pysim,"),

@@ -103,7 +103,8 @@ def job(net, count, *, start=0, labelled=True, wrong=(), names=None, classes=Non
         labels=labels if labelled else None, classes=classes or tuple(f"class{k}" for k in range(count_logits)),
         names=names or tuple(str(start + k) for k in range(count)))
     records = [Record(index=start + k, label=int(labels[k]) if labelled else None, prediction=int(predictions[k]),
-                      logits=logits[k].tolist(), cycles=1000 + k, exact=True, seconds=0.1, simulated_cycles=1)
+                      logits=logits[k].tolist(), cycles=1000 + k, program_cycles=1000 + k, exact=True, seconds=0.1,
+                      simulated_cycles=1)
                for k in range(count)]
     return workload, summarize(records, None) | {"results": [record.for_json() for record in records]}
 
@@ -273,7 +274,7 @@ def test_feature_maps_are_what_the_engine_wrote(tmp_path, monkeypatch, capsys):
     net, data = zoo.load(zoo.SYNTHETIC), datasets.load("synthetic", "test")
     first = net.layers[0]
     loaded = replace(net, layers=(replace(first, bias=first.bias + 3000), *net.layers[1:]))
-    monkeypatch.setattr("sim.classify.compile_net", lambda net, config: compile_net(loaded, config))
+    monkeypatch.setattr("sim.classify.compile_net", lambda net, config, batch: compile_net(loaded, config, batch))
     drawn, mosaic = [], features.mosaic
     monkeypatch.setattr(features, "mosaic", lambda codes, columns: drawn.append(codes) or mosaic(codes, columns))
     folder = tmp_path / "maps"

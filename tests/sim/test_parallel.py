@@ -4,6 +4,7 @@ import concurrent.futures
 import multiprocessing
 import os
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,38 +81,49 @@ def test_without_pictures_no_engine_is_opened(monkeypatch):
     assert engines == []
 
 
-@pytest.mark.parametrize("count, jobs, lanes, sizes", [
-    (100, 2, 64, [50, 50]),
-    (64, 2, 64, [32, 32]),                      # blocks of lanes without pictures are left out: half takes half
-    (16, 2, 64, [16]),                          # but for the last block: no second process
-    (65, 2, 64, [32, 33]),
-    (129, 2, 64, [64, 65]),
-    (10, 1, 4, [10]),                           # three bursts in one run
-    (300, 2, 64, [150, 150]),                   # 2 x 3 bursts of 50
-    (1, 8, 1, [1]),
-    (5, 2, 1, [1] * 5),
-    (40, 2, 1, [2] * 20),
-    (400, 1, 1, [16] * 25),
-    (0, 2, 1, []),
-    (0, 2, 64, []),
+@pytest.mark.parametrize("count, jobs, lanes, batch, sizes", [
+    (100, 2, 64, 1, [50, 50]),
+    (64, 2, 64, 1, [32, 32]),                   # blocks of lanes without pictures are left out: half takes half
+    (16, 2, 64, 1, [16]),                       # but for the last block: no second process
+    (65, 2, 64, 1, [32, 33]),
+    (129, 2, 64, 1, [64, 65]),
+    (10, 1, 4, 1, [10]),                        # three bursts in one run
+    (300, 2, 64, 1, [150, 150]),                # 2 x 3 bursts of 50
+    (1, 8, 1, 1, [1]),
+    (5, 2, 1, 1, [1] * 5),
+    (40, 2, 1, 1, [2] * 20),
+    (400, 1, 1, 1, [16] * 25),
+    (0, 2, 1, 1, []),
+    (0, 2, 64, 1, []),
+    (64, 2, 1, 8, [8] * 8),
+    (60, 2, 1, 8, [8] * 7 + [4]),               # the last batch is not full
+    (3, 2, 1, 8, [3]),
+    (512, 2, 64, 8, [256, 256]),                # 32 lanes of 8 each
+    (500, 2, 64, 8, [248, 252]),
+    (0, 2, 64, 8, []),
 ])
-def test_pieces(count, jobs, lanes, sizes):
-    pieces = parallel._pieces(count, jobs, lanes)
+def test_pieces(count, jobs, lanes, batch, sizes):
+    pieces = parallel._pieces(count, jobs, lanes, batch)
     assert [piece.stop - piece.start for piece in pieces] == sizes
-    assert parallel.processes(count, jobs=jobs, lanes=lanes) == max(1, min(jobs, len(sizes)))
+    assert parallel.processes(count, jobs=jobs, lanes=lanes, batch=batch) == max(1, min(jobs, len(sizes)))
 
 
+@pytest.mark.parametrize("batch", [1, 3, 8])
 @pytest.mark.parametrize("lanes", [1, 16, 64])
 @pytest.mark.parametrize("jobs", [1, 2, 3, 16])
 @pytest.mark.parametrize("count", [1, 2, 15, 63, 100, 1000, 10_000])
-def test_pieces_spread_the_work(count, jobs, lanes):
-    pieces = parallel._pieces(count, jobs, lanes)
-    sizes = [piece.stop - piece.start for piece in pieces]
+def test_pieces_spread_the_work(count, jobs, lanes, batch):
+    """Equal but for one batch, the last of which need not be full."""
+    pieces = parallel._pieces(count, jobs, lanes, batch)
+    sizes, batches = [piece.stop - piece.start for piece in pieces], -(-count // batch)
+    full = [-(-size // batch) for size in sizes]
     assert [k for piece in pieces for k in range(piece.start, piece.stop)] == list(range(count))
-    assert max(sizes) - min(sizes) <= 1 and max(sizes) <= (parallel.BURSTS * lanes if lanes > 1 else parallel.PIECE)
-    assert len(pieces) <= jobs or len(pieces) % jobs == 0 or len(pieces) == count
-    used = parallel.processes(count, jobs=jobs, lanes=lanes)
-    assert parallel._pieces(count, used, lanes) == pieces       # whoever asks first, and passes that on, gets the same
+    assert all(size % batch == 0 for size in sizes[:-1]) and sum(full) == batches
+    assert max(full) - min(full) <= 1 and max(full) <= (parallel.BURSTS * lanes if lanes > 1 else parallel.PIECE)
+    assert len(pieces) <= jobs or len(pieces) % jobs == 0 or len(pieces) == batches
+    used = parallel.processes(count, jobs=jobs, lanes=lanes, batch=batch)
+    # Whoever asks first, and passes that on, gets the same.
+    assert parallel._pieces(count, used, lanes, batch) == pieces
 
 
 def test_few_pieces_wait_at_a_time(monkeypatch):
@@ -125,7 +137,7 @@ def test_few_pieces_wait_at_a_time(monkeypatch):
         def submit(self, work, pictures):
             Pool.submitted += 1
             future = concurrent.futures.Future()
-            future.set_result([parallel.Batch(list(pictures), 1, 1.0)])
+            future.set_result([parallel.Burst(list(pictures), 1, 1.0)])
             return future
 
         def shutdown(self, cancel_futures):
@@ -133,7 +145,7 @@ def test_few_pieces_wait_at_a_time(monkeypatch):
 
     monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Pool)
     pictures, taken = np.arange(1000), []
-    for k, batch in enumerate(parallel.classify("many", None, pictures, keep, jobs=3, lanes=10)):
+    for k, batch in enumerate(parallel.classify("many", SimpleNamespace(batch=1), pictures, keep, jobs=3, lanes=10)):
         assert Pool.submitted - k <= 2 * 3
         taken += batch.results
     assert taken == pictures.tolist() and Pool.submitted == 27

@@ -8,7 +8,7 @@ import pytest
 from accel.config import TINY
 from sim.lanes.build import build
 from tests.nets import SIZES, sized_net
-from tests.rtl_check import FUZZED, LARGE, PLAYED, check_net, check_random_net, check_residual_net
+from tests.rtl_check import FUZZED, LARGE, PLAYED, check_net, check_random_batch, check_random_net, check_residual_net
 
 pytestmark = pytest.mark.cxx
 SEEDS = range(1000, 1030)
@@ -22,6 +22,13 @@ def test_random_nets(config, seeds):
     library = build(config, watched=True)
     for seed in seeds:
         check_random_net(seed, config, library)
+
+
+@pytest.mark.parametrize("config, seeds", CONFIGS)
+def test_random_nets_in_batches(config, seeds):
+    library = build(config, watched=True)
+    for seed in seeds:
+        check_random_batch(seed, config, library)
 
 
 @pytest.mark.parametrize("config, seeds", CONFIGS)

@@ -12,7 +12,8 @@ HEADER = {"net": "n", "engine": "cxxrtl"}
 
 def record(index, **changes):
     return Record(**{"index": index, "label": index % 3, "prediction": 0, "logits": [1, -index], "cycles": 100,
-                     "exact": True, "seconds": 0.5, "simulated_cycles": 120, **changes})
+                     "program_cycles": changes.get("cycles", 100), "exact": True, "seconds": 0.5,
+                     "simulated_cycles": 120, **changes})
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_a_file_that_cannot_grow_keeps_what_is_in_it(path):
 def test_a_header_cut_off_starts_anew(path):
     path.write_bytes(path.read_bytes()[:10])
     assert read(path) == {}
-    assert json.loads(path.read_text()) == {"format": "uniqore-results-1", **HEADER}
+    assert json.loads(path.read_text()) == {"format": "uniqore-results-2", **HEADER}
 
 
 def test_results_of_another_run_are_refused_untouched(path):
@@ -95,14 +96,18 @@ def test_a_damaged_record_is_named_by_its_line(path):
 def test_summary():
     records = [record(0), record(1, simulated_cycles=119), record(2, exact=False), record(3, cycles=101)]
     assert summarize(records, 1e8) == {
-        "images": 4, "correct": 2, "accuracy": 0.5, "exact": 3, "cycles_per_image": 100.25,
-        "cycles_between_images": 0, "seconds": 2.0,
+        "images": 4, "correct": 2, "accuracy": 0.5, "exact": 3, "batch": 1, "cycles_per_image": 100.25,
+        "latency_cycles": 100.25, "cycles_between_batches": 0, "seconds": 2.0,
         "projected_images_per_second": round(1e8 / 100.25, 1), "clock_mhz": 100.0, "simulated_cycles_per_second": 240,
         "picture_cycles_per_second": 200}
     assert summarize([record(0)], 1e8)["cycles_per_image"] == 100
     played = summarize(records, 1e8, between=7)
     assert played["projected_images_per_second"] == round(1e8 / 107.25, 1)
-    assert (played["cycles_between_images"], played["cycles_per_image"]) == (7, 100.25)
+    assert (played["cycles_between_batches"], played["cycles_per_image"]) == (7, 100.25)
+    batches = summarize([record(k, cycles=90 + k, program_cycles=120) for k in range(6)], 1e8, between=6, batch=3)
+    assert (batches["batch"], batches["cycles_per_image"], batches["latency_cycles"]) == (3, 40, 120)
+    assert batches["projected_images_per_second"] == round(1e8 / 42, 1)
+    assert batches["picture_cycles_per_second"] == 40 * 6 / 3
     without = summarize(records, None)
     assert without["projected_images_per_second"] is None and without["clock_mhz"] is None
     unknown = summarize([record(0, label=None)], 1e8)
