@@ -119,5 +119,6 @@ def parser(family_boards, program, *, default):
     stream.add_arguments(verb(
         "stream", _run_stream, "classify pictures on the board", "stream --images 100 --check",
         "stream cat.png dog.jpg", "stream --port /tmp/board --images 20 --check --timeout 60",
+        "stream --resident 10000 --check",
         more="It uploads the net unless the board holds it, sends the pictures and reports what comes back."))
     return main_parser

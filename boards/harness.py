@@ -46,6 +46,7 @@ from accel.rtl.host.payload_reader import PayloadReader
 from accel.rtl.host.picture_answer import PictureAnswer
 from accel.rtl.host.picture_queue import PictureQueue
 from accel.rtl.host.replies import Replies
+from accel.rtl.host.runs import Runs
 from accel.rtl.host.uart import UartReceiver, UartTransmitter
 from accel.rtl.memory.activation_memory import ActivationMemory
 from accel.rtl.memory.im2col import Im2col
@@ -54,6 +55,7 @@ from accel.rtl.memory.picture_loader import PictureLoader
 from accel.rtl.sdram.controller import SdramController
 from accel.rtl.sdram.memory_test import MemoryTest
 from accel.rtl.stream_register import StreamRegister
+from accel.rtl.tape.picture_reader import PictureReader
 from accel.sdram import SdramTiming
 from model.common.command import Parser, run_command
 from model.common.errors import UserError
@@ -165,6 +167,8 @@ UNITS = {
     "replies": lambda board: Replies(board.config, clock_hz=board.clock_hz, baud=link.BAUD),
     "sdram-controller": lambda board: SdramController(SdramTiming.of(board.clock_hz)),
     "memory-test": lambda board: MemoryTest(),
+    "picture-reader": lambda board: PictureReader(),
+    "runs": lambda board: Runs(),
     "stream-register": lambda board: StreamRegister(isa.LoadWord),
     "clock-crossing": lambda board: ClockCrossing(isa.LoadWord, w_domain="sync", r_domain="sync"),
 }

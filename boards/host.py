@@ -4,6 +4,9 @@
         device.load(compile_net(net, device.config))
         for answer in device.classify(pictures):        # uint8 (N, C, H, W)
             answer.logits, answer.label, answer.cycles
+        device.store_pictures(pictures)                 # into the board's SDRAM
+        run = device.classify_stored()
+        run.labels, run.cycles, run.digest              # of all of them, without the line
 """
 import binascii
 import os
@@ -19,10 +22,10 @@ from serial.tools import list_ports
 from accel import link
 from accel.config import CONFIGS
 from accel.image import pixels
-from accel.link import Command, Fault, MemoryState
+from accel.link import Command, Fault, MemoryState, RunState
 from model.common.errors import UserError
 
-__all__ = ["Answer", "Device", "DeviceError", "FrameReader", "MemoryTest", "find_port"]
+__all__ = ["Answer", "Device", "DeviceError", "FrameReader", "MemoryTest", "StoredRun", "find_port"]
 
 TAPE_PART = link.MAX_TAPE_PART
 # A frame takes 14 ms at 3 Mbaud, and a USB adapter may keep an answer for 16 ms: with fewer the line would wait.
@@ -37,7 +40,7 @@ SENTENCES = {
     Fault.FRAME_CHECK: "a frame came damaged",
     Fault.TIMEOUT: "a frame broke off",
     Fault.COMMAND: "the device does not know this command",
-    Fault.BUSY: "the device still has pictures to answer, or tests its memory",
+    Fault.BUSY: "the device still has pictures to answer, classifies those in its memory, or tests it",
     Fault.NOT_LOADED: "no net is loaded",
     Fault.CONFIG: "the net was compiled for another configuration than the device's",
     Fault.ORDER: "a piece of the net, or of a picture, came out of order",
@@ -48,6 +51,7 @@ SENTENCES = {
     Fault.DAMAGED: "the board's SDRAM gave wrong words of the net: the next `stream` loads it again; "
                    "`stream --memory-test` tests the memory",
     Fault.NO_MEMORY: "the device has no SDRAM",
+    Fault.PLACE: "the net's tape lies where the pictures were to go, or the memory ends before them",
 }
 
 
@@ -64,11 +68,13 @@ class _NoAnswer(DeviceError):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """logits: int32 (n,). label: their argmax, as the device sends it. cycles: on the chip. seconds: from the first
-    byte of the picture sent to the answer, waiting behind the picture before included."""
+    """logits: int32 (n,). label: their argmax, as the device sends it. cycles: on the chip, from its batch's start;
+    program_cycles: of the whole batch. seconds: from the first byte of the picture sent to the answer, waiting behind
+    the picture before included."""
     logits: np.ndarray
     label: int
     cycles: int
+    program_cycles: int
     seconds: float
 
 
@@ -79,6 +85,20 @@ class MemoryTest:
     octets: int
     errors: int
     address: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """labels: uint16 (N,). cycles: on the chip, from the first picture's first pixel to the last one's last logit,
+    black pictures that fill the last batch included. digest: CRC-32 of the logits of all pictures, black ones too,
+    int32 each, as `numpy.ndarray.tobytes` has them. black: how many of these there were. waits: pictures that waited
+    until the host had fetched labels. seconds: that it took, labels fetched."""
+    labels: np.ndarray
+    cycles: int
+    digest: int
+    black: int
+    waits: int
     seconds: float
 
 
@@ -197,6 +217,8 @@ class Device:
         self._reader, self._sequence = FrameReader(), int(time.time()) & 0xFF
         # (sequence, when) of pictures on their way; frames that answer one of them before it is asked for.
         self._pictures, self._early = deque(), {}
+        # Chunks of the tape; (chunk, bytes, pictures, black ones) in the SDRAM, as far as this object knows.
+        self._tape_chunks, self._stored = None, None
         try:
             self.info = self._first_info(baud)
             # Whatever a host before this one left behind, but for a load.
@@ -231,12 +253,13 @@ class Device:
         return link.from_bytes(link.Status, self._request(Command.STATUS))
 
     def load(self, image, progress=lambda done, total: None):
-        """Loads an `accel.image.Image` for `config` unless its net is in the device already; returns whether it had to.
-        A load that broke off, also of a host before this one, goes on where the device is. progress: called with the
-        bytes that are in the device, and with how many there are. UserError where it does not fit the device."""
+        """Loads an `accel.image.Image` for `config` unless its tape is in the device; returns whether it had to. A load
+        that broke off, also of a host before this one, goes on where the device is. progress: called with the bytes
+        that are in the device, and with how many there are. UserError where it does not fit the device."""
         octets, begin, end = link.tape_fields(image)
+        self._tape_chunks, self._stored = begin["chunks"], None
         self.info = self._read_info()
-        if self.info.loaded and self.info.net == end["net"]:
+        if self._holds_net(begin, end):
             return False
         if not image.resident and not self.info.sdram_bytes:
             raise UserError(f"{image.net_name} does not fit the chip's own memories, and the device has no SDRAM")
@@ -269,6 +292,13 @@ class Device:
         if not self.info.loaded or self.info.net != end["net"]:
             raise DeviceError("the device holds another net than the one that was loaded")
         return True
+
+    def _holds_net(self, begin, end):
+        """Whether it is loaded, by the same tape, or has been in the device since its configuration, without any."""
+        if not self.info.loaded or self.info.net != end["net"] or self.info.batch != end["batch"]:
+            return False
+        status = self.status()
+        return status.tape in (0, begin["tape"])
 
     def _send_tape(self, octets, begin, window):
         """Yields how many bytes of the tape are in the device, again and again up to all of them. window: frames on
@@ -322,37 +352,180 @@ class Device:
             raise DeviceError("the test of the memory broke off: the device has no clock")
         return status.memory_state == MemoryState.RUNNING
 
+    def store_pictures(self, pictures, progress=lambda done, total: None):
+        """Puts pictures uint8 (N, C, H, W) behind the tape of the net that was given to `load`, unless they lie there,
+        also from a host before this one; what of them lies there is not sent again. Returns whether anything was sent.
+        progress: called with the bytes that are there, and with how many there are to be."""
+        if self._tape_chunks is None:
+            raise ValueError("load a net first: pictures lie behind its tape")
+        if not self.info.sdram_bytes:
+            raise DeviceError(SENTENCES[Fault.NO_MEMORY], Fault.NO_MEMORY)
+        octets, count = link.picture_octets(pictures, self.info.batch)
+        if count > link.MAX_RUN:
+            raise UserError(f"a run has at most {link.MAX_RUN} pictures, not {count}")
+        chunks = len(octets) // link.CHUNK_BYTES
+        if (size := pixels(pictures[:1]).size) != self.info.pixel_bytes:
+            raise UserError(f"the loaded net takes pictures of {self.info.pixel_bytes} bytes, not {size}")
+        place = link.picture_place(self._tape_chunks, chunks)
+        stored, self._stored = (place, octets, len(pictures), count - len(pictures)), None
+        self._drop_pictures()
+        if self._holds(place, octets, chunks):
+            self._stored = stored
+            return False
+        for attempt in range(self._retries + 1):
+            if attempt:
+                self._notice("the pictures in the SDRAM are not those that were sent; sending what differs")
+            self._send_pictures(place, octets, self._first_missing(place, octets, chunks), progress)
+            if self._holds(place, octets, chunks):
+                self._stored = stored
+                return True
+        raise DeviceError("the board's SDRAM does not hold the pictures: `stream --memory-test` tests it")
+
+    def _holds(self, place, octets, chunks):
+        """Whether the SDRAM holds that many chunks of them."""
+        results, _ = self._run({"pictures": 0, "pixels": 0, "chunks": chunks, "chunk": place})
+        return results.check == binascii.crc32(memoryview(octets)[:link.CHUNK_BYTES * chunks])
+
+    def _first_missing(self, place, octets, chunks):
+        """Of chunks not all of which are there, how many are from the first on."""
+        there, step = 0, 1
+        while there + step < chunks and self._holds(place, octets, there + step):
+            there, step = there + step, 2 * step
+        missing = min(there + step, chunks)
+        while missing - there > 1:
+            middle = (there + missing) // 2
+            there, missing = (middle, missing) if self._holds(place, octets, middle) else (there, middle)
+        return there
+
+    def _send_pictures(self, place, octets, chunk, progress):
+        """From a chunk of them on."""
+        sent = done = link.CHUNK_BYTES * chunk
+        waiting, failures, window = deque(), 0, LOADS_ON_THEIR_WAY
+        progress(done, len(octets))
+        while done < len(octets):
+            try:
+                while sent < len(octets) and len(waiting) < window:
+                    part = octets[sent:sent + link.MAX_STORE_PART]
+                    head = link.as_bytes(link.StorePlace, {"chunk": place + sent // link.CHUNK_BYTES})
+                    waiting.append((self._send(Command.STORE, head + part), len(part)))
+                    sent += len(part)
+                self._receive(Command.STORE, [waiting[0][0]])
+            except DeviceError as error:
+                failures += 1
+                if error.fault not in PASSING or failures > self._retries:
+                    raise
+                # Sent again, all of it that is not known to be there: it is what it was.
+                self._notice(f"{error}; going on")
+                sent, window = done, max(1, window // 2)
+                waiting.clear()
+                continue
+            done, failures = done + waiting.popleft()[1], 0
+            progress(done, len(octets))
+
+    def classify_stored(self, progress=lambda done, total: None):
+        """Has the device classify all pictures of `store_pictures`; a `StoredRun`. progress: called with the pictures
+        that are classified, and with all. DeviceError where the run failed, or where its pictures were not as they were
+        stored: then nothing that it gave counts."""
+        if self._stored is None:
+            raise ValueError("store pictures first")
+        place, octets, count, black = self._stored
+        fields = {"pictures": count + black, "pixels": (count + black) * self.info.pixel_bytes // 3,
+                  "chunks": len(octets) // link.CHUNK_BYTES, "chunk": place}
+        began = self._now()
+        for attempt in range(self._retries + 1):
+            try:
+                results, labels = self._run(fields, progress)
+                break
+            except DeviceError as error:
+                if error.fault not in (*PASSING, Fault.BUSY) or attempt == self._retries:
+                    raise
+                self._notice(f"{error}; running again")
+                self._drop_pictures()
+        if results.check != binascii.crc32(octets):
+            raise DeviceError("the board's SDRAM gave wrong words of the pictures: the next run stores them again; "
+                              "`stream --memory-test` tests the memory")
+        return StoredRun(np.array(labels[:count], np.uint16), results.cycles, results.digest, black, results.waits,
+                         self._now() - began)
+
+    def _run(self, fields, progress=lambda done, total: None):
+        """(a constant view of `link.RunResults`, labels) of a run, once it is done. DeviceError where it fails, or does
+        not go on."""
+        self._request(Command.RUN, link.as_bytes(link.Run, fields))
+        labels, moved, before = [], self._now(), None
+        while True:
+            results = link.from_bytes(link.RunResults, self._request(Command.RESULTS))
+            state = results.state
+            while len(labels) < results.pictures:
+                index = link.as_bytes(link.LabelIndex, {"index": len(labels)})
+                labels += np.frombuffer(self._request(Command.LABELS, index), "<u2").tolist()
+                progress(len(labels), fields["pictures"])
+            if state == RunState.DONE:
+                return results, labels
+            if state != RunState.RUNNING:
+                if state == RunState.FAILED:
+                    self._drop_pictures()
+                    raise self._refused(results.fault)
+                raise DeviceError("the run broke off: the device was reset, or configured anew")
+            if results.pictures != before:
+                moved, before = self._now(), results.pictures
+            if self._now() - moved > max(self._timeout, 1):
+                self._drop_pictures()
+                raise DeviceError(f"the run does not go on: no picture for {max(self._timeout, 1):g} s")
+
+    @property
+    def batch(self):
+        """Pictures that a program of the loaded net takes."""
+        return int(self.info.batch)
+
     def classify(self, pictures):
-        """Yields an `Answer` per picture of uint8 (N, C, H, W), in order; the next one is on its way meanwhile."""
+        """Yields an `Answer` per picture of uint8 (N, C, H, W), in order, when its batch is whole; the next one is on
+        its way meanwhile. An incomplete last batch is filled up with black pictures; what went wrong in a batch is sent
+        again from its beginning. A picture of a batch waits for the device to have taken the one before, until a batch
+        has shown that the device is faster than the line."""
         octets = pixels(pictures).reshape(len(pictures), -1)
         if octets.shape[1] != self.info.pixel_bytes:
             raise UserError(f"the loaded net takes pictures of {self.info.pixel_bytes} bytes, not {octets.shape[1]}")
-        waiting, sent, failures = self._pictures, 0, 0
-        done = 0
-        while done < len(pictures):
+        batch = self.batch
+        octets = np.pad(octets, ((0, -len(octets) % batch), (0, 0)))
+        waiting, sent, failures, paced = self._pictures, 0, 0, batch > 1
+        done, answers = 0, []                       # pictures of whole batches; (logits, label, cycles, seconds) of one
+        while done < len(octets):
             try:
-                while sent < len(pictures) and len(waiting) < self.info.window:
-                    self._send_picture(octets[sent].tobytes())
+                while sent < len(octets) and len(waiting) < self.info.window:
+                    self._send_picture(octets[sent].tobytes(), paced)
                     sent += 1
                 _, payload = self._receive(Command.INFER, [waiting[0][0]])
             except DeviceError as error:
                 failures += 1
                 if failures > self._retries or error.fault == Fault.DAMAGED:
                     raise
-                self._notice(f"picture {done}: {error}; sending it again")
+                self._notice(f"picture {done + len(answers)}: {error}; sending it again")
                 self._drop_pictures()
-                sent = done
+                answers.clear()
+                sent, paced = done, batch > 1
                 continue
             logits = np.frombuffer(payload[:4 * self.info.n_logits], "<i4").astype(np.int32)
-            label, cycles = np.frombuffer(payload[-6:-4], "<u2")[0], np.frombuffer(payload[-4:], "<u4")[0]
-            yield Answer(logits, int(label), int(cycles), self._now() - waiting.popleft()[1])
-            done, failures = done + 1, 0
+            label, cycles = int(np.frombuffer(payload[-6:-4], "<u2")[0]), int(np.frombuffer(payload[-4:], "<u4")[0])
+            answers.append((logits, label, cycles, self._now() - waiting.popleft()[1]))
+            if len(answers) < batch:
+                continue
+            paced = batch > 1 and 2 * cycles / self.info.clock_hz > self._line_seconds(octets.shape[1])
+            whole, answers, failures = answers[:len(pictures) - done], [], 0
+            done += batch
+            for logits, label, its_cycles, seconds in whole:
+                yield Answer(logits, label, its_cycles, cycles, seconds)
 
-    def _send_picture(self, octets):
-        """In as many frames as it needs; waits for the answers to all but the last of them."""
+    def _line_seconds(self, octets):
+        """That so many bytes take on the line at least."""
+        return 10 * octets / self.info.baud
+
+    def _send_picture(self, octets, paced):
+        """In as many frames as it needs; waits for the answers to all but the last of them. paced: the last one is of
+        one byte, so that the device has taken nearly all of the picture before another one is sent."""
         began, at, sequence = self._now(), 0, None
-        while len(octets) - at > link.MAX_PAYLOAD:
-            part = octets[at:at + link.MAX_PICTURE_PART]
+        last = 1 if paced else link.MAX_PAYLOAD
+        while len(octets) - at > last:
+            part = octets[at:min(at + link.MAX_PICTURE_PART, len(octets) - 1)]
             offset = link.as_bytes(link.PictureOffset, {"offset": at})
             sequence = self._send(Command.PIXELS, offset + part, sequence)
             self._receive(Command.PIXELS, [sequence])

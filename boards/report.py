@@ -2,8 +2,9 @@
 import json
 from pathlib import Path
 
+from accel.compiler.batches import MOST_PICTURES
 from accel.compiler.compile import DoesNotFit, compile_net
-from accel.cycles import schedule
+from accel.cycles import between, cycles
 from model import zoo
 from model.common.errors import UserError
 
@@ -19,9 +20,9 @@ FIELDS = ("clock_mhz", "fmax_mhz", "timing_met", "clocks", "lut4", "ff", "dsp", 
 def report(boards, folder=BASELINES):
     """A dict per Board of `boards` whose report is in `folder`. UserError where there is none of them.
 
-    nets: by zoo name that fits, {cycles, cycles_between, images_per_second}: cycles of the exact cycle model (equal to
-    the simulated RTL's) and those until the next picture starts, at the bitstream's clock; nothing here is measured on
-    a board.
+    nets: by zoo name that fits, {batch, cycles, cycles_between, images_per_second}: pictures of a batch, its cycles by
+    the exact cycle model (equal to the simulated RTL's), those until the next batch starts, and the throughput of both,
+    at the bitstream's clock; nothing here is measured on a board.
     """
     nets = {name: zoo.load(name) for name in zoo.names()}
     counts, reports = {}, []
@@ -52,19 +53,18 @@ def report(boards, folder=BASELINES):
 
 
 def _cycles(nets, config):
-    """{name: (cycles of a picture, cycles to the next one)} of the nets that fit."""
+    """{name: (pictures of a batch, its cycles, cycles to the next one)} of the nets that fit."""
     found = {}
     for name, net in nets.items():
         try:
-            image = compile_net(net, config)
+            image = compile_net(net, config, MOST_PICTURES)
         except DoesNotFit:
             continue
-        timed = schedule(image)
-        found[name] = timed.cycles, timed.between
+        found[name] = image.batch, cycles(image), between(image)
     return found
 
 
 def _speeds(counts, clock_hz):
-    return {name: {"cycles": count, "cycles_between": apart,
-                   "images_per_second": round(float(clock_hz / (count + apart)), 1)}
-            for name, (count, apart) in counts.items()}
+    return {name: {"batch": batch, "cycles": count, "cycles_between": apart,
+                   "images_per_second": round(float(batch * clock_hz / (count + apart)), 1)}
+            for name, (batch, count, apart) in counts.items()}

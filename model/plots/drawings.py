@@ -330,23 +330,30 @@ def confusion(matrix, classes):
 
 @styled()
 def layer_cycles(layers):
-    """Cycles of every layer (objects with name, passes, cycles, skip_cycles, utilization, as accel.cycles.LayerCycles),
-    those that add an identity residual apart; passes and utilization are written beside the bars."""
+    """Cycles of every layer (objects with name, batch, passes, cycles, skip_cycles, utilization, waits and bound, as
+    accel.cycles.LayerCycles), those apart that add an identity residual and those in which the array waits; passes,
+    utilization, and what bounds a layer if not the multipliers, are written beside the bars."""
     figure = new_figure(6.8, 1.3 + 0.26 * len(layers), "Cycles by layer")
     axes = figure.subplots()
-    rows, skips = range(len(layers)), [layer.skip_cycles for layer in layers]
-    axes.barh(rows, [layer.cycles - layer.skip_cycles for layer in layers], color=BLUE, label="convolutions and pools")
-    if any(skips):
-        axes.barh(rows, skips, left=[layer.cycles - layer.skip_cycles for layer in layers], color=SKY,
-                  label="identity residuals")
+    rows = range(len(layers))
+    waits = [min(sum(layer.waits.values()), layer.cycles - layer.skip_cycles) for layer in layers]
+    parts = {"convolutions and pools": (BLUE, [layer.cycles - layer.skip_cycles - wait
+                                               for layer, wait in zip(layers, waits, strict=True)]),
+             "identity residuals": (SKY, [layer.skip_cycles for layer in layers]), "waits": (PALE, waits)}
+    done = [0] * len(layers)
+    for label, (colour, widths) in parts.items():
+        if any(widths):
+            axes.barh(rows, widths, left=done, color=colour, label=label)
+        done = [left + width for left, width in zip(done, widths, strict=True)]
     for row, layer in enumerate(layers):
         used = f", {layer.utilization:.1%} used" if layer.utilization else ""
         passes = "1 pass" if layer.passes == 1 else f"{layer.passes} passes"
-        axes.annotate(f"{layer.cycles:,}: {passes}{used}", (layer.cycles, row), (4, 0), va="center",
+        batch = f" of {layer.batch} pictures" if layer.batch > 1 else ""
+        bound = "" if layer.bound == "multipliers" else f", {layer.bound}"
+        axes.annotate(f"{layer.cycles:,}: {passes}{batch}{used}{bound}", (layer.cycles, row), (4, 0), va="center",
                       textcoords="offset points", fontsize=8)
     axes.set_yticks(rows, [layer.name for layer in layers], parse_math=False)
     axes.set(ylim=(len(layers) - 0.4, -0.6), xlim=(0, 1.55 * max(layer.cycles for layer in layers)), xlabel="cycles")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if any(skips):
-        figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure

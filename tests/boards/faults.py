@@ -63,8 +63,8 @@ def begin_load(net, *, tape=None, chunks=None):
 def end_load(net, **lies):
     """Payload of END_LOAD. lies: fields that are not the net's."""
     fields = {"check": binascii.crc32(net.tape), "resident": 1, "digest": net.digest, "n_logits": net.n_logits,
-              "pixels": net.pixels} | lies
-    return struct.pack("<IB8sHH", *fields.values())
+              "pixels": net.pixels, "batch": 1} | lies
+    return struct.pack("<IB8sHHB", *fields.values())
 
 
 class _Script:
@@ -246,7 +246,7 @@ def _wrong_header(rng, script, silence):
             "length": {"length": rng.randint(0, 300)}}
     if lies["length"]["length"] == len(script.picture_list[0]):
         lies["length"]["length"] = 0
-    kind = rng.choice([k for k in range(256) if k not in (1, 2, 3, 0x10, 0x11, 0x12, 0x13, 0x20, 0x21)])
+    kind = rng.choice([k for k in range(256) if k not in (1, 2, 3, *range(0x10, 0x18), 0x20, 0x21)])
     script.add(kind if what == "command" else INFER, script.picture_list[0], **lies.get(what, {}))
     if rng.random() < 0.5:
         script.infer()

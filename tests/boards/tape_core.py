@@ -41,7 +41,8 @@ class TapeCore(wiring.Component):
         super().__init__({
             "load": In(stream.Signature(isa.LoadWord)), "pixels": In(stream.Signature(isa.PixelWord)),
             "logits": Out(stream.Signature(isa.LogitWord)), "cycles": Out(32), "clear": In(1), "whole": Out(1),
-            "damaged": Out(1), "memory": Out(isa.MemoryReport), "sdram": Out(SdramPort())})
+            "damaged": Out(1), "memory": Out(isa.MemoryReport), "run": Out(isa.RunReport),
+            "sdram": Out(SdramPort())})
 
     def elaborate(self, platform):
         m = Module()
@@ -130,6 +131,7 @@ class TapeImage:
     damaged_in: int = 0
     answers_all_the_same: bool = False
     resident: bool = False
+    batch: int = 1
     config: object = field(default=CONFIG, repr=False)
 
     @property

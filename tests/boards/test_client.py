@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
         net = random_net(seed, TINY)
         store.save(net, folder / f"net{seed}.npz")
         for name, config in ("image", TINY), ("played", TINY_SDRAM):
-            assert accel_main(["compile", str(folder / f"net{seed}.npz"), "--config", config.name,
+            assert accel_main(["compile", str(folder / f"net{seed}.npz"), "--config", config.name, "--batch", "1",
                                "-o", str(folder / f"{name}{seed}")]) == 0
         pictures = np.concatenate([corner_pictures(net), random_pictures(net, 6, seed)])
         pixels = pictures.transpose(0, 2, 3, 1).reshape(len(pictures), -1)

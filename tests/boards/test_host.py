@@ -170,7 +170,7 @@ def test_pictures_that_a_caller_leaves_do_not_disturb_what_follows(port, nets):
     (link.frame(Command.INFER, 9, bytes(5)), Fault.LENGTH),
     (link.frame(Command.BEGIN_LOAD, 9, bytes(20)), Fault.CONFIG),
     (link.frame(Command.BEGIN_LOAD, 9, bytes(8)), Fault.LENGTH), (link.frame(Command.LOAD, 9, bytes(16)), Fault.ORDER),
-    (link.frame(Command.END_LOAD, 9, bytes(17)), Fault.ORDER), (link.frame(Command.PIXELS, 9, bytes(2)), Fault.LENGTH),
+    (link.frame(Command.END_LOAD, 9, bytes(18)), Fault.ORDER), (link.frame(Command.PIXELS, 9, bytes(2)), Fault.LENGTH),
     (link.frame(Command.MEMORY_TEST, 9, bytes(2)), Fault.NO_MEMORY)])
 def test_what_cannot_be_done_is_refused_and_the_net_stays(port, nets, octets, fault):
     assert converse(port, octets) == [refusal(9, fault)]
@@ -297,7 +297,7 @@ def test_an_answer_that_a_slow_read_brings_counts():
 
 
 @pytest.mark.parametrize("device, sentence", [
-    (Impostor(gateware=[9, 0, 0]), "the gateware is version 9.0.0, this program needs 4.x: flash"),
+    (Impostor(gateware=[9, 0, 0]), "the gateware is version 9.0.0, this program needs 5.x: flash"),
     (Impostor(version=2), "speaks version 2 of the protocol, this program 1: flash"),
     (Impostor(payload=b"abc"), "not as this version's gateware")])
 def test_other_gateware_is_named(device, sentence):

@@ -152,19 +152,25 @@ PROGRAMS = {
     "no logits at all": (many([instruction(isa.Op.EMIT, count=0)]), None),
     "too many logits": ([instruction(isa.Op.EMIT, count=100)] * 5 + [instruction(isa.Op.EMIT, count=1, last=1)],
                         Fault.LOGITS),
-    "one logit": ([instruction(isa.Op.EMIT, count=1, last=1)] * 4, Fault.LOGITS),
+    "one logit": ([instruction(isa.Op.EMIT, count=1, last=1, end=1)] * 4, Fault.LOGITS),
     "an unknown instruction": ([7, instruction(isa.Op.END)], None)}
+
+
+def load_program(port, net, program):
+    """Fields of the `EndLoad` of `net`, but for three logits, by which the device takes that program for its."""
+    image = compile_net(net, TINY)
+    *_, end = link.tape_fields(image)
+    octets = _tape(image.settings, program)
+    end |= {"check": binascii.crc32(octets), "n_logits": 3}
+    assert load(port, octets, end) == (Command.END_LOAD | link.REPLY, 3, b"")
+    return end
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_that_never_answers_makes_nobody_deaf(port, nets, name):
     """Two pictures are on their way, a third is refused; RESET frees the device."""
     program, fault = PROGRAMS[name]
-    image = compile_net(nets[1], TINY)
-    *_, end = link.tape_fields(image)
-    octets = _tape(image.settings, program)
-    end |= {"check": binascii.crc32(octets), "n_logits": 3}
-    assert load(port, octets, end) == (Command.END_LOAD | link.REPLY, 3, b"")
+    end = load_program(port, nets[1], program)
     pixels = [link.frame(Command.INFER, 8 + k, bytes(3 * end["pixels"])) for k in range(3)]
     if fault is None:
         assert converse(port, pixels[0] + pixels[1]) == []
@@ -175,6 +181,18 @@ def test_a_program_that_never_answers_makes_nobody_deaf(port, nets, name):
         for k, frame in enumerate(pixels):
             assert converse(port, frame, 100_000) == [refusal(8 + k, fault)]
         assert alive(port) == (0, 1)
+    frees(port)
+    tells_the_truth(port, nets[1])
+
+
+def test_more_answers_than_pictures_are_told(port, nets):
+    """Those that are too many have no picture's sequence number; RESET frees the device."""
+    answer = {"count": 1, "last": 1}
+    end = load_program(port, nets[1], [*[instruction(isa.Op.EMIT, **answer)] * 3,
+                                       instruction(isa.Op.EMIT, **answer, end=1)])
+    first, *others = converse(port, link.frame(Command.INFER, 8, bytes(3 * end["pixels"])), 100_000)
+    assert first == refusal(8, Fault.LOGITS)
+    assert [(kind, payload) for kind, _, payload in others] == [refusal(0, Fault.LOGITS)[::2]] * 3
     frees(port)
     tells_the_truth(port, nets[1])
 

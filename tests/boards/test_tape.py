@@ -413,7 +413,8 @@ def test_stream_tests_the_memory(port, capsys, monkeypatch, seed, code, text):
     assert '"bytes": 33554432' in capsys.readouterr().out
     assert ulx3s.main(["stream", "--memory-test", "resnet8"]) == 2
     assert "--memory-test takes no net" in capsys.readouterr().err
-    for option in (["--images", "3"], ["--start", "0"], ["--data", "x"], ["--check"], ["--plot", "x"], ["--html", "x"]):
+    for option in (["--images", "3"], ["--start", "0"], ["--data", "x"], ["--check"], ["--plot", "x"], ["--html", "x"],
+                   ["--resident", "3"], ["--batch", "1"]):
         assert ulx3s.main(["stream", "--memory-test", *option]) == 2
         assert f"leave out {option[0]}\n" in capsys.readouterr().err
 

@@ -104,11 +104,11 @@ def test_the_image_file_is_what_its_table_says(tmp_path, net):
     dtype, shape, octets = members["header"]
     assert dtype == f"<U{len(octets) // 4}" and shape == ()
     header = json.loads(octets.decode("utf-32-le"))
-    assert header["format"] == "uniqore-image-2"
+    assert header["format"] == "uniqore-image-3"
     assert bytes.fromhex(header["config_digest"]) == bytes.fromhex(TINY.digest()) and len(header["config_digest"]) == 16
     dtype, shape, octets = members["tape"]
     sent, begin, end = link.tape_fields(compiled)
     assert (dtype, shape, octets) == ("<u2", (begin["chunks"], 512), sent)
     height, width = header["image_shape"]
-    assert (bytes.fromhex(header["net_digest"])[:8], header["n_logits"], height * width, header["resident"]) == (
-        end["net"].to_bytes(8, "little"), end["n_logits"], end["pixels"], True)
+    assert (bytes.fromhex(header["net_digest"])[:8], header["n_logits"], height * width, header["resident"],
+            header["batch"]) == (end["net"].to_bytes(8, "little"), end["n_logits"], end["pixels"], True, end["batch"])

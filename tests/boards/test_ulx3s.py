@@ -227,7 +227,13 @@ def test_figures_of_another_configuration_are_refused(tmp_path, capsys):
     (["--timeout", "0"], "argument --timeout: 0 is no positive number"),
     (["--timeout", "nan"], "argument --timeout: nan is no positive number"),
     (["--baud", "0"], "argument --baud: 0 is not positive"), (["--baud", "-9600"], "--baud: -9600 is not positive"),
-    (["no-such-net"], "no-such-net")])
+    (["no-such-net"], "no-such-net"), (["--resident", "0"], "argument --resident: 0 is not positive"),
+    (["--resident", "65536"], "--resident takes at most 65535 pictures, not 65536"),
+    (["x.png", "--resident", "3"], "--resident takes pictures of a data set, not files such as x.png"),
+    (["--resident", "3", "--images", "2"], "--resident is a run of its own: leave out --images"),
+    (["--resident", "3", "--html", "x"], "leave out --html"), (["--resident", "3", "--plot", "x"], "leave out --plot"),
+    (["--batch", "0"], "argument --batch: must be an integer in 1 .. 63, not '0'"),
+    (["--batch", "64"], "argument --batch: must be an integer in 1 .. 63, not '64'")])
 def test_stream_refuses_in_one_line(arguments, sentence, capsys):
     assert ulx3s.main(["stream", "--data", "synthetic", *arguments]) == 2
     error = capsys.readouterr().err
@@ -303,14 +309,14 @@ class InstantDevice:
         pass
 
     def load(self, image, progress):
-        self._net = zoo.load(image.net_name)
+        self._net, self.batch = zoo.load(image.net_name), image.batch
         for done in (1, 2):
             progress(done, 2)
         return True
 
     def classify(self, pictures):
         for logits in golden.forward(self._net, pictures):
-            yield host.Answer(logits, int(logits.argmax()), 100, 0.001)
+            yield host.Answer(logits, int(logits.argmax()), 100, 100, 0.001)
 
 
 def test_the_confusion_matrix_is_drawn(tmp_path, monkeypatch, capsys):
@@ -338,7 +344,8 @@ def test_the_page_says_what_the_board_answered(tmp_path, monkeypatch, capsys):
         """Answers the second picture with logits of its own."""
         def classify(self, pictures):
             for k, answer in enumerate(super().classify(pictures)):
-                yield answer if k != 1 else host.Answer(answer.logits[::-1], int(answer.logits[::-1].argmax()), 100, 1)
+                logits = answer.logits[::-1]
+                yield answer if k != 1 else host.Answer(logits, int(logits.argmax()), 100, 100, 1)
 
     monkeypatch.setattr(stream, "Device", Wrong)
     path = tmp_path / "page.html"
@@ -386,7 +393,7 @@ def test_a_stream_tells_a_log_file_how_far_it_is(monkeypatch, capsys):
     """Of the upload, too, and of a second upload where the board lost the first; nothing of it is on stdout."""
     class Forgetful(InstantDevice):
         def load(self, image, progress):
-            self._net = zoo.load(image.net_name)
+            self._net, self.batch = zoo.load(image.net_name), image.batch
             for done in (10, 20, 30, 40, 10, 20, 30, 40, 50):
                 progress(1024 * done, 1024 * 50)
             return True

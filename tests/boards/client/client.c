@@ -30,7 +30,7 @@ enum { INFO = 0x01, STATUS = 0x02, RESET = 0x03, BEGIN_LOAD = 0x10, LOAD = 0x11,
 enum { HEADER_CHECK = 1, VERSION, LENGTH, FRAME_CHECK, TIMEOUT, COMMAND, BUSY, NOT_LOADED, CONFIG, ORDER, IMAGE_CHECK,
        SIZES = 13, LOGITS, STALLED, DAMAGED, NO_MEMORY };
 enum { MAX_PAYLOAD = 4096, MAX_FRAME = 9 + MAX_PAYLOAD + 4, MAX_PART = MAX_PAYLOAD - 4, CHUNK = 1024, WINDOW = 2,
-       INFO_BYTES = 56, STATUS_BYTES = 38, BEGIN_BYTES = 20, END_BYTES = 17,
+       INFO_BYTES = 58, STATUS_BYTES = 38, BEGIN_BYTES = 20, END_BYTES = 18,
        PATIENCE = 900 };           /* seconds for an answer that must come, from a simulated board on a busy machine */
 
 typedef struct { byte kind, sequence; unsigned length; byte payload[MAX_PAYLOAD]; } answer;
@@ -380,7 +380,7 @@ static void check_status(const char *sentence, long load_next, int outstanding, 
 
 typedef struct {
     byte config[8], net[8], name[8];
-    unsigned n_logits, height, width, pixel_bytes, resident, pixels;
+    unsigned n_logits, height, width, pixel_bytes, resident, pixels, batch;
     uint32_t chunks, bytes;
     byte *tape;
 } image;
@@ -477,11 +477,12 @@ static void read_image(const char *path, image *to)
     char *json = calloc(characters + 1, 1);
     for (unsigned i = 0; i < characters; i++)
         json[i] = get(text + 4 * i, 4) < 128 ? (char)text[4 * i] : '?';
-    if (strncmp(json_value(json, "format"), "\"uniqore-image-2\"", 17))
-        stop("page says format is \"uniqore-image-2\", not so in", path);
+    if (strncmp(json_value(json, "format"), "\"uniqore-image-3\"", 17))
+        stop("page says format is \"uniqore-image-3\", not so in", path);
     read_hex(json, "config_digest", to->config);
     read_hex(json, "net_digest", to->net);
     to->n_logits = (unsigned)atoi(json_value(json, "n_logits"));
+    to->batch = (unsigned)atoi(json_value(json, "batch"));
     to->resident = json_value(json, "resident")[0] == 't';
     if (sscanf(json_value(json, "image_shape"), "[%u, %u]", &to->height, &to->width) != 2)
         stop("no image_shape in", path);
@@ -555,7 +556,7 @@ static void make_end(byte *payload, const image *net)
 {
     byte *at = put(put(payload, crc32(0, net->tape, net->bytes), 4), net->resident, 1);
     memcpy(at, net->net, 8);
-    put(put(at + 8, net->n_logits, 2), net->pixels, 2);
+    *put(put(at + 8, net->n_logits, 2), net->pixels, 2) = (byte)net->batch;
 }
 
 static answer ask_begin(const image *net)
@@ -656,7 +657,7 @@ static device try_info(const image *net, int starts_with_it)
         repeated &= is_answer(&got, INFO, odd[i], INFO_BYTES);
     }
     check(repeated, "sequence is any number; the answer repeats it", "not");
-    answer got = must_do("Info has 56 bytes", INFO, NULL, 0, INFO_BYTES);
+    answer got = must_do("Info has 58 bytes", INFO, NULL, 0, INFO_BYTES);
     const byte *at = got.payload;
     check(at[0] == 1, "protocol is 1", "%d", at[0]);
     printf("   gateware %d.%d.%d\n", at[1], at[2], at[3]);
@@ -685,7 +686,7 @@ static device try_info(const image *net, int starts_with_it)
 static void try_lengths(const device *is, const image *net)
 {
     static byte payload[MAX_PAYLOAD];
-    static const byte unknown[] = { 0x00, 0x04, 0x0F, 0x14, 0x22, 0x7F, 0x81, 0xA0, 0xFF };
+    static const byte unknown[] = { 0x00, 0x04, 0x0F, 0x18, 0x22, 0x7F, 0x81, 0xA0, 0xFF };
     must_refuse("a payload where none is wanted is LENGTH (INFO)", INFO, payload, 1, LENGTH);
     must_refuse("a payload where none is wanted is LENGTH (STATUS)", STATUS, payload, 200, LENGTH);
     must_refuse("a payload where none is wanted is LENGTH (RESET)", RESET, payload, 1, LENGTH);
@@ -697,7 +698,7 @@ static void try_lengths(const device *is, const image *net)
         answer got = ask(unknown[i], payload, (unsigned)i);
         all &= is_error(&got, sequence, COMMAND);
     }
-    check(all, "any other kind is answered by COMMAND: 00 04 0F 14 22 7F 81 A0 FF", "not");
+    check(all, "any other kind is answered by COMMAND: 00 04 0F 18 22 7F 81 A0 FF", "not");
     must_refuse("INFER: LENGTH, of too few pixels", INFER, payload, net->pixel_bytes - 1, LENGTH);
     must_refuse("INFER: LENGTH, of too many pixels", INFER, payload, net->pixel_bytes + 1, LENGTH);
     must_refuse("INFER: LENGTH, of none", INFER, payload, 0, LENGTH);
