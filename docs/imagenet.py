@@ -123,10 +123,10 @@ def stages():
                           7 * 3 * tiles * ROOMY.rows * 8, PICTURE_BYTES + map_bytes(STEM_SHAPE))
     found["max-pool 3x3"].add(0, 9 * tiles * groups[POOLED_SHAPE], 9 * tiles * ROOMY.rows * 8,
                               map_bytes(STEM_SHAPE) + map_bytes(POOLED_SHAPE))
-    for layer, info in zip(net.layers[1:], image.layers[1:], strict=True):
+    for layer, info, run in zip(net.layers[1:], image.layers[1:], image.runs[1:], strict=True):
         stage = found.setdefault(f"stage {layer.name[1]}" if layer.name != "head" else "head", Stage())
-        array = sum(one.cycles for one in passes if info.start <= one.index < info.stop)
-        weights = sum(_tape_bytes(word) for word in image.program[info.start:info.stop])
+        array = sum(one.cycles for one in passes if run.start <= one.index < run.stop)
+        weights = sum(_tape_bytes(word) for word in image.program[run.start:run.stop])
         maps = sum(read_bytes(name, layer, tensors) for name in outside)
         maps += map_bytes(info.shape) if layer.name in outside else 0
         stage.add(counts[layer.name], array, weights, maps)

@@ -214,7 +214,7 @@ def test_the_time_table_of_a_pass_is_that_of_timing():
 def test_structures_of_the_uart_protocol_are_those_of_link(layout):
     page = read(ROOT / "docs" / "uart.md")
     size, fields = re.search(rf"\*\*{layout.__name__}\*\* \((\d+) bytes\).*?: (.*?)\n\n", page, re.DOTALL).groups()
-    fields = re.findall(r"(\w+) (\d+)", re.sub(r"\([^)]*\)", "", fields))
+    fields = re.findall(r"(\w+)\s(\d+)", re.sub(r"\([^)]*\)", "", fields))
     assert int(size) == link.size(layout)
     assert [(name, 8 * int(octets)) for name, octets in fields] == [
         (name, field.width) for name, field in data.Layout.cast(layout)]

@@ -46,9 +46,11 @@ def test_an_empty_matrix_is_white():
 
 @pytest.mark.parametrize("skips", [(0, 0, 0), (0, 25, 0)])
 def test_bars_are_as_long_as_their_layers_cycles(skips):
-    layers = [SimpleNamespace(name=name, passes=passes, cycles=cycles, skip_cycles=skip, utilization=share)
-              for name, passes, cycles, skip, share in zip(FOREIGN, (1, 2, 3), (100, 250, 1000), skips, (1, 0.5, 0),
-                                                           strict=True)]
+    waits = {}, {"barrier": 20}, {"bandwidth": 300, "logits": 100}
+    layers = [SimpleNamespace(name=name, passes=passes, batch=passes, cycles=cycles, skip_cycles=skip, waits=wait,
+                              utilization=share, bound="bandwidth" if passes == 3 else "multipliers")
+              for name, passes, cycles, skip, wait, share in zip(
+                  FOREIGN, (1, 2, 3), (100, 250, 1000), skips, waits, (1, 0.5, 0), strict=True)]
     figure = drawings.layer_cycles(layers)
     [axes] = figure.axes
     ends = {}
@@ -56,9 +58,10 @@ def test_bars_are_as_long_as_their_layers_cycles(skips):
         row = round(bar.get_y() + bar.get_height() / 2)
         ends[row] = max(ends.get(row, 0), bar.get_x() + bar.get_width())
     assert ends == {0: 100, 1: 250, 2: 1000} and axes.yaxis_inverted()
-    assert sum(bar.get_width() for bar in axes.patches[3:]) == sum(skips)
+    assert sum(bar.get_width() for bar in axes.patches[3:]) == sum(skips) + 420
     assert [label.get_text() for label in axes.get_yticklabels()] == list(FOREIGN)
     assert [text.get_text() for text in axes.texts] == [
-        "100: 1 pass, 100.0% used", "250: 2 passes, 50.0% used", "1,000: 3 passes"]
+        "100: 1 pass, 100.0% used", "250: 2 passes of 2 pictures, 50.0% used",
+        "1,000: 3 passes of 3 pictures, bandwidth"]
     canvas.encoded(figure, ".svg")
     assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in axes.texts)
