@@ -1,26 +1,20 @@
 """The SDRAM between the tape and the pictures in it: lent where nothing is computed; no picture is slower for it."""
 import binascii
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
 from accel import timing
-from accel.config import TINY_SDRAM
 from accel.isa import LoadKind
-from accel.rtl.tape import player
 from accel.rtl.tape.player import TapePlayer
-from accel.sdram import SdramTiming
 from sim.sdram_chip import COMMANDS, SdramChip
 from tests.accel.rtl.tape.programs import random_tape
 from tests.accel.rtl.tape.test_loaded_tape import load_stream
-from tests.accel.rtl.tape.test_player import cycles_of_words
+from tests.accel.rtl.tape.test_player import CONFIG, PAYLOAD, SLOTS, TIMING, cycles_of_words, quicken
 from tests.accel.streams import put
 
-CONFIG = replace(TINY_SDRAM, sdram_hz=25_000_000)
-TIMING = replace(SdramTiming.of(CONFIG.sdram_hz), power_up=100)
-PAYLOAD, SLOTS, BANKS, COLUMNS = 511, 4, 4, 512
+BANKS, COLUMNS = 4, 512
 FIRST = 0x1230                              # chunk of the first picture
 MANY = 1000                                 # pictures of a run whose end is not looked at
 TIMEOUT, END = 12_000, 100_000              # cycles of a wait, and of a test, at most
@@ -28,11 +22,7 @@ TIMEOUT, END = 12_000, 100_000              # cycles of a wait, and of a test, a
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    class Quick:
-        @staticmethod
-        def of(clock_hz):
-            return TIMING
-    monkeypatch.setattr(player, "SdramTiming", Quick)
+    quicken(monkeypatch)
 
 
 class Found(Exception):

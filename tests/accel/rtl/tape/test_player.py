@@ -1,5 +1,6 @@
 """The tape out of the SDRAM: what is loaded is played, round and round, and from `go` on to the cycle."""
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,13 +21,14 @@ TIMING = replace(SdramTiming.of(CONFIG.sdram_hz), power_up=100)
 PAYLOAD, SLOTS = 511, 4
 
 
+def quicken(monkeypatch):
+    """Lets the player's SDRAM be there soon after power-up."""
+    monkeypatch.setattr(player, "SdramTiming", SimpleNamespace(of=lambda clock_hz: TIMING))
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    class Quick:
-        @staticmethod
-        def of(clock_hz):
-            return TIMING
-    monkeypatch.setattr(player, "SdramTiming", Quick)
+    quicken(monkeypatch)
 
 
 def played(chunks, *, rounds, resident=False, ready=lambda cycle: True):
